@@ -1,0 +1,134 @@
+//! The connection to one AWS account and region.
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+
+use crate::error::{During, Error, ErrorKind};
+use crate::store::Store;
+
+/// How to reach AWS. What is not given comes from the standard variables and profiles.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// The region, where it is not the environment's.
+    pub region: Option<String>,
+    /// The profile.
+    pub profile: Option<String>,
+}
+
+/// A connected account: the clients, and who and where we are.
+#[derive(Clone, Debug)]
+pub struct Aws {
+    /// The account's id.
+    pub account: String,
+    /// The region.
+    pub region: String,
+    /// `aws`, `aws-cn`, `aws-us-gov`...
+    pub partition: String,
+    /// The state store, once it is known.
+    pub(crate) state: Option<Arc<dyn Store>>,
+    /// Makes client tokens of this run unlike those of any other: a token used again after what it made was
+    /// deleted would give back the deleted thing.
+    run: String,
+    pub(crate) ec2: aws_sdk_ec2::Client,
+    /// EC2 without the SDK's retries, for what has no client token.
+    pub(crate) ec2_once: aws_sdk_ec2::Client,
+    pub(crate) iam: aws_sdk_iam::Client,
+    pub(crate) elb: aws_sdk_elasticloadbalancingv2::Client,
+    pub(crate) autoscaling: aws_sdk_autoscaling::Client,
+    pub(crate) route53: aws_sdk_route53::Client,
+    pub(crate) sqs: aws_sdk_sqs::Client,
+    pub(crate) events: aws_sdk_eventbridge::Client,
+    pub(crate) ssm: aws_sdk_ssm::Client,
+    pub(crate) s3: aws_sdk_s3::Client,
+    pub(crate) tagging: aws_sdk_resourcegroupstagging::Client,
+}
+
+/// One try, and four more when AWS says "too many" or nothing at all. The SDK's standard mode waits at random
+/// between zero and a doubling ceiling (1, 2, 4, 8 s).
+const ATTEMPTS: u32 = 5;
+
+impl Aws {
+    /// Connects: finds credentials and asks who they belong to.
+    pub async fn connect(settings: &Settings) -> Result<Self, Error> {
+        Self::over(&load(settings).await).await
+    }
+
+    /// Connects with a configuration that is complete.
+    pub(crate) async fn over(config: &SdkConfig) -> Result<Self, Error> {
+        let Some(region) = config.region().map(ToString::to_string) else {
+            return Err(Error::new(ErrorKind::Refused, "aws", "no region is set"));
+        };
+        let identity = aws_sdk_sts::Client::new(config)
+            .get_caller_identity()
+            .send()
+            .await
+            .during("sts:GetCallerIdentity")?;
+        let missing = || Error::unexpected("sts:GetCallerIdentity", "account");
+        let account = identity.account().ok_or_else(missing)?.to_owned();
+        // arn:<partition>:sts::<account>:...
+        let partition = identity.arn().and_then(|arn| arn.split(':').nth(1)).ok_or_else(missing)?.to_owned();
+        let once = aws_sdk_ec2::config::Builder::from(config).retry_config(RetryConfig::disabled()).build();
+        Ok(Self {
+            account,
+            region,
+            partition,
+            ec2: aws_sdk_ec2::Client::new(config),
+            ec2_once: aws_sdk_ec2::Client::from_conf(once),
+            iam: aws_sdk_iam::Client::new(config),
+            elb: aws_sdk_elasticloadbalancingv2::Client::new(config),
+            autoscaling: aws_sdk_autoscaling::Client::new(config),
+            route53: aws_sdk_route53::Client::new(config),
+            sqs: aws_sdk_sqs::Client::new(config),
+            events: aws_sdk_eventbridge::Client::new(config),
+            ssm: aws_sdk_ssm::Client::new(config),
+            s3: aws_sdk_s3::Client::new(config),
+            tagging: aws_sdk_resourcegroupstagging::Client::new(config),
+            state: None,
+            run: run_id(),
+        })
+    }
+
+    /// The same account, with the state store that registered specs live in.
+    #[must_use]
+    pub fn with_state(mut self, state: Arc<dyn Store>) -> Self {
+        self.state = Some(state);
+        self
+    }
+
+    /// The client token for making `name` with this `content`: the same within a run, so that a retried call
+    /// makes one thing.
+    pub(crate) fn token(&self, kind: &str, name: &str, content: &impl std::fmt::Debug) -> String {
+        // Debug output of plain data is the same for the same data, and never leaves the process.
+        hex::encode(Sha256::digest(format!("{} {kind} {name} {content:?}", self.run)))
+    }
+}
+
+/// Something no other run has.
+fn run_id() -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    format!("{}-{}", std::process::id(), now.as_nanos())
+}
+
+/// The SDK's configuration for `settings`.
+pub(crate) async fn load(settings: &Settings) -> SdkConfig {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(5))
+        // A stalled answer is given up well before a person gives up on kcl.
+        .operation_attempt_timeout(Duration::from_secs(30))
+        .build();
+    let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+        .timeout_config(timeouts);
+    if let Some(region) = &settings.region {
+        loader = loader.region(Region::new(region.clone()));
+    }
+    if let Some(profile) = &settings.profile {
+        loader = loader.profile_name(profile);
+    }
+    loader.load().await
+}

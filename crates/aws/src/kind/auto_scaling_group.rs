@@ -1,0 +1,508 @@
+//! Auto scaling groups.
+//!
+//! AWS tells lifecycle hooks one group at a time. A preview does not ask for them: a group that is wanted is
+//! taken to have the hooks it should have. [`crate::Depth::Deep`] and deeper reads ask for all.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_autoscaling::types::{
+    AutoScalingGroup as Live, Filter, InstanceRequirements as SdkRequirements, InstancesDistribution,
+    LaunchTemplate as SdkTemplate, LaunchTemplateOverrides, LaunchTemplateSpecification,
+    LifecycleHookSpecification, MemoryMiBRequest, MixedInstancesPolicy, Tag, VCpuCountRequest,
+};
+use futures::future::try_join_all;
+use kcl_engine::{Attrs, LiveNode, Owner, Ref, Resource, Set};
+use kcl_model::resource::{
+    AutoScalingGroup as Wanted, InstanceRequirements, LaunchTemplate, LifecycleHook, MixedInstances, Subnet,
+    Tags, TargetGroup,
+};
+
+use super::{Kind, Service};
+use crate::client::Aws;
+use crate::error::{During, Error, ErrorKind};
+use crate::observe::{Depth, Scope};
+use crate::tags::CLUSTER_TAG;
+use crate::wait::{self, PROPAGATION, SLOW_RESOURCE};
+use crate::{ec2, iam, named, tags};
+
+const LATEST: &str = "$Latest";
+/// The only granularity there is.
+const EVERY_MINUTE: &str = "1Minute";
+/// What a tag of this kind is put on.
+const TAGGED: &str = "auto-scaling-group";
+
+pub(crate) struct AutoScalingGroup;
+
+impl Kind for AutoScalingGroup {
+    type Resource = Wanted;
+    const SERVICE: Service = Service::AutoScaling;
+
+    async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
+        let filter = Filter::builder().name(format!("tag:{CLUSTER_TAG}")).values(scope.cluster).build();
+        let call = scope.aws.autoscaling.describe_auto_scaling_groups().filters(filter);
+        let groups = call.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
+        let groups = groups.during("autoscaling:DescribeAutoScalingGroups")?;
+        // One that is going away counts as gone: making it anew waits for that. Only where the cluster goes
+        // must it be waited for.
+        let groups = groups.iter().filter(|group| scope.depth == Depth::Everything || !is_going(group));
+        let nodes = groups.map(|group| async {
+            let Some(name) = group.auto_scaling_group_name() else { return Ok(None) };
+            let wanted = scope.wanted.get::<Wanted>(name);
+            let owner = named::owner(scope.cluster, &all_tags(group), wanted.is_some());
+            let Some(owner) = owner.filter(|owner| *owner == Owner::Cluster) else { return Ok(None) };
+            let hooks = match wanted {
+                _ if scope.is_deep() => hooks(scope.aws, name).await?,
+                Some(wanted) => wanted.lifecycle_hooks,
+                None => BTreeMap::new(),
+            };
+            Ok::<_, Error>(Some(LiveNode::new(name, &fields(group, hooks), attrs(group), owner)?))
+        });
+        Ok(try_join_all(nodes).await?.into_iter().flatten().collect())
+    }
+
+    async fn create(aws: &Aws, name: &str, want: &Wanted) -> Result<Attrs, Error> {
+        match request_creation(aws, name, want).await {
+            Err(error) if error.kind == ErrorKind::AlreadyExists => adopt(aws, name, want, error).await,
+            Err(error) => Err(error),
+            Ok(()) => finish(aws, name, want).await,
+        }
+    }
+
+    async fn update(
+        aws: &Aws,
+        name: &str,
+        live: &Attrs,
+        old: &Wanted,
+        want: &Wanted,
+    ) -> Result<Attrs, Error> {
+        update_group(aws, name, old, want).await?;
+        change_tags(aws, name, old, want).await?;
+        change_targets(aws, name, old, want).await?;
+        change_classic_load_balancers(aws, name, old, want).await?;
+        change_processes(aws, name, &old.suspended_processes, &want.suspended_processes).await?;
+        change_metrics(aws, name, &old.metrics, &want.metrics).await?;
+        change_hooks(aws, name, &old.lifecycle_hooks, &want.lifecycle_hooks).await?;
+        Ok(live.clone())
+    }
+
+    async fn delete(aws: &Aws, name: &str, _live: &Attrs, _old: &Wanted) -> Result<(), Error> {
+        let Some(group) = describe(aws, name).await? else { return Ok(()) };
+        let machines = group.instances().iter().filter_map(|machine| machine.instance_id());
+        let machines: Vec<String> = machines.map(str::to_owned).collect();
+        if !is_going(&group) {
+            request_deletion(aws, name).await?;
+        }
+        wait_until_gone(aws, name).await?;
+        wait_until_terminated(aws, name, &machines).await
+    }
+}
+
+fn attrs(group: &Live) -> Attrs {
+    named::attrs([("name", group.auto_scaling_group_name()), ("arn", group.auto_scaling_group_arn())])
+}
+
+/// AWS is deleting it.
+fn is_going(group: &Live) -> bool {
+    group.status().is_some_and(|status| !status.is_empty())
+}
+
+async fn describe(aws: &Aws, name: &str) -> Result<Option<Live>, Error> {
+    let call = aws.autoscaling.describe_auto_scaling_groups().auto_scaling_group_names(name);
+    let answer = call.send().await.during("autoscaling:DescribeAutoScalingGroups")?;
+    Ok(answer.auto_scaling_groups.unwrap_or_default().into_iter().next())
+}
+
+async fn hooks(aws: &Aws, name: &str) -> Result<BTreeMap<String, LifecycleHook>, Error> {
+    let call = aws.autoscaling.describe_lifecycle_hooks().auto_scaling_group_name(name);
+    let answer = call.send().await.during("autoscaling:DescribeLifecycleHooks")?;
+    let hooks = answer.lifecycle_hooks.unwrap_or_default().into_iter().filter_map(|hook| {
+        let fields = LifecycleHook {
+            transition: hook.lifecycle_transition.unwrap_or_default(),
+            heartbeat_timeout: hook.heartbeat_timeout.unwrap_or_default(),
+            default_result: hook.default_result.unwrap_or_default(),
+        };
+        Some((hook.lifecycle_hook_name?, fields))
+    });
+    Ok(hooks.collect())
+}
+
+/// All tags, for finding out whose it is.
+fn all_tags(group: &Live) -> Tags {
+    tags::collect(group.tags().iter().map(|tag| (tag.key.clone(), tag.value.clone())))
+}
+
+fn fields(group: &Live, lifecycle_hooks: BTreeMap<String, LifecycleHook>) -> Wanted {
+    // A tag that is not passed on to machines is none of those we mean.
+    let passed_on = group.tags().iter().filter(|tag| tag.propagate_at_launch() == Some(true));
+    let subnets = group.vpc_zone_identifier().unwrap_or_default().split(',').map(str::trim);
+    let subnets = subnets.filter(|id| !id.is_empty());
+    let targets = group.target_group_arns().iter();
+    let suspended = group.suspended_processes().iter().filter_map(|process| process.process_name());
+    let metrics = group.enabled_metrics().iter().filter_map(|metric| metric.metric());
+    Wanted {
+        launch_template: launch_template(group),
+        mixed_instances: group.mixed_instances_policy().map(mixed_instances),
+        min_size: group.min_size().unwrap_or_default(),
+        max_size: group.max_size().unwrap_or_default(),
+        subnets: subnets.map(|id| Ref::id(Subnet::SCHEMA.kind, "id", id)).collect(),
+        target_groups: targets.map(|arn| Ref::id(TargetGroup::SCHEMA.kind, "arn", arn)).collect(),
+        classic_load_balancers: group.load_balancer_names().iter().cloned().collect(),
+        max_instance_lifetime: group.max_instance_lifetime().unwrap_or_default(),
+        protect_from_scale_in: group.new_instances_protected_from_scale_in().unwrap_or_default(),
+        capacity_rebalance: group.capacity_rebalance().unwrap_or_default(),
+        suspended_processes: suspended.map(str::to_owned).collect(),
+        metrics: metrics.map(str::to_owned).collect(),
+        lifecycle_hooks,
+        tags: tags::collect(passed_on.map(|tag| (tag.key.clone(), tag.value.clone()))),
+    }
+}
+
+/// A group that is held at one version of its template does not do what we want, which is always to run the
+/// latest: the version makes the reference differ.
+fn launch_template(group: &Live) -> Ref {
+    let of_policy = group.mixed_instances_policy().and_then(|policy| policy.launch_template());
+    let of_policy = of_policy.and_then(|template| template.launch_template_specification());
+    let template = of_policy.or_else(|| group.launch_template());
+    let id = template.and_then(|template| template.launch_template_id()).unwrap_or_default();
+    match template.and_then(|template| template.version()) {
+        Some(LATEST) => Ref::id(LaunchTemplate::SCHEMA.kind, "id", id),
+        version => {
+            let version = version.unwrap_or("$Default");
+            Ref::id(LaunchTemplate::SCHEMA.kind, "id", format!("{id} version {version}"))
+        }
+    }
+}
+
+/// AWS fills in what was left out when the group was made; what is still absent has the same meaning.
+fn mixed_instances(policy: &MixedInstancesPolicy) -> MixedInstances {
+    let overrides = policy.launch_template().map(SdkTemplate::overrides).unwrap_or_default();
+    let requirements = overrides.iter().find_map(|it| it.instance_requirements()).map(requirements);
+    let empty = InstancesDistribution::builder().build();
+    let distribution = policy.instances_distribution().unwrap_or(&empty);
+    let on_demand_default = if requirements.is_some() { "lowest-price" } else { "prioritized" };
+    let on_demand = distribution.on_demand_allocation_strategy().unwrap_or(on_demand_default);
+    let spot = distribution.spot_allocation_strategy().unwrap_or("lowest-price");
+    let price = distribution.spot_max_price().filter(|price| !price.is_empty());
+    MixedInstances {
+        instance_types: overrides.iter().filter_map(|it| it.instance_type()).map(str::to_owned).collect(),
+        requirements,
+        on_demand_base: distribution.on_demand_base_capacity().unwrap_or(0),
+        on_demand_above_base: distribution.on_demand_percentage_above_base_capacity().unwrap_or(100),
+        on_demand_allocation: Some(on_demand.to_owned()),
+        spot_allocation: Some(spot.to_owned()),
+        spot_pools: (spot == "lowest-price").then(|| distribution.spot_instance_pools().unwrap_or(2)),
+        spot_max_price: price.map(str::to_owned),
+    }
+}
+
+fn requirements(live: &SdkRequirements) -> InstanceRequirements {
+    let (cpu, memory) = (live.v_cpu_count(), live.memory_mib());
+    InstanceRequirements {
+        cpu_min: cpu.and_then(VCpuCountRequest::min).unwrap_or_default(),
+        cpu_max: cpu.and_then(VCpuCountRequest::max),
+        memory_min: memory.and_then(MemoryMiBRequest::min).unwrap_or_default(),
+        memory_max: memory.and_then(MemoryMiBRequest::max),
+    }
+}
+
+fn specification(want: &Wanted) -> Result<LaunchTemplateSpecification, Error> {
+    let id = want.launch_template.value()?;
+    Ok(LaunchTemplateSpecification::builder().launch_template_id(id).version(LATEST).build())
+}
+
+/// The template as it is, or within a policy: one of the two.
+fn templates(
+    want: &Wanted,
+) -> Result<(Option<LaunchTemplateSpecification>, Option<MixedInstancesPolicy>), Error> {
+    let specification = specification(want)?;
+    Ok(match &want.mixed_instances {
+        None => (Some(specification), None),
+        Some(mixed) => (None, Some(policy(mixed, specification))),
+    })
+}
+
+fn policy(mixed: &MixedInstances, specification: LaunchTemplateSpecification) -> MixedInstancesPolicy {
+    let types = mixed.instance_types.iter();
+    let mut overrides: Vec<LaunchTemplateOverrides> =
+        types.map(|it| LaunchTemplateOverrides::builder().instance_type(it).build()).collect();
+    if let Some(it) = &mixed.requirements {
+        let cpu = VCpuCountRequest::builder().min(it.cpu_min).set_max(it.cpu_max).build();
+        let memory = MemoryMiBRequest::builder().min(it.memory_min).set_max(it.memory_max).build();
+        let requirements = SdkRequirements::builder().v_cpu_count(cpu).memory_mib(memory).build();
+        overrides.push(LaunchTemplateOverrides::builder().instance_requirements(requirements).build());
+    }
+    let template = SdkTemplate::builder().launch_template_specification(specification);
+    let distribution = InstancesDistribution::builder()
+        .on_demand_base_capacity(mixed.on_demand_base)
+        .on_demand_percentage_above_base_capacity(mixed.on_demand_above_base)
+        .set_on_demand_allocation_strategy(mixed.on_demand_allocation.clone())
+        .set_spot_allocation_strategy(mixed.spot_allocation.clone())
+        .set_spot_instance_pools(mixed.spot_pools)
+        // An empty price takes away one that was set before.
+        .spot_max_price(mixed.spot_max_price.clone().unwrap_or_default());
+    MixedInstancesPolicy::builder()
+        .launch_template(template.set_overrides(Some(overrides)).build())
+        .instances_distribution(distribution.build())
+        .build()
+}
+
+fn sdk_tags<'a>(name: &str, tags: impl IntoIterator<Item = (&'a String, &'a String)>) -> Vec<Tag> {
+    let tags = tags.into_iter().map(|(key, value)| {
+        let tag = Tag::builder().resource_type(TAGGED).resource_id(name).propagate_at_launch(true);
+        tag.key(key).value(value).build()
+    });
+    tags.collect()
+}
+
+fn join(subnets: &Set<Ref>) -> Result<String, Error> {
+    Ok(named::values(subnets)?.join(","))
+}
+
+fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
+    (!list.is_empty()).then_some(list)
+}
+
+fn hook_specification(name: &str, hook: &LifecycleHook) -> LifecycleHookSpecification {
+    LifecycleHookSpecification::builder()
+        .lifecycle_hook_name(name)
+        .lifecycle_transition(&hook.transition)
+        .heartbeat_timeout(hook.heartbeat_timeout)
+        .default_result(&hook.default_result)
+        .build()
+}
+
+/// Everything in the one call that its API has room for, so that no machine starts without its tags, hooks or
+/// target groups.
+async fn request_creation(aws: &Aws, name: &str, want: &Wanted) -> Result<(), Error> {
+    let (template, policy) = templates(want)?;
+    let hooks = want.lifecycle_hooks.iter();
+    let hooks: Vec<_> = hooks.map(|(name, hook)| hook_specification(name, hook)).collect();
+    let call = aws
+        .autoscaling
+        .create_auto_scaling_group()
+        .auto_scaling_group_name(name)
+        .set_launch_template(template)
+        .set_mixed_instances_policy(policy)
+        .min_size(want.min_size)
+        .max_size(want.max_size)
+        .vpc_zone_identifier(join(&want.subnets)?)
+        .set_target_group_arns(some(named::values(&want.target_groups)?))
+        .set_load_balancer_names(some(want.classic_load_balancers.iter().cloned().collect()))
+        .set_max_instance_lifetime(Some(want.max_instance_lifetime).filter(|seconds| *seconds > 0))
+        .new_instances_protected_from_scale_in(want.protect_from_scale_in)
+        .capacity_rebalance(want.capacity_rebalance)
+        .set_lifecycle_hook_specification_list(some(hooks))
+        .set_tags(some(sdk_tags(name, &want.tags)));
+    wait::retry(PROPAGATION, iam::is_machine_config_unknown_yet, || async {
+        call.clone().send().await.during("autoscaling:CreateAutoScalingGroup").map(|_| ())
+    })
+    .await
+}
+
+/// What the creating call has no room for.
+async fn finish(aws: &Aws, name: &str, want: &Wanted) -> Result<Attrs, Error> {
+    change_processes(aws, name, &Set::default(), &want.suspended_processes).await?;
+    change_metrics(aws, name, &Set::default(), &want.metrics).await?;
+    let made = describe(aws, name).await?;
+    Ok(made.map_or_else(|| named::attrs([("name", Some(name))]), |made| attrs(&made)))
+}
+
+/// One of that name is there already: on its way out, an interrupted run's, or somebody else's.
+async fn adopt(aws: &Aws, name: &str, want: &Wanted, error: Error) -> Result<Attrs, Error> {
+    if let Some(live) = describe(aws, name).await?.filter(|live| !is_going(live)) {
+        if !named::is_ours(&all_tags(&live), &want.tags) {
+            return Err(named::stranger(error, &format!("auto scaling group {name}")));
+        }
+        let old = fields(&live, hooks(aws, name).await?);
+        return AutoScalingGroup::update(aws, name, &attrs(&live), &old, want).await;
+    }
+    wait_until_gone(aws, name).await?;
+    request_creation(aws, name, want).await?;
+    finish(aws, name, want).await
+}
+
+async fn update_group(aws: &Aws, name: &str, old: &Wanted, want: &Wanted) -> Result<(), Error> {
+    let core = |it: &Wanted| {
+        (
+            (it.launch_template.clone(), it.mixed_instances.clone(), it.subnets.clone()),
+            (it.min_size, it.max_size, it.max_instance_lifetime),
+            (it.protect_from_scale_in, it.capacity_rebalance),
+        )
+    };
+    if core(old) == core(want) {
+        return Ok(());
+    }
+    let (template, policy) = templates(want)?;
+    let call = aws
+        .autoscaling
+        .update_auto_scaling_group()
+        .auto_scaling_group_name(name)
+        .set_launch_template(template)
+        .set_mixed_instances_policy(policy)
+        .min_size(want.min_size)
+        .max_size(want.max_size)
+        .vpc_zone_identifier(join(&want.subnets)?)
+        .max_instance_lifetime(want.max_instance_lifetime)
+        .new_instances_protected_from_scale_in(want.protect_from_scale_in)
+        .capacity_rebalance(want.capacity_rebalance);
+    wait::retry(PROPAGATION, iam::is_machine_config_unknown_yet, || async {
+        call.clone().send().await.during("autoscaling:UpdateAutoScalingGroup").map(|_| ())
+    })
+    .await
+}
+
+async fn change_tags(aws: &Aws, name: &str, old: &Wanted, want: &Wanted) -> Result<(), Error> {
+    let (set, gone) = tags::changes(&old.tags, &want.tags);
+    if !set.is_empty() {
+        let call = aws.autoscaling.create_or_update_tags().set_tags(Some(sdk_tags(name, &set)));
+        call.send().await.during("autoscaling:CreateOrUpdateTags")?;
+    }
+    if !gone.is_empty() {
+        let gone = gone.iter().map(|key| (key, old.tags.get(key).unwrap_or(key)));
+        let call = aws.autoscaling.delete_tags().set_tags(Some(sdk_tags(name, gone)));
+        call.send().await.during("autoscaling:DeleteTags")?;
+    }
+    Ok(())
+}
+
+async fn change_targets(aws: &Aws, name: &str, old: &Wanted, want: &Wanted) -> Result<(), Error> {
+    let (added, removed) = difference(&old.target_groups, &want.target_groups);
+    if !added.is_empty() {
+        let call = aws.autoscaling.attach_load_balancer_target_groups().auto_scaling_group_name(name);
+        let call = call.set_target_group_arns(Some(named::values(&added)?));
+        call.send().await.during("autoscaling:AttachLoadBalancerTargetGroups")?;
+    }
+    if !removed.is_empty() {
+        let call = aws.autoscaling.detach_load_balancer_target_groups().auto_scaling_group_name(name);
+        let call = call.set_target_group_arns(Some(named::values(&removed)?));
+        call.send().await.during("autoscaling:DetachLoadBalancerTargetGroups")?;
+    }
+    Ok(())
+}
+
+async fn change_classic_load_balancers(
+    aws: &Aws,
+    name: &str,
+    old: &Wanted,
+    want: &Wanted,
+) -> Result<(), Error> {
+    let (added, removed) = difference(&old.classic_load_balancers, &want.classic_load_balancers);
+    if !added.is_empty() {
+        let call = aws.autoscaling.attach_load_balancers().auto_scaling_group_name(name);
+        let call = call.set_load_balancer_names(Some(added.iter().cloned().collect()));
+        call.send().await.during("autoscaling:AttachLoadBalancers")?;
+    }
+    if !removed.is_empty() {
+        let call = aws.autoscaling.detach_load_balancers().auto_scaling_group_name(name);
+        let call = call.set_load_balancer_names(Some(removed.iter().cloned().collect()));
+        call.send().await.during("autoscaling:DetachLoadBalancers")?;
+    }
+    Ok(())
+}
+
+/// What is in `want` alone, and what is in `old` alone.
+fn difference<T: Ord + Clone>(old: &Set<T>, want: &Set<T>) -> (Set<T>, Set<T>) {
+    let alone = |in_this: &Set<T>, not_in: &Set<T>| {
+        in_this.iter().filter(|item| !not_in.contains(item)).cloned().collect()
+    };
+    (alone(want, old), alone(old, want))
+}
+
+async fn change_processes(aws: &Aws, name: &str, old: &Set<String>, want: &Set<String>) -> Result<(), Error> {
+    let (suspended, resumed) = difference(old, want);
+    if !suspended.is_empty() {
+        let call = aws.autoscaling.suspend_processes().auto_scaling_group_name(name);
+        let call = call.set_scaling_processes(Some(suspended.iter().cloned().collect()));
+        call.send().await.during("autoscaling:SuspendProcesses")?;
+    }
+    if !resumed.is_empty() {
+        let call = aws.autoscaling.resume_processes().auto_scaling_group_name(name);
+        let call = call.set_scaling_processes(Some(resumed.iter().cloned().collect()));
+        call.send().await.during("autoscaling:ResumeProcesses")?;
+    }
+    Ok(())
+}
+
+async fn change_metrics(aws: &Aws, name: &str, old: &Set<String>, want: &Set<String>) -> Result<(), Error> {
+    let (enabled, disabled) = difference(old, want);
+    if !enabled.is_empty() {
+        let call = aws.autoscaling.enable_metrics_collection().auto_scaling_group_name(name);
+        let call = call.granularity(EVERY_MINUTE).set_metrics(Some(enabled.iter().cloned().collect()));
+        call.send().await.during("autoscaling:EnableMetricsCollection")?;
+    }
+    if !disabled.is_empty() {
+        let call = aws.autoscaling.disable_metrics_collection().auto_scaling_group_name(name);
+        let call = call.set_metrics(Some(disabled.iter().cloned().collect()));
+        call.send().await.during("autoscaling:DisableMetricsCollection")?;
+    }
+    Ok(())
+}
+
+async fn change_hooks(
+    aws: &Aws,
+    name: &str,
+    old: &BTreeMap<String, LifecycleHook>,
+    want: &BTreeMap<String, LifecycleHook>,
+) -> Result<(), Error> {
+    for (hook_name, hook) in want.iter().filter(|(name, hook)| old.get(*name) != Some(hook)) {
+        let call = aws
+            .autoscaling
+            .put_lifecycle_hook()
+            .auto_scaling_group_name(name)
+            .lifecycle_hook_name(hook_name)
+            .lifecycle_transition(&hook.transition)
+            .heartbeat_timeout(hook.heartbeat_timeout)
+            .default_result(&hook.default_result);
+        call.send().await.during("autoscaling:PutLifecycleHook")?;
+    }
+    for hook_name in old.keys().filter(|name| !want.contains_key(*name)) {
+        let call = aws.autoscaling.delete_lifecycle_hook().auto_scaling_group_name(name);
+        call.lifecycle_hook_name(hook_name).send().await.during("autoscaling:DeleteLifecycleHook")?;
+    }
+    Ok(())
+}
+
+async fn request_deletion(aws: &Aws, name: &str) -> Result<(), Error> {
+    // Auto Scaling refuses while it is busy with the group, which passes.
+    let busy = |error: &Error| {
+        error.kind == ErrorKind::InUse || error.is_code(&["ResourceContention", "ResourceContentionFault"])
+    };
+    let deleted = wait::retry(SLOW_RESOURCE, busy, || async {
+        let call = aws.autoscaling.delete_auto_scaling_group().auto_scaling_group_name(name);
+        call.force_delete(true).send().await.during("autoscaling:DeleteAutoScalingGroup").map(|_| ())
+    });
+    match deleted.await {
+        // It went away since it was looked at.
+        Err(error) if error.message.contains("not found") => Ok(()),
+        deleted => deleted,
+    }
+}
+
+async fn wait_until_gone(aws: &Aws, name: &str) -> Result<(), Error> {
+    let what = format!("the auto scaling group {name} to go");
+    wait::until(SLOW_RESOURCE, "autoscaling:DescribeAutoScalingGroups", &what, || async {
+        Ok(describe(aws, name).await?.is_none().then_some(()))
+    })
+    .await
+}
+
+/// The group may be gone while its machines still hold their addresses and disks.
+async fn wait_until_terminated(aws: &Aws, name: &str, machines: &[String]) -> Result<(), Error> {
+    if machines.is_empty() {
+        return Ok(());
+    }
+    let alive = ["pending", "running", "shutting-down", "stopping", "stopped"].map(str::to_owned);
+    let what = format!("the machines of {name} to terminate");
+    wait::until(SLOW_RESOURCE, "ec2:DescribeInstances", &what, || async {
+        for chunk in machines.chunks(ec2::FILTER_VALUES) {
+            let call = aws.ec2.describe_instances().filters(ec2::filter_any("instance-id", chunk));
+            let call = call.filters(ec2::filter_any("instance-state-name", &alive));
+            let answer = call.send().await.during("ec2:DescribeInstances")?;
+            if !answer.reservations().is_empty() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(()))
+    })
+    .await
+}

@@ -1,0 +1,298 @@
+//! Route53 alias records.
+//!
+//! Records have no tags. A wanted one is known by its name. One that nobody wants any more is known by where
+//! it points: to a load balancer of the cluster. It is looked for in the pages that are read anyway; and in
+//! every zone of the account where the cluster goes, or where a load balancer of the cluster is unwanted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use aws_sdk_route53::types::{
+    AliasTarget, Change, ChangeAction, ChangeBatch, ResourceRecordSet as Live, RrType,
+};
+use futures::future::try_join_all;
+use kcl_engine::{Attrs, LiveNode, Owner, Ref, Resource};
+use kcl_model::resource::{DnsRecord as Wanted, LoadBalancer};
+
+use super::{Kind, Service};
+use crate::client::Aws;
+use crate::error::{During, Error, ErrorKind};
+use crate::observe::Scope;
+use crate::{elb, lookup, named};
+
+pub(crate) struct DnsRecord;
+
+impl Kind for DnsRecord {
+    type Resource = Wanted;
+    const SERVICE: Service = Service::Route53;
+
+    async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
+        let wanted: BTreeMap<&str, Wanted> = scope.wanted_resources().into_iter().collect();
+        let mut names: BTreeMap<String, BTreeSet<&str>> = BTreeMap::new();
+        for record in wanted.values() {
+            names.entry(record.zone.clone()).or_default().insert(&record.name);
+        }
+        let targets = targets(scope).await?;
+        let reads = if scope.is_exhaustive() || targets.iter().any(|target| !target.is_wanted) {
+            let zones = lookup::hosted_zones(scope.aws).await?.into_iter().map(|zone| zone.id);
+            let zones: BTreeSet<String> = zones.chain(names.into_keys()).collect();
+            try_join_all(zones.into_iter().map(|zone| read_whole(scope.aws, zone))).await?
+        } else {
+            try_join_all(names.iter().map(|(zone, names)| read_names(scope.aws, zone, names))).await?
+        };
+        let mut nodes = Vec::new();
+        for (zone, records) in reads {
+            for record in records.iter().filter(|record| record.set_identifier().is_none()) {
+                nodes.extend(node(&zone, record, &wanted, &targets)?);
+            }
+        }
+        Ok(nodes)
+    }
+
+    async fn create(aws: &Aws, name: &str, want: &Wanted) -> Result<Attrs, Error> {
+        let made = Self::create_all(aws, vec![(name.to_owned(), want.clone())]).await?;
+        Ok(made.into_iter().next().unwrap_or_default())
+    }
+
+    async fn update(
+        aws: &Aws,
+        name: &str,
+        _live: &Attrs,
+        _old: &Wanted,
+        want: &Wanted,
+    ) -> Result<Attrs, Error> {
+        Self::create(aws, name, want).await
+    }
+
+    async fn delete(aws: &Aws, _name: &str, live: &Attrs, old: &Wanted) -> Result<(), Error> {
+        Self::delete_all(aws, vec![(live.clone(), old.clone())]).await
+    }
+
+    /// Route53 takes five calls a second of an account, each with up to 1,000 changes of one zone.
+    fn batch_key(resource: &Wanted) -> Option<String> {
+        Some(resource.zone.clone())
+    }
+
+    async fn create_all(aws: &Aws, wanted: Vec<(String, Wanted)>) -> Result<Vec<Attrs>, Error> {
+        let Some((_, first)) = wanted.first() else { return Ok(Vec::new()) };
+        let records = wanted.iter().map(|(_, want)| record_set(want));
+        let records = records.collect::<Result<Vec<_>, _>>()?;
+        change(aws, &first.zone, &ChangeAction::Upsert, records).await?;
+        Ok(wanted.iter().map(|(_, want)| attrs(&want.name)).collect())
+    }
+
+    async fn delete_all(aws: &Aws, live: Vec<(Attrs, Wanted)>) -> Result<(), Error> {
+        let Some((_, first)) = live.first() else { return Ok(()) };
+        // Route53 deletes what is named exactly, with all its values: each is read anew.
+        let records = try_join_all(live.iter().map(|(_, old)| read_one(aws, old))).await?;
+        let records: Vec<Live> = records.into_iter().flatten().collect();
+        if records.is_empty() {
+            return Ok(());
+        }
+        match change(aws, &first.zone, &ChangeAction::Delete, records).await {
+            Err(error) if error.is_not_found() || error.message.contains("not found") => Ok(()),
+            deleted => deleted,
+        }
+    }
+}
+
+/// What a record of the cluster's may point to.
+struct Target {
+    dns_name: String,
+    owner: Owner,
+    is_wanted: bool,
+}
+
+async fn targets(scope: &Scope<'_>) -> Result<Vec<Target>, Error> {
+    let wanted = scope.wanted_names(LoadBalancer::SCHEMA.kind);
+    let balancers = elb::balancing(scope).await?.load_balancers.iter();
+    let targets = balancers.filter_map(|balancer| {
+        Some(Target {
+            dns_name: elb::dns_name(balancer.item.dns_name()?),
+            owner: balancer.owner,
+            is_wanted: wanted.contains(&balancer.name.as_str()),
+        })
+    });
+    Ok(targets.collect())
+}
+
+/// The record as a live node, where it is one of ours.
+fn node(
+    zone: &str,
+    record: &Live,
+    wanted: &BTreeMap<&str, Wanted>,
+    targets: &[Target],
+) -> Result<Option<LiveNode>, Error> {
+    let fields = fields(zone, record);
+    let name = format!("{} {}", fields.name, fields.record_type);
+    let is_wanted = wanted.get(name.as_str()).is_some_and(|want| want.zone == zone);
+    let alias = record.alias_target().map(|alias| elb::dns_name(alias.dns_name()));
+    let target = targets.iter().find(|target| alias.as_ref() == Some(&target.dns_name));
+    let owner = match target {
+        _ if is_wanted => Owner::Cluster,
+        Some(target) => target.owner,
+        None => return Ok(None),
+    };
+    Ok(Some(LiveNode::new(name, &fields, attrs(&fields.name), owner)?))
+}
+
+fn attrs(name: &str) -> Attrs {
+    named::attrs([("name", Some(name))])
+}
+
+fn fields(zone: &str, record: &Live) -> Wanted {
+    let alias = record.alias_target();
+    let reference = |attr: &str, value: String| Ref::id(LoadBalancer::SCHEMA.kind, attr, value);
+    Wanted {
+        zone: zone.to_owned(),
+        name: plain_name(record.name()),
+        record_type: record.r#type().as_str().to_owned(),
+        alias: alias.map(|alias| reference("dns_name", elb::dns_name(alias.dns_name()))),
+        alias_zone: alias.map(|alias| reference("zone_id", alias.hosted_zone_id().to_owned())),
+        evaluate_target_health: alias.is_some_and(AliasTarget::evaluate_target_health),
+    }
+}
+
+/// A record's name as we keep it: Route53 ends it with a dot and spells a star by its octal code.
+fn plain_name(name: &str) -> String {
+    name.trim_end_matches('.').replace("\\052", "*").to_ascii_lowercase()
+}
+
+/// Route53's order of names: label by label from the right.
+fn order(name: &str) -> Vec<&str> {
+    name.rsplit('.').collect()
+}
+
+/// Whether a page that starts at `start` and goes on at `next` tells of `name`: it is not there, or it was
+/// among the page's records. Where Route53 puts a star in its order is not known, so nothing is concluded for
+/// such names.
+fn is_covered(name: &str, start: &str, next: Option<&str>) -> bool {
+    if name.contains('*') || start.contains('*') {
+        return name == start;
+    }
+    let key = order(name);
+    order(start) <= key && next.is_none_or(|next| !next.contains('*') && key < order(next))
+}
+
+/// Reads the records of these names, and those around them: a page has 300 records, so most zones take one
+/// call, and none takes more than there are names.
+async fn read_names(aws: &Aws, zone: &str, names: &BTreeSet<&str>) -> Result<(String, Vec<Live>), Error> {
+    let mut sorted: Vec<&str> = names.iter().copied().collect();
+    sorted.sort_by_key(|name| order(name));
+    let mut found: Vec<Live> = Vec::new();
+    let mut pages: Vec<(&str, Option<String>)> = Vec::new();
+    for name in sorted {
+        if pages.iter().any(|(start, next)| is_covered(name, start, next.as_deref())) {
+            continue;
+        }
+        let call = aws.route53.list_resource_record_sets().hosted_zone_id(zone).start_record_name(name);
+        let page = call.send().await.during("route53:ListResourceRecordSets")?;
+        let known = |record: &Live| {
+            found.iter().any(|other| (other.name(), other.r#type()) == (record.name(), record.r#type()))
+        };
+        let new: Vec<Live> = page.resource_record_sets.into_iter().filter(|record| !known(record)).collect();
+        found.extend(new);
+        pages.push((name, page.next_record_name.as_deref().map(plain_name)));
+    }
+    Ok((zone.to_owned(), found))
+}
+
+/// Reads all records of a zone.
+async fn read_whole(aws: &Aws, zone: String) -> Result<(String, Vec<Live>), Error> {
+    let mut found = Vec::new();
+    let mut next = None;
+    loop {
+        let mut call = aws.route53.list_resource_record_sets().hosted_zone_id(&zone);
+        if let Some((name, kind, identifier)) = next.take() {
+            call = call.set_start_record_name(name).set_start_record_type(kind);
+            call = call.set_start_record_identifier(identifier);
+        }
+        let page = match call.send().await.during("route53:ListResourceRecordSets") {
+            // The zone went away since it was listed.
+            Err(error) if error.is_not_found() => return Ok((zone, found)),
+            page => page?,
+        };
+        found.extend(page.resource_record_sets);
+        if !page.is_truncated {
+            return Ok((zone, found));
+        }
+        next = Some((page.next_record_name, page.next_record_type, page.next_record_identifier));
+    }
+}
+
+/// The record as it is now, if it still points where it did.
+async fn read_one(aws: &Aws, old: &Wanted) -> Result<Option<Live>, Error> {
+    let call = aws.route53.list_resource_record_sets().hosted_zone_id(&old.zone);
+    let call = call.start_record_name(&old.name).start_record_type(RrType::from(old.record_type.as_str()));
+    let answer = match call.max_items(1).send().await.during("route53:ListResourceRecordSets") {
+        Err(error) if error.is_not_found() => return Ok(None),
+        answer => answer?,
+    };
+    let record = answer.resource_record_sets.into_iter().next();
+    Ok(record.filter(|record| {
+        let now = fields(&old.zone, record);
+        let target = |alias: &Option<Ref>| alias.as_ref().and_then(|it| it.value().ok().map(str::to_owned));
+        now.name == old.name && now.record_type == old.record_type && target(&now.alias) == target(&old.alias)
+    }))
+}
+
+fn record_set(want: &Wanted) -> Result<Live, Error> {
+    let (Some(alias), Some(zone)) = (&want.alias, &want.alias_zone) else {
+        let message = format!("the record {} has nothing to point to", want.name);
+        return Err(Error::new(ErrorKind::Unexpected, "route53:ChangeResourceRecordSets", message));
+    };
+    let target = AliasTarget::builder()
+        .dns_name(alias.value()?)
+        .hosted_zone_id(zone.value()?)
+        .evaluate_target_health(want.evaluate_target_health)
+        .build()?;
+    let record = Live::builder().name(&want.name).r#type(RrType::from(want.record_type.as_str()));
+    Ok(record.alias_target(target).build()?)
+}
+
+/// All of the changes are made, or none.
+async fn change(aws: &Aws, zone: &str, action: &ChangeAction, records: Vec<Live>) -> Result<(), Error> {
+    let changes = records
+        .into_iter()
+        .map(|record| Change::builder().action(action.clone()).resource_record_set(record).build());
+    let changes = changes.collect::<Result<Vec<_>, _>>()?;
+    let batch = ChangeBatch::builder().set_changes(Some(changes)).build()?;
+    let call = aws.route53.change_resource_record_sets().hosted_zone_id(zone).change_batch(batch);
+    call.send().await.during("route53:ChangeResourceRecordSets")?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names() {
+        assert_eq!(plain_name("\\052.Example.com."), "*.example.com");
+        assert_eq!(plain_name("docs.karlaru.com."), "docs.karlaru.com");
+    }
+
+    #[test]
+    fn the_order_of_names() {
+        let mut names = ["www.example.com", "example.com", "a.zone.example.com", "zone.example.com", "b.com"];
+        names.sort_by_key(|name| order(name));
+        let sorted = ["b.com", "example.com", "www.example.com", "zone.example.com", "a.zone.example.com"];
+        assert_eq!(names, sorted);
+    }
+
+    #[test]
+    fn what_a_page_tells() {
+        let page = ("example.com", Some("m.example.com"));
+        for (name, covered) in [
+            ("example.com", true),
+            ("docs.example.com", true),
+            ("x.docs.example.com", true),
+            ("m.example.com", false),
+            ("z.example.com", false),
+            ("*.example.com", false),
+        ] {
+            assert_eq!(is_covered(name, page.0, page.1), covered, "{name}");
+        }
+        assert!(is_covered("z.example.com", "example.com", None));
+        assert!(!is_covered("example.com", "docs.example.com", None));
+    }
+}

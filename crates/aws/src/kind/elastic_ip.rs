@@ -1,0 +1,78 @@
+//! Elastic IP addresses.
+
+use aws_sdk_ec2::types::{DomainType, ResourceType};
+use kcl_engine::{Attrs, LiveNode};
+use kcl_model::resource;
+
+use super::{Kind, Service};
+use crate::blockers;
+use crate::client::Aws;
+use crate::ec2::{self, Ours};
+use crate::error::{During, Error};
+use crate::observe::Scope;
+use crate::wait;
+
+/// Elastic IP addresses. Always read, and so without a name in the tagging API: not every implementation
+/// lists them, and one that is forgotten costs money.
+pub(crate) struct ElasticIp;
+
+impl Kind for ElasticIp {
+    type Resource = resource::ElasticIp;
+    const SERVICE: Service = Service::Ec2;
+
+    async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
+        let call = scope.aws.ec2.describe_addresses().filters(scope.ec2_filter());
+        let answer = call.send().await.during("ec2:DescribeAddresses")?;
+        let live = answer.addresses().iter().filter_map(|address| {
+            let ours = Ours::of(scope.cluster, address.allocation_id(), address.tags())?;
+            let live = resource::ElasticIp { tags: ours.tags.clone() };
+            let attrs = attrs(&ours.id, address.public_ip());
+            Some(LiveNode::new(ours.name(), &live, attrs, ours.owner).map_err(Error::from))
+        });
+        live.collect()
+    }
+
+    async fn create(aws: &Aws, _name: &str, want: &resource::ElasticIp) -> Result<Attrs, Error> {
+        let create = || async {
+            let call = aws.ec2_once.allocate_address().domain(DomainType::Vpc);
+            let call = call.tag_specifications(ec2::specification(ResourceType::ElasticIp, &want.tags));
+            let answer = call.send().await.during("ec2:AllocateAddress")?;
+            let id = ec2::required(answer.allocation_id(), "ec2:AllocateAddress", "allocation id")?;
+            Ok(attrs(id, answer.public_ip()))
+        };
+        wait::create_once(create, || find(aws, want)).await
+    }
+
+    async fn update(
+        aws: &Aws,
+        _name: &str,
+        live: &Attrs,
+        old: &resource::ElasticIp,
+        want: &resource::ElasticIp,
+    ) -> Result<Attrs, Error> {
+        ec2::retag(aws, ec2::id_of(live)?, &old.tags, &want.tags).await?;
+        Ok(live.clone())
+    }
+
+    async fn delete(aws: &Aws, _name: &str, live: &Attrs, old: &resource::ElasticIp) -> Result<(), Error> {
+        let id = ec2::id_of(live)?;
+        let call = || async {
+            aws.ec2.release_address().allocation_id(id).send().await.during("ec2:ReleaseAddress")?;
+            Ok(())
+        };
+        blockers::delete(id, call, || blockers::of_address(aws, ec2::cluster_of(&old.tags), id)).await
+    }
+}
+
+fn attrs(id: &str, address: Option<&str>) -> Attrs {
+    let mut attrs = ec2::attrs(id);
+    attrs.extend(address.map(|address| ("ip".to_owned(), address.to_owned())));
+    attrs
+}
+
+async fn find(aws: &Aws, want: &resource::ElasticIp) -> Result<Option<Attrs>, Error> {
+    let call = aws.ec2.describe_addresses().set_filters(Some(ec2::filters_for(&want.tags)));
+    let answer = call.send().await.during("ec2:DescribeAddresses")?;
+    let mut found = answer.addresses().iter();
+    Ok(found.find_map(|address| Some(attrs(address.allocation_id()?, address.public_ip()))))
+}

@@ -1,0 +1,188 @@
+//! EventBridge rules that tell the termination handler's queue what happens to machines.
+//!
+//! AWS tells a rule's tags one rule at a time. A preview does not ask for them: a rule that is wanted, by its
+//! name, is taken to have the tags it should have; only rules that the spec does not want are asked whose
+//! they are. [`crate::Depth::Deep`] and deeper reads ask for all.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_eventbridge::types::{Rule, RuleState, Tag, Target};
+use futures::future::{try_join, try_join_all};
+use kcl_engine::{Attrs, Json, LiveNode, Owner, Ref, Resource};
+use kcl_model::resource::{EventRule as Wanted, Queue, Tags};
+use serde_json::Value;
+
+use super::{Kind, Service, queue};
+use crate::client::Aws;
+use crate::error::{During, Error, ErrorKind};
+use crate::observe::Scope;
+use crate::{named, tags};
+
+/// Each rule has one target.
+const TARGET: &str = "1";
+
+pub(crate) struct EventRule;
+
+impl Kind for EventRule {
+    type Resource = Wanted;
+    const SERVICE: Service = Service::Other;
+    const TAGGED_AS: &'static [&'static str] = &["events:rule", "sqs"];
+
+    async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
+        let arn = queue::arn(scope.aws, &kcl_model::names::queue(scope.cluster));
+        let (rules, targeting) = try_join(list(scope), list_by_target(scope.aws, &arn)).await?;
+        let nodes = rules.iter().map(|rule| async {
+            let (Some(name), Some(rule_arn)) = (rule.name(), rule.arn()) else { return Ok(None) };
+            let wanted = scope.wanted.get::<Wanted>(name);
+            let tags = match &wanted {
+                Some(wanted) if !scope.is_deep() => wanted.tags.clone(),
+                _ => list_tags(scope.aws, rule_arn).await?,
+            };
+            let owner = named::owner(scope.cluster, &tags, wanted.is_some());
+            let Some(owner) = owner.filter(|owner| *owner == Owner::Cluster) else { return Ok(None) };
+            let target = targeting.contains(name).then_some(arn.as_str());
+            let node = LiveNode::new(name, &fields(rule, target, tags), attrs(name, rule_arn), owner);
+            Ok::<_, Error>(Some(node?))
+        });
+        Ok(try_join_all(nodes).await?.into_iter().flatten().collect())
+    }
+
+    async fn create(aws: &Aws, name: &str, want: &Wanted) -> Result<Attrs, Error> {
+        let arn = put_rule(aws, name, want, Some(sdk_tags(&want.tags)?)).await?;
+        put_target(aws, name, want).await?;
+        Ok(attrs(name, &arn))
+    }
+
+    async fn update(
+        aws: &Aws,
+        name: &str,
+        live: &Attrs,
+        old: &Wanted,
+        want: &Wanted,
+    ) -> Result<Attrs, Error> {
+        if old.pattern != want.pattern || old.target.is_none() {
+            // A rule that was switched off counts as one without a target: this switches it on.
+            put_rule(aws, name, want, None).await?;
+        }
+        if old.target != want.target {
+            put_target(aws, name, want).await?;
+        }
+        let arn = named::attr(live, "arn")?;
+        let (set, gone) = tags::changes(&old.tags, &want.tags);
+        if !set.is_empty() {
+            let call = aws.events.tag_resource().resource_arn(arn).set_tags(Some(sdk_tags(&set)?));
+            call.send().await.during("events:TagResource")?;
+        }
+        if !gone.is_empty() {
+            let call = aws.events.untag_resource().resource_arn(arn).set_tag_keys(Some(gone));
+            call.send().await.during("events:UntagResource")?;
+        }
+        Ok(live.clone())
+    }
+
+    async fn delete(aws: &Aws, name: &str, _live: &Attrs, _old: &Wanted) -> Result<(), Error> {
+        let answer = aws.events.list_targets_by_rule().rule(name).send().await;
+        let targets = match answer.during("events:ListTargetsByRule") {
+            Err(error) if error.is_not_found() => return Ok(()),
+            answer => answer?.targets.unwrap_or_default(),
+        };
+        if !targets.is_empty() {
+            let ids = targets.into_iter().map(|target| target.id).collect();
+            let call = aws.events.remove_targets().rule(name).set_ids(Some(ids));
+            let answer = call.send().await.during("events:RemoveTargets")?;
+            let failure = answer.failed_entries().first().and_then(|entry| entry.error_message());
+            refuse(answer.failed_entry_count(), "events:RemoveTargets", failure)?;
+        }
+        match aws.events.delete_rule().name(name).send().await.during("events:DeleteRule") {
+            Err(error) if !error.is_not_found() => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn attrs(name: &str, arn: &str) -> Attrs {
+    named::attrs([("name", Some(name)), ("arn", Some(arn))])
+}
+
+fn fields(rule: &Rule, target: Option<&str>, tags: Tags) -> Wanted {
+    let pattern = rule.event_pattern().unwrap_or_default();
+    let is_on = rule.state() != Some(&RuleState::Disabled);
+    Wanted {
+        pattern: Json {
+            document: serde_json::from_str(pattern).unwrap_or_else(|_| Value::String(pattern.to_owned())),
+        },
+        target: target.filter(|_| is_on).map(|arn| Ref::id(Queue::SCHEMA.kind, "arn", arn)),
+        tags,
+    }
+}
+
+/// The rules whose names begin as the cluster's do. Those of a cluster whose name begins with this one's are
+/// among them.
+async fn list(scope: &Scope<'_>) -> Result<Vec<Rule>, Error> {
+    let prefix = kcl_model::names::event_rule("", scope.cluster);
+    let mut rules = Vec::new();
+    let mut next = None;
+    loop {
+        let call = scope.aws.events.list_rules().name_prefix(&prefix).set_next_token(next);
+        let page = call.send().await.during("events:ListRules")?;
+        rules.extend(page.rules.unwrap_or_default());
+        next = page.next_token;
+        if next.is_none() {
+            return Ok(rules);
+        }
+    }
+}
+
+/// The names of the rules that send to `arn`.
+async fn list_by_target(aws: &Aws, arn: &str) -> Result<BTreeSet<String>, Error> {
+    let mut names = BTreeSet::new();
+    let mut next = None;
+    loop {
+        let call = aws.events.list_rule_names_by_target().target_arn(arn).set_next_token(next);
+        let page = call.send().await.during("events:ListRuleNamesByTarget")?;
+        names.extend(page.rule_names.unwrap_or_default());
+        next = page.next_token;
+        if next.is_none() {
+            return Ok(names);
+        }
+    }
+}
+
+async fn list_tags(aws: &Aws, arn: &str) -> Result<Tags, Error> {
+    let call = aws.events.list_tags_for_resource().resource_arn(arn);
+    match call.send().await.during("events:ListTagsForResource") {
+        Err(error) if error.is_not_found() => Ok(Tags::new()),
+        answer => {
+            let tags = answer?.tags.unwrap_or_default().into_iter();
+            Ok(tags::collect(tags.map(|tag| (Some(tag.key), Some(tag.value)))))
+        }
+    }
+}
+
+async fn put_rule(aws: &Aws, name: &str, want: &Wanted, tags: Option<Vec<Tag>>) -> Result<String, Error> {
+    let call = aws.events.put_rule().name(name).event_pattern(want.pattern.document.to_string());
+    let call = call.state(RuleState::Enabled).set_tags(tags);
+    let answer = call.send().await.during("events:PutRule")?;
+    answer.rule_arn.ok_or_else(|| Error::unexpected("events:PutRule", "ARN"))
+}
+
+async fn put_target(aws: &Aws, name: &str, want: &Wanted) -> Result<(), Error> {
+    let Some(queue) = &want.target else { return Ok(()) };
+    let target = Target::builder().id(TARGET).arn(queue.value()?).build()?;
+    let call = aws.events.put_targets().rule(name).targets(target);
+    let answer = call.send().await.during("events:PutTargets")?;
+    let failure = answer.failed_entries().first().and_then(|entry| entry.error_message());
+    refuse(answer.failed_entry_count(), "events:PutTargets", failure)
+}
+
+/// EventBridge answers "success" and names what failed inside.
+fn refuse(failed: i32, action: &str, message: Option<&str>) -> Result<(), Error> {
+    if failed == 0 {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Refused, action, message.unwrap_or("the target was refused")))
+}
+
+fn sdk_tags(tags: &Tags) -> Result<Vec<Tag>, Error> {
+    tags.iter().map(|(key, value)| Ok(Tag::builder().key(key).value(value).build()?)).collect()
+}

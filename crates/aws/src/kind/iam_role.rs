@@ -1,0 +1,186 @@
+//! IAM roles with their policies.
+
+use std::collections::BTreeMap;
+
+use futures::future::try_join_all;
+use kcl_engine::{Attrs, Json, LiveNode, Owner, Set};
+use kcl_model::resource::IamRole as Wanted;
+
+use super::{Kind, Service};
+use crate::client::Aws;
+use crate::error::{During, Error, ErrorKind};
+use crate::iam::{self, Role};
+use crate::named;
+use crate::observe::Scope;
+use crate::tags;
+use crate::wait::{self, PROPAGATION};
+
+pub(crate) struct IamRole;
+
+impl Kind for IamRole {
+    type Resource = Wanted;
+    const SERVICE: Service = Service::Iam;
+
+    async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
+        let roles = iam::roles(scope).await?.iter();
+        let nodes = roles.map(|role| {
+            Ok(LiveNode::new(&role.name, &role.fields, attrs(&role.name, &role.arn), Owner::Cluster)?)
+        });
+        nodes.collect()
+    }
+
+    async fn create(aws: &Aws, name: &str, want: &Wanted) -> Result<Attrs, Error> {
+        let call = aws
+            .iam
+            .create_role()
+            .role_name(name)
+            .assume_role_policy_document(iam::text(&want.trust_policy))
+            .set_permissions_boundary(want.permissions_boundary.clone())
+            .set_tags(Some(iam::sdk_tags(&want.tags)?));
+        let made = match call.send().await.during("iam:CreateRole") {
+            Err(error) if error.kind == ErrorKind::AlreadyExists => {
+                return adopt(aws, name, want, error).await;
+            }
+            made => made?.role.ok_or_else(|| Error::unexpected("iam:CreateRole", "role"))?,
+        };
+        let fresh = Wanted {
+            inline_policies: BTreeMap::default(),
+            attached_policies: Set::default(),
+            ..want.clone()
+        };
+        change_policies(aws, name, &fresh, want).await?;
+        Ok(attrs(name, &made.arn))
+    }
+
+    async fn update(
+        aws: &Aws,
+        name: &str,
+        live: &Attrs,
+        old: &Wanted,
+        want: &Wanted,
+    ) -> Result<Attrs, Error> {
+        if old.trust_policy != want.trust_policy {
+            let call = aws.iam.update_assume_role_policy().role_name(name);
+            let call = call.policy_document(iam::text(&want.trust_policy));
+            call.send().await.during("iam:UpdateAssumeRolePolicy")?;
+        }
+        if old.permissions_boundary != want.permissions_boundary {
+            change_boundary(aws, name, want.permissions_boundary.as_deref()).await?;
+        }
+        change_policies(aws, name, old, want).await?;
+        let (set, gone) = tags::changes(&old.tags, &want.tags);
+        if !set.is_empty() {
+            let call = aws.iam.tag_role().role_name(name).set_tags(Some(iam::sdk_tags(&set)?));
+            call.send().await.during("iam:TagRole")?;
+        }
+        if !gone.is_empty() {
+            let call = aws.iam.untag_role().role_name(name).set_tag_keys(Some(gone));
+            call.send().await.during("iam:UntagRole")?;
+        }
+        Ok(live.clone())
+    }
+
+    async fn delete(aws: &Aws, name: &str, _live: &Attrs, _old: &Wanted) -> Result<(), Error> {
+        match remove(aws, name).await {
+            Err(error) if error.is_not_found() => Ok(()),
+            removed => removed,
+        }
+    }
+}
+
+fn attrs(name: &str, arn: &str) -> Attrs {
+    named::attrs([("name", Some(name)), ("arn", Some(arn))])
+}
+
+async fn change_boundary(aws: &Aws, name: &str, boundary: Option<&str>) -> Result<(), Error> {
+    if let Some(arn) = boundary {
+        let call = aws.iam.put_role_permissions_boundary().role_name(name).permissions_boundary(arn);
+        call.send().await.during("iam:PutRolePermissionsBoundary")?;
+    } else {
+        let call = aws.iam.delete_role_permissions_boundary().role_name(name);
+        call.send().await.during("iam:DeleteRolePermissionsBoundary")?;
+    }
+    Ok(())
+}
+
+/// Writes and attaches what is missing or different first, then removes: pods and machines that use the role
+/// never have less than what both the old and the new allow.
+async fn change_policies(aws: &Aws, name: &str, old: &Wanted, want: &Wanted) -> Result<(), Error> {
+    let written = want.inline_policies.iter();
+    let written = written.filter(|(policy, document)| old.inline_policies.get(*policy) != Some(document));
+    try_join_all(written.map(|(policy, document)| put(aws, name, policy, document))).await?;
+    let attached = want.attached_policies.iter().filter(|arn| !old.attached_policies.contains(arn));
+    try_join_all(attached.map(|arn| attach(aws, name, arn))).await?;
+    for policy in old.inline_policies.keys().filter(|policy| !want.inline_policies.contains_key(*policy)) {
+        delete_policy(aws, name, policy).await?;
+    }
+    for arn in old.attached_policies.iter().filter(|arn| !want.attached_policies.contains(arn)) {
+        detach(aws, name, arn).await?;
+    }
+    Ok(())
+}
+
+async fn put(aws: &Aws, name: &str, policy: &str, document: &Json) -> Result<(), Error> {
+    wait::retry(PROPAGATION, iam::is_role_unknown_yet, || async {
+        let call = aws.iam.put_role_policy().role_name(name).policy_name(policy);
+        let call = call.policy_document(iam::text(document));
+        call.send().await.during("iam:PutRolePolicy").map(|_| ())
+    })
+    .await
+}
+
+async fn attach(aws: &Aws, name: &str, arn: &str) -> Result<(), Error> {
+    wait::retry(PROPAGATION, iam::is_role_unknown_yet, || async {
+        let call = aws.iam.attach_role_policy().role_name(name).policy_arn(arn);
+        call.send().await.during("iam:AttachRolePolicy").map(|_| ())
+    })
+    .await
+}
+
+async fn detach(aws: &Aws, name: &str, arn: &str) -> Result<(), Error> {
+    let call = aws.iam.detach_role_policy().role_name(name).policy_arn(arn);
+    call.send().await.during("iam:DetachRolePolicy").map(|_| ())
+}
+
+async fn delete_policy(aws: &Aws, name: &str, policy: &str) -> Result<(), Error> {
+    let call = aws.iam.delete_role_policy().role_name(name).policy_name(policy);
+    call.send().await.during("iam:DeleteRolePolicy").map(|_| ())
+}
+
+/// IAM deletes a role only when nothing hangs on it any more; others may have added something since it was
+/// read, so it is looked up anew.
+async fn remove(aws: &Aws, name: &str) -> Result<(), Error> {
+    let profiles = aws.iam.list_instance_profiles_for_role().role_name(name).into_paginator().items();
+    let profiles = profiles.send().collect::<Result<Vec<_>, _>>().await;
+    for profile in profiles.during("iam:ListInstanceProfilesForRole")? {
+        let call = aws.iam.remove_role_from_instance_profile().role_name(name);
+        let call = call.instance_profile_name(profile.instance_profile_name());
+        call.send().await.during("iam:RemoveRoleFromInstanceProfile")?;
+    }
+    let attached = aws.iam.list_attached_role_policies().role_name(name).into_paginator().items();
+    let attached = attached.send().collect::<Result<Vec<_>, _>>().await;
+    let attached = attached.during("iam:ListAttachedRolePolicies")?;
+    for arn in attached.iter().filter_map(|policy| policy.policy_arn()) {
+        detach(aws, name, arn).await?;
+    }
+    let inline = aws.iam.list_role_policies().role_name(name).into_paginator().items();
+    let inline = inline.send().collect::<Result<Vec<_>, _>>().await;
+    for policy in inline.during("iam:ListRolePolicies")? {
+        delete_policy(aws, name, &policy).await?;
+    }
+    // IAM may still count what was just detached.
+    let in_use = |error: &Error| error.kind == ErrorKind::InUse;
+    wait::retry(PROPAGATION, in_use, || async {
+        aws.iam.delete_role().role_name(name).send().await.during("iam:DeleteRole").map(|_| ())
+    })
+    .await
+}
+
+/// One of that name is there already: an interrupted run's, or somebody else's.
+async fn adopt(aws: &Aws, name: &str, want: &Wanted, error: Error) -> Result<Attrs, Error> {
+    let Some(Role { arn, fields, .. }) = iam::find_role(aws, name).await? else { return Err(error) };
+    if !named::is_ours(&fields.tags, &want.tags) {
+        return Err(named::stranger(error, &format!("IAM role {name}")));
+    }
+    IamRole::update(aws, name, &attrs(name, &arn), &fields, want).await
+}

@@ -1,0 +1,371 @@
+//! Launch templates: the latest version is what counts.
+//!
+//! A change makes a new version with everything in it, and the template's default follows. Older versions
+//! stay: AWS keeps 5,000 of them, and they show what machines were made from.
+
+use std::collections::BTreeMap;
+
+use aws_sdk_ec2::types::{
+    CreditSpecificationRequest, InstanceInterruptionBehavior, InstanceType, LaunchTemplate as Template,
+    LaunchTemplateBlockDeviceMapping, LaunchTemplateBlockDeviceMappingRequest, LaunchTemplateEbsBlockDevice,
+    LaunchTemplateEbsBlockDeviceRequest, LaunchTemplateHttpTokensState,
+    LaunchTemplateIamInstanceProfileSpecificationRequest, LaunchTemplateInstanceMarketOptionsRequest,
+    LaunchTemplateInstanceMetadataEndpointState, LaunchTemplateInstanceMetadataOptions,
+    LaunchTemplateInstanceMetadataOptionsRequest, LaunchTemplateInstanceMetadataProtocolIpv6,
+    LaunchTemplateInstanceNetworkInterfaceSpecification as Interface,
+    LaunchTemplateInstanceNetworkInterfaceSpecificationRequest, LaunchTemplatePlacementRequest,
+    LaunchTemplateSpotMarketOptionsRequest, LaunchTemplateTagSpecification,
+    LaunchTemplateTagSpecificationRequest, LaunchTemplateVersion, LaunchTemplatesMonitoring,
+    LaunchTemplatesMonitoringRequest, MarketType, RequestLaunchTemplateData, ResourceType,
+    ResponseLaunchTemplateData, Tenancy, VolumeType,
+};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use futures::future::try_join;
+use kcl_engine::{Attrs, LiveNode, Owner, Ref, Resource, Text};
+use kcl_model::resource::{
+    BlockDevice, InstanceProfile, KeyPair, LaunchTemplate as Wanted, SecurityGroup, SpotOptions, Tags,
+};
+
+use super::{Kind, Service};
+use crate::client::Aws;
+use crate::error::{During, Error, ErrorKind};
+use crate::observe::{Depth, Scope};
+use crate::{ec2, named};
+
+const LATEST: &str = "$Latest";
+/// What the machine's tags are put on.
+const TAGGED: [ResourceType; 3] =
+    [ResourceType::Instance, ResourceType::Volume, ResourceType::NetworkInterface];
+
+pub(crate) struct LaunchTemplate;
+
+impl Kind for LaunchTemplate {
+    type Resource = Wanted;
+    const SERVICE: Service = Service::Ec2;
+
+    async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
+        let call = scope.aws.ec2.describe_launch_templates().filters(scope.ec2_filter());
+        let templates = async {
+            let templates = call.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
+            templates.during("ec2:DescribeLaunchTemplates")
+        };
+        let (templates, versions) = try_join(templates, latest_versions(scope.aws)).await?;
+        let wanted = scope.wanted_names(Wanted::SCHEMA.kind);
+        let mut nodes = Vec::new();
+        for template in &templates {
+            let (Some(id), Some(name)) = (template.launch_template_id(), template.launch_template_name())
+            else {
+                continue;
+            };
+            let tags = ec2::tags_of(template.tags());
+            let owner = named::owner(scope.cluster, &tags, wanted.contains(&name));
+            let of_interest = |owner: &Owner| *owner == Owner::Cluster || scope.depth == Depth::Everything;
+            let Some(owner) = owner.filter(of_interest) else { continue };
+            // One that was made between the two calls has no version here yet: it is not there yet.
+            let Some(version) = versions.get(id) else { continue };
+            nodes.push(LiveNode::new(name, &fields(version, tags), attrs(template), owner)?);
+        }
+        Ok(nodes)
+    }
+
+    async fn create(aws: &Aws, name: &str, want: &Wanted) -> Result<Attrs, Error> {
+        let call = aws
+            .ec2
+            .create_launch_template()
+            .launch_template_name(name)
+            .launch_template_data(data(want)?)
+            .tag_specifications(ec2::specification(ResourceType::LaunchTemplate, &want.tags))
+            .client_token(aws.token("launch-template", name, want));
+        let made = match call.send().await.during("ec2:CreateLaunchTemplate") {
+            Err(error) if error.kind == ErrorKind::AlreadyExists => {
+                return adopt(aws, name, want, error).await;
+            }
+            made => made?.launch_template,
+        };
+        made.map(|made| attrs(&made))
+            .ok_or_else(|| Error::unexpected("ec2:CreateLaunchTemplate", "launch template"))
+    }
+
+    async fn update(
+        aws: &Aws,
+        name: &str,
+        live: &Attrs,
+        old: &Wanted,
+        want: &Wanted,
+    ) -> Result<Attrs, Error> {
+        let id = named::attr(live, "id")?;
+        let mut attrs = live.clone();
+        if (Wanted { tags: want.tags.clone(), ..old.clone() }) != *want {
+            let version = new_version(aws, name, live, want).await?;
+            attrs.insert("version".to_owned(), version);
+        }
+        ec2::retag(aws, id, &old.tags, &want.tags).await?;
+        Ok(attrs)
+    }
+
+    async fn delete(aws: &Aws, _name: &str, live: &Attrs, _old: &Wanted) -> Result<(), Error> {
+        let call = aws.ec2.delete_launch_template().launch_template_id(named::attr(live, "id")?);
+        match call.send().await.during("ec2:DeleteLaunchTemplate") {
+            Err(error) if !is_missing(&error) => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// EC2 spells "not found" in a way of its own here.
+fn is_missing(error: &Error) -> bool {
+    const CODES: [&str; 2] =
+        ["InvalidLaunchTemplateId.NotFound", "InvalidLaunchTemplateName.NotFoundException"];
+    error.is_not_found() || error.is_code(&CODES)
+}
+
+fn attrs(template: &Template) -> Attrs {
+    let version = template.latest_version_number().map(|version| version.to_string());
+    named::attrs([
+        ("id", template.launch_template_id()),
+        ("name", template.launch_template_name()),
+        ("version", version.as_deref()),
+    ])
+}
+
+/// The latest version of each of the account's templates, by the template's id. AWS cannot filter these by
+/// tag, and asking for one template after the other would take a call for each group.
+async fn latest_versions(aws: &Aws) -> Result<BTreeMap<String, LaunchTemplateVersion>, Error> {
+    let call = aws.ec2.describe_launch_template_versions().versions(LATEST);
+    let versions = call.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
+    let versions = versions.during("ec2:DescribeLaunchTemplateVersions")?.into_iter();
+    Ok(versions.filter_map(|version| Some((version.launch_template_id.clone()?, version))).collect())
+}
+
+async fn new_version(aws: &Aws, name: &str, live: &Attrs, want: &Wanted) -> Result<String, Error> {
+    let id = named::attr(live, "id")?;
+    // What it follows belongs to the token: the same content may come back after another one.
+    let token = aws.token("launch-template-version", name, &(want, live.get("version")));
+    let call = aws.ec2.create_launch_template_version().launch_template_id(id).client_token(token);
+    let answer = call.launch_template_data(data(want)?).send().await;
+    let made = answer.during("ec2:CreateLaunchTemplateVersion")?.launch_template_version;
+    let version = made.and_then(|made| made.version_number);
+    let version = version.ok_or_else(|| Error::unexpected("ec2:CreateLaunchTemplateVersion", "version"))?;
+    let call = aws.ec2.modify_launch_template().launch_template_id(id);
+    call.default_version(version.to_string()).send().await.during("ec2:ModifyLaunchTemplate")?;
+    Ok(version.to_string())
+}
+
+/// One of that name is there already: an interrupted run's, or somebody else's.
+async fn adopt(aws: &Aws, name: &str, want: &Wanted, error: Error) -> Result<Attrs, Error> {
+    let call = aws.ec2.describe_launch_templates().launch_template_names(name);
+    let found = call.send().await.during("ec2:DescribeLaunchTemplates")?.launch_templates;
+    let Some(template) = found.unwrap_or_default().into_iter().next() else { return Err(error) };
+    let tags = ec2::tags_of(template.tags());
+    if !named::is_ours(&tags, &want.tags) {
+        return Err(named::stranger(error, &format!("launch template {name}")));
+    }
+    let call = aws.ec2.describe_launch_template_versions().versions(LATEST).launch_template_name(name);
+    let versions = call.send().await.during("ec2:DescribeLaunchTemplateVersions")?;
+    let versions = versions.launch_template_versions.unwrap_or_default();
+    let Some(version) = versions.first() else { return Err(error) };
+    LaunchTemplate::update(aws, name, &attrs(&template), &fields(version, tags), want).await
+}
+
+fn fields(version: &LaunchTemplateVersion, tags: Tags) -> Wanted {
+    let empty = ResponseLaunchTemplateData::builder().build();
+    let data = version.launch_template_data().unwrap_or(&empty);
+    let interface = data.network_interfaces().first();
+    let metadata = data.metadata_options();
+    let groups = data.security_group_ids().iter();
+    let groups = groups.chain(interface.into_iter().flat_map(Interface::groups));
+    let required = LaunchTemplateHttpTokensState::Required;
+    let ipv6 = LaunchTemplateInstanceMetadataProtocolIpv6::Enabled;
+    Wanted {
+        image: data.image_id().unwrap_or_default().to_owned(),
+        instance_type: data.instance_type().map(InstanceType::as_str).unwrap_or_default().to_owned(),
+        key_pair: data.key_name().map(|name| Ref::id(KeyPair::SCHEMA.kind, "name", name)),
+        instance_profile: profile(data).map(|name| Ref::id(InstanceProfile::SCHEMA.kind, "name", name)),
+        block_devices: data.block_device_mappings().iter().map(block_device).collect(),
+        public_ip: interface.and_then(Interface::associate_public_ip_address),
+        ipv6_address_count: interface.and_then(Interface::ipv6_address_count),
+        security_groups: groups.map(|id| Ref::id(SecurityGroup::SCHEMA.kind, "id", id)).collect(),
+        imds_tokens_required: metadata.is_some_and(|it| it.http_tokens() == Some(&required)),
+        imds_hop_limit: metadata
+            .and_then(LaunchTemplateInstanceMetadataOptions::http_put_response_hop_limit)
+            .unwrap_or(1),
+        imds_ipv6: metadata.is_some_and(|it| it.http_protocol_ipv6() == Some(&ipv6)),
+        monitoring: data.monitoring().and_then(LaunchTemplatesMonitoring::enabled).unwrap_or_default(),
+        cpu_credits: data.credit_specification().and_then(|it| it.cpu_credits()).map(str::to_owned),
+        tenancy: data.placement().and_then(|it| it.tenancy()).map(|it| it.as_str().to_owned()),
+        spot: spot(data),
+        ebs_optimized: data.ebs_optimized(),
+        user_data: Text::new(decode(data.user_data().unwrap_or_default())),
+        machine_tags: common_tags(data.tag_specifications()),
+        tags,
+    }
+}
+
+/// The profile's name, where it is given by ARN too.
+fn profile(data: &ResponseLaunchTemplateData) -> Option<&str> {
+    let profile = data.iam_instance_profile()?;
+    profile.name().or_else(|| profile.arn()?.rsplit('/').next())
+}
+
+fn spot(data: &ResponseLaunchTemplateData) -> Option<SpotOptions> {
+    let options = data.instance_market_options()?;
+    if options.market_type() != Some(&MarketType::Spot) {
+        return None;
+    }
+    let spot = options.spot_options();
+    let behavior = spot.and_then(|spot| spot.instance_interruption_behavior());
+    Some(SpotOptions {
+        max_price: spot.and_then(|spot| spot.max_price()).map(str::to_owned),
+        interruption_behavior: behavior.map(|behavior| behavior.as_str().to_owned()),
+    })
+}
+
+fn block_device(mapping: &LaunchTemplateBlockDeviceMapping) -> BlockDevice {
+    let ebs = mapping.ebs();
+    BlockDevice {
+        device: mapping.device_name().unwrap_or_default().to_owned(),
+        virtual_name: mapping.virtual_name().map(str::to_owned),
+        size: ebs.and_then(LaunchTemplateEbsBlockDevice::volume_size),
+        volume_type: ebs.and_then(|ebs| ebs.volume_type()).map(|kind| kind.as_str().to_owned()),
+        iops: ebs.and_then(LaunchTemplateEbsBlockDevice::iops),
+        throughput: ebs.and_then(LaunchTemplateEbsBlockDevice::throughput),
+        encrypted: ebs.and_then(LaunchTemplateEbsBlockDevice::encrypted),
+        kms_key: ebs.and_then(|ebs| ebs.kms_key_id()).map(str::to_owned),
+        delete_on_termination: ebs.and_then(LaunchTemplateEbsBlockDevice::delete_on_termination),
+    }
+}
+
+/// User data that is no text differs from any wanted one, whatever becomes of its bytes here.
+fn decode(user_data: &str) -> String {
+    let bytes = BASE64_STANDARD.decode(user_data).unwrap_or_else(|_| user_data.as_bytes().to_vec());
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// What machines, disks and interfaces are all tagged with. A tag that one of them lacks counts as missing.
+fn common_tags(specifications: &[LaunchTemplateTagSpecification]) -> Tags {
+    let of = |kind: &ResourceType| {
+        let specification = specifications.iter().find(|it| it.resource_type() == Some(kind));
+        specification.map(|it| ec2::tags_of(it.tags())).unwrap_or_default()
+    };
+    let [mut common, volumes, interfaces] = TAGGED.map(|kind| of(&kind));
+    common.retain(|key, value| volumes.get(key) == Some(value) && interfaces.get(key) == Some(value));
+    common
+}
+
+fn data(want: &Wanted) -> Result<RequestLaunchTemplateData, Error> {
+    let mut data = RequestLaunchTemplateData::builder()
+        .image_id(&want.image)
+        .instance_type(InstanceType::from(want.instance_type.as_str()))
+        .set_ebs_optimized(want.ebs_optimized)
+        .set_block_device_mappings(Some(want.block_devices.iter().map(request_device).collect()))
+        .network_interfaces(network_interface(want)?)
+        .metadata_options(metadata_options(want))
+        .monitoring(LaunchTemplatesMonitoringRequest::builder().enabled(want.monitoring).build())
+        .user_data(BASE64_STANDARD.encode(&want.user_data.text));
+    if let Some(key_pair) = &want.key_pair {
+        data = data.key_name(key_pair.value()?);
+    }
+    if let Some(profile) = &want.instance_profile {
+        let profile_data = LaunchTemplateIamInstanceProfileSpecificationRequest::builder();
+        data = data.iam_instance_profile(profile_data.name(profile.value()?).build());
+    }
+    if let Some(credits) = &want.cpu_credits {
+        data = data.credit_specification(CreditSpecificationRequest::builder().cpu_credits(credits).build());
+    }
+    if let Some(tenancy) = &want.tenancy {
+        let placement = LaunchTemplatePlacementRequest::builder().tenancy(Tenancy::from(tenancy.as_str()));
+        data = data.placement(placement.build());
+    }
+    if let Some(spot) = &want.spot {
+        data = data.instance_market_options(market_options(spot));
+    }
+    for kind in TAGGED {
+        let specification = LaunchTemplateTagSpecificationRequest::builder().resource_type(kind);
+        data = data.tag_specifications(specification.set_tags(Some(ec2::to_ec2(&want.machine_tags))).build());
+    }
+    Ok(data.build())
+}
+
+fn request_device(device: &BlockDevice) -> LaunchTemplateBlockDeviceMappingRequest {
+    let mapping = LaunchTemplateBlockDeviceMappingRequest::builder().device_name(&device.device);
+    let mapping = mapping.set_virtual_name(device.virtual_name.clone());
+    if device.virtual_name.is_some() {
+        return mapping.build();
+    }
+    let ebs = LaunchTemplateEbsBlockDeviceRequest::builder()
+        .set_volume_size(device.size)
+        .set_volume_type(device.volume_type.as_deref().map(VolumeType::from))
+        .set_iops(device.iops)
+        .set_throughput(device.throughput)
+        .set_encrypted(device.encrypted)
+        .set_kms_key_id(device.kms_key.clone())
+        .set_delete_on_termination(device.delete_on_termination);
+    mapping.ebs(ebs.build()).build()
+}
+
+fn network_interface(
+    want: &Wanted,
+) -> Result<LaunchTemplateInstanceNetworkInterfaceSpecificationRequest, Error> {
+    let interface = LaunchTemplateInstanceNetworkInterfaceSpecificationRequest::builder()
+        .device_index(0)
+        .delete_on_termination(true)
+        .set_associate_public_ip_address(want.public_ip)
+        .set_ipv6_address_count(want.ipv6_address_count)
+        .set_groups(Some(named::values(&want.security_groups)?));
+    Ok(interface.build())
+}
+
+fn metadata_options(want: &Wanted) -> LaunchTemplateInstanceMetadataOptionsRequest {
+    let tokens = if want.imds_tokens_required {
+        LaunchTemplateHttpTokensState::Required
+    } else {
+        LaunchTemplateHttpTokensState::Optional
+    };
+    let ipv6 = if want.imds_ipv6 {
+        LaunchTemplateInstanceMetadataProtocolIpv6::Enabled
+    } else {
+        LaunchTemplateInstanceMetadataProtocolIpv6::Disabled
+    };
+    LaunchTemplateInstanceMetadataOptionsRequest::builder()
+        .http_endpoint(LaunchTemplateInstanceMetadataEndpointState::Enabled)
+        .http_tokens(tokens)
+        .http_put_response_hop_limit(want.imds_hop_limit)
+        .http_protocol_ipv6(ipv6)
+        .build()
+}
+
+fn market_options(spot: &SpotOptions) -> LaunchTemplateInstanceMarketOptionsRequest {
+    let behavior = spot.interruption_behavior.as_deref().map(InstanceInterruptionBehavior::from);
+    let options = LaunchTemplateSpotMarketOptionsRequest::builder()
+        .set_max_price(spot.max_price.clone())
+        .set_instance_interruption_behavior(behavior)
+        .build();
+    LaunchTemplateInstanceMarketOptionsRequest::builder()
+        .market_type(MarketType::Spot)
+        .spot_options(options)
+        .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_ec2::types::Tag;
+
+    use super::*;
+
+    #[test]
+    fn a_tag_that_one_kind_lacks_is_missing() {
+        let specification = |kind: &ResourceType, keys: &[&str]| {
+            let tags = keys.iter().map(|key| Tag::builder().key(*key).value("1").build()).collect();
+            LaunchTemplateTagSpecification::builder().resource_type(kind.clone()).set_tags(Some(tags)).build()
+        };
+        let [instance, volume, interface] = &TAGGED;
+        let all = [
+            specification(instance, &["a", "b"]),
+            specification(volume, &["a", "b"]),
+            specification(interface, &["a"]),
+        ];
+        assert_eq!(common_tags(&all).into_keys().collect::<Vec<_>>(), ["a"]);
+        assert_eq!(common_tags(&all[..2]), Tags::new());
+    }
+}

@@ -1,0 +1,196 @@
+//! Network load balancers.
+//!
+//! A new one takes minutes until it serves; nothing that comes after it has to wait for that: listeners and
+//! DNS records work on one that is still being provisioned.
+
+use aws_sdk_elasticloadbalancingv2::types::{
+    IpAddressType, LoadBalancer as Live, LoadBalancerAttribute, LoadBalancerSchemeEnum, LoadBalancerTypeEnum,
+};
+use futures::future::try_join_all;
+use kcl_engine::{Attrs, LiveNode, Ref, Resource, Set};
+use kcl_model::resource::{AccessLog, LoadBalancer as Wanted, SecurityGroup, Subnet, Tags};
+
+use super::{Kind, Service};
+use crate::client::Aws;
+use crate::elb::{self, Named, Owned};
+use crate::error::{During, Error, ErrorKind};
+use crate::named;
+use crate::observe::Scope;
+use crate::tags;
+use crate::wait::{self, SLOW_RESOURCE};
+
+const CROSS_ZONE: &str = "load_balancing.cross_zone.enabled";
+const LOG: &str = "access_logs.s3.enabled";
+const LOG_BUCKET: &str = "access_logs.s3.bucket";
+const LOG_PREFIX: &str = "access_logs.s3.prefix";
+
+pub(crate) struct LoadBalancer;
+
+impl Kind for LoadBalancer {
+    type Resource = Wanted;
+    const SERVICE: Service = Service::Elb;
+    const TAGGED_AS: &'static [&'static str] = &["elasticloadbalancing:loadbalancer"];
+
+    async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
+        let balancing = elb::balancing(scope).await?;
+        let nodes = balancing.load_balancers.iter().map(|owned| async {
+            let Owned { item, name, tags, owner } = owned;
+            let Some(fields) = fields(scope.aws, item, tags).await? else { return Ok(None) };
+            Ok::<_, Error>(Some(LiveNode::new(name, &fields, attrs(item), *owner)?))
+        });
+        Ok(try_join_all(nodes).await?.into_iter().flatten().collect())
+    }
+
+    async fn create(aws: &Aws, name: &str, want: &Wanted) -> Result<Attrs, Error> {
+        let scheme = if want.internal {
+            LoadBalancerSchemeEnum::Internal
+        } else {
+            LoadBalancerSchemeEnum::InternetFacing
+        };
+        let call = aws
+            .elb
+            .create_load_balancer()
+            .name(&want.lb_name)
+            .r#type(LoadBalancerTypeEnum::Network)
+            .scheme(scheme)
+            .ip_address_type(IpAddressType::from(want.ip_address_type.as_str()))
+            .set_subnets(Some(values(&want.subnets)?))
+            .set_security_groups(Some(values(&want.security_groups)?).filter(|groups| !groups.is_empty()))
+            .set_tags(Some(elb::sdk_tags(&want.tags)));
+        let made = match call.send().await.during("elasticloadbalancing:CreateLoadBalancer") {
+            Err(error) if error.kind == ErrorKind::AlreadyExists => {
+                return adopt(aws, name, want, error).await;
+            }
+            made => made?.load_balancers.unwrap_or_default().into_iter().next(),
+        };
+        let made = made
+            .ok_or_else(|| Error::unexpected("elasticloadbalancing:CreateLoadBalancer", "load balancer"))?;
+        let fresh = Wanted { cross_zone: false, access_log: None, ..want.clone() };
+        modify_attributes(aws, made.arn(), &fresh, want).await?;
+        Ok(attrs(&made))
+    }
+
+    async fn update(
+        aws: &Aws,
+        _name: &str,
+        live: &Attrs,
+        old: &Wanted,
+        want: &Wanted,
+    ) -> Result<Attrs, Error> {
+        let arn = arn(live)?;
+        if old.security_groups != want.security_groups {
+            let call = aws.elb.set_security_groups().load_balancer_arn(arn);
+            let call = call.set_security_groups(Some(values(&want.security_groups)?));
+            call.send().await.during("elasticloadbalancing:SetSecurityGroups")?;
+        }
+        // Both address families need a place in every subnet: subnets first.
+        if old.subnets != want.subnets {
+            let call = aws.elb.set_subnets().load_balancer_arn(arn);
+            let call = call.set_subnets(Some(values(&want.subnets)?));
+            call.send().await.during("elasticloadbalancing:SetSubnets")?;
+        }
+        if old.ip_address_type != want.ip_address_type {
+            let kind = IpAddressType::from(want.ip_address_type.as_str());
+            let call = aws.elb.set_ip_address_type().load_balancer_arn(arn).ip_address_type(kind);
+            call.send().await.during("elasticloadbalancing:SetIpAddressType")?;
+        }
+        modify_attributes(aws, arn, old, want).await?;
+        elb::change_tags(aws, arn, &old.tags, &want.tags).await?;
+        Ok(live.clone())
+    }
+
+    async fn delete(aws: &Aws, name: &str, live: &Attrs, _old: &Wanted) -> Result<(), Error> {
+        let arn = arn(live)?;
+        let call = aws.elb.delete_load_balancer().load_balancer_arn(arn);
+        match call.send().await.during("elasticloadbalancing:DeleteLoadBalancer") {
+            Err(error) if !error.is_not_found() => return Err(elb::explain_protection(error)),
+            _ => {}
+        }
+        let what = format!("the load balancer {name} to go");
+        wait::until(SLOW_RESOURCE, "elasticloadbalancing:DescribeLoadBalancers", &what, || async {
+            match Live::describe(aws, elb::Which::Arns(vec![arn.to_owned()])).await {
+                Err(error) if error.is_not_found() => Ok(Some(())),
+                Ok(found) if found.is_empty() => Ok(Some(())),
+                found => found.map(|_| None),
+            }
+        })
+        .await
+    }
+}
+
+fn arn(live: &Attrs) -> Result<&str, Error> {
+    named::attr(live, "arn")
+}
+
+fn values(refs: &Set<Ref>) -> Result<Vec<String>, Error> {
+    named::values(refs)
+}
+
+fn attrs(item: &Live) -> Attrs {
+    named::attrs([
+        ("arn", item.load_balancer_arn()),
+        ("name", item.load_balancer_name()),
+        ("dns_name", item.dns_name().map(elb::dns_name).as_deref()),
+        ("zone_id", item.canonical_hosted_zone_id()),
+    ])
+}
+
+/// `None` when it went away in the meantime.
+async fn fields(aws: &Aws, item: &Live, tags: &Tags) -> Result<Option<Wanted>, Error> {
+    let call = aws.elb.describe_load_balancer_attributes().load_balancer_arn(item.arn());
+    let attributes = match call.send().await.during("elasticloadbalancing:DescribeLoadBalancerAttributes") {
+        Err(error) if error.is_not_found() => return Ok(None),
+        answer => answer?.attributes.unwrap_or_default(),
+    };
+    let attributes = tags::collect(attributes.into_iter().map(|pair| (pair.key, pair.value)));
+    let text = |key: &str| attributes.get(key).cloned().unwrap_or_default();
+    let subnets = item.availability_zones().iter().filter_map(|zone| zone.subnet_id());
+    let groups = item.security_groups().iter();
+    let access_log = AccessLog { bucket: text(LOG_BUCKET), prefix: text(LOG_PREFIX) };
+    Ok(Some(Wanted {
+        lb_name: item.name().to_owned(),
+        internal: item.scheme() == Some(&LoadBalancerSchemeEnum::Internal),
+        subnets: subnets.map(|id| Ref::id(Subnet::SCHEMA.kind, "id", id)).collect(),
+        security_groups: groups.map(|id| Ref::id(SecurityGroup::SCHEMA.kind, "id", id)).collect(),
+        cross_zone: text(CROSS_ZONE) == "true",
+        ip_address_type: item.ip_address_type().map_or("ipv4", |kind| kind.as_str()).to_owned(),
+        access_log: (text(LOG) == "true").then_some(access_log),
+        tags: tags.clone(),
+    }))
+}
+
+async fn modify_attributes(aws: &Aws, arn: &str, old: &Wanted, want: &Wanted) -> Result<(), Error> {
+    let attribute = |key: &str, value: &str| LoadBalancerAttribute::builder().key(key).value(value).build();
+    let mut attributes = Vec::new();
+    if old.cross_zone != want.cross_zone {
+        attributes.push(attribute(CROSS_ZONE, &want.cross_zone.to_string()));
+    }
+    if old.access_log != want.access_log {
+        attributes.push(attribute(LOG, &want.access_log.is_some().to_string()));
+        if let Some(log) = &want.access_log {
+            attributes.push(attribute(LOG_BUCKET, &log.bucket));
+            attributes.push(attribute(LOG_PREFIX, &log.prefix));
+        }
+    }
+    if attributes.is_empty() {
+        return Ok(());
+    }
+    let call = aws.elb.modify_load_balancer_attributes().load_balancer_arn(arn);
+    let call = call.set_attributes(Some(attributes));
+    call.send().await.during("elasticloadbalancing:ModifyLoadBalancerAttributes")?;
+    Ok(())
+}
+
+/// One of that name is there already: an interrupted run's, or somebody else's.
+async fn adopt(aws: &Aws, name: &str, want: &Wanted, error: Error) -> Result<Attrs, Error> {
+    let Some((item, tags)) = elb::find::<Live>(aws, &want.lb_name).await? else { return Err(error) };
+    if !named::is_ours(&tags, &want.tags) {
+        return Err(named::stranger(error, &format!("load balancer {}", want.lb_name)));
+    }
+    let Some(old) = fields(aws, &item, &tags).await? else { return Err(error) };
+    if old.internal != want.internal {
+        let what = format!("load balancer {}", want.lb_name);
+        return Err(named::unfit(error, &what, "internal where it should not be, or the other way round"));
+    }
+    LoadBalancer::update(aws, name, &attrs(&item), &old, want).await
+}

@@ -1,0 +1,160 @@
+//! IAM's trust in the cluster's service-account issuer.
+//!
+//! A provider's ARN follows from its issuer, so a preview asks for the wanted one alone. Only where none is
+//! wanted, or to be sure that nothing is overlooked, are the account's providers listed; then a preview looks
+//! at those whose issuer names the cluster, which is what the store's folder does by convention.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_iam::operation::get_open_id_connect_provider::GetOpenIdConnectProviderOutput;
+use futures::future::try_join_all;
+use kcl_engine::{Attrs, LiveNode, Owner, Resource};
+use kcl_model::resource::OidcProvider as Wanted;
+
+use super::{Kind, Service};
+use crate::client::Aws;
+use crate::error::{During, Error, ErrorKind};
+use crate::observe::Scope;
+use crate::{iam, named, tags};
+
+pub(crate) struct OidcProvider;
+
+impl Kind for OidcProvider {
+    type Resource = Wanted;
+    const SERVICE: Service = Service::Iam;
+
+    async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
+        let wanted = scope.wanted_names(Wanted::SCHEMA.kind);
+        let mut arns: BTreeSet<String> = wanted.iter().map(|name| arn_of(scope.aws, name)).collect();
+        if wanted.is_empty() || scope.is_exhaustive() {
+            let listed = list(scope.aws).await?.into_iter();
+            arns.extend(listed.filter(|arn| scope.is_exhaustive() || arn.contains(scope.cluster)));
+        }
+        let found = arns.iter().map(|arn| async move { Ok::<_, Error>((arn, get(scope.aws, arn).await?)) });
+        let mut nodes = Vec::new();
+        for (arn, provider) in try_join_all(found).await? {
+            let Some(provider) = provider else { continue };
+            let (name, fields) = (name_of(arn), fields(&provider));
+            let owner = named::owner(scope.cluster, &fields.tags, wanted.contains(&name));
+            if let Some(owner) = owner.filter(|owner| *owner == Owner::Cluster) {
+                nodes.push(LiveNode::new(name, &fields, attrs(arn), owner)?);
+            }
+        }
+        Ok(nodes)
+    }
+
+    async fn create(aws: &Aws, name: &str, want: &Wanted) -> Result<Attrs, Error> {
+        let call = aws
+            .iam
+            .create_open_id_connect_provider()
+            .url(&want.url)
+            .set_client_id_list(Some(want.audiences.iter().cloned().collect()))
+            .set_thumbprint_list(Some(want.thumbprints.iter().cloned().collect()))
+            .set_tags(Some(iam::sdk_tags(&want.tags)?));
+        match call.send().await.during("iam:CreateOpenIDConnectProvider") {
+            Err(error) if error.kind == ErrorKind::AlreadyExists => adopt(aws, name, want, error).await,
+            made => {
+                let arn = made?.open_id_connect_provider_arn;
+                Ok(attrs(&arn.unwrap_or_else(|| arn_of(aws, name))))
+            }
+        }
+    }
+
+    async fn update(
+        aws: &Aws,
+        _name: &str,
+        live: &Attrs,
+        old: &Wanted,
+        want: &Wanted,
+    ) -> Result<Attrs, Error> {
+        let arn = named::attr(live, "arn")?;
+        if old.thumbprints != want.thumbprints {
+            let call = aws.iam.update_open_id_connect_provider_thumbprint().open_id_connect_provider_arn(arn);
+            let call = call.set_thumbprint_list(Some(want.thumbprints.iter().cloned().collect()));
+            call.send().await.during("iam:UpdateOpenIDConnectProviderThumbprint")?;
+        }
+        change_audiences(aws, arn, old, want).await?;
+        let (set, gone) = tags::changes(&old.tags, &want.tags);
+        if !set.is_empty() {
+            let call = aws.iam.tag_open_id_connect_provider().open_id_connect_provider_arn(arn);
+            let call = call.set_tags(Some(iam::sdk_tags(&set)?));
+            call.send().await.during("iam:TagOpenIDConnectProvider")?;
+        }
+        if !gone.is_empty() {
+            let call = aws.iam.untag_open_id_connect_provider().open_id_connect_provider_arn(arn);
+            call.set_tag_keys(Some(gone)).send().await.during("iam:UntagOpenIDConnectProvider")?;
+        }
+        Ok(live.clone())
+    }
+
+    async fn delete(aws: &Aws, _name: &str, live: &Attrs, _old: &Wanted) -> Result<(), Error> {
+        let arn = named::attr(live, "arn")?;
+        let call = aws.iam.delete_open_id_connect_provider().open_id_connect_provider_arn(arn);
+        match call.send().await.during("iam:DeleteOpenIDConnectProvider") {
+            Err(error) if !error.is_not_found() => Err(error),
+            _ => Ok(()),
+        }
+    }
+}
+
+const RESOURCE: &str = ":oidc-provider/";
+
+fn arn_of(aws: &Aws, name: &str) -> String {
+    format!("arn:{}:iam::{}{RESOURCE}{name}", aws.partition, aws.account)
+}
+
+fn name_of(arn: &str) -> &str {
+    arn.split_once(RESOURCE).map_or(arn, |(_, name)| name)
+}
+
+fn attrs(arn: &str) -> Attrs {
+    named::attrs([("arn", Some(arn))])
+}
+
+fn fields(provider: &GetOpenIdConnectProviderOutput) -> Wanted {
+    Wanted {
+        // IAM leaves out the scheme, which is always the same.
+        url: format!("https://{}", provider.url().unwrap_or_default().trim_start_matches("https://")),
+        audiences: provider.client_id_list().iter().cloned().collect(),
+        thumbprints: provider.thumbprint_list().iter().cloned().collect(),
+        tags: iam::tags_of(provider.tags()),
+    }
+}
+
+async fn list(aws: &Aws) -> Result<Vec<String>, Error> {
+    let answer = aws.iam.list_open_id_connect_providers().send().await;
+    let answer = answer.during("iam:ListOpenIDConnectProviders")?;
+    let entries = answer.open_id_connect_provider_list.unwrap_or_default();
+    Ok(entries.into_iter().filter_map(|entry| entry.arn).collect())
+}
+
+async fn get(aws: &Aws, arn: &str) -> Result<Option<GetOpenIdConnectProviderOutput>, Error> {
+    let call = aws.iam.get_open_id_connect_provider().open_id_connect_provider_arn(arn);
+    match call.send().await.during("iam:GetOpenIDConnectProvider") {
+        Err(error) if error.is_not_found() => Ok(None),
+        answer => answer.map(Some),
+    }
+}
+
+async fn change_audiences(aws: &Aws, arn: &str, old: &Wanted, want: &Wanted) -> Result<(), Error> {
+    for audience in want.audiences.iter().filter(|audience| !old.audiences.contains(audience)) {
+        let call = aws.iam.add_client_id_to_open_id_connect_provider().open_id_connect_provider_arn(arn);
+        call.client_id(audience).send().await.during("iam:AddClientIDToOpenIDConnectProvider")?;
+    }
+    for audience in old.audiences.iter().filter(|audience| !want.audiences.contains(audience)) {
+        let call = aws.iam.remove_client_id_from_open_id_connect_provider().open_id_connect_provider_arn(arn);
+        call.client_id(audience).send().await.during("iam:RemoveClientIDFromOpenIDConnectProvider")?;
+    }
+    Ok(())
+}
+
+/// There is one for this issuer already: an interrupted run's, or somebody else's.
+async fn adopt(aws: &Aws, name: &str, want: &Wanted, error: Error) -> Result<Attrs, Error> {
+    let arn = arn_of(aws, name);
+    let Some(live) = get(aws, &arn).await? else { return Err(error) };
+    let old = fields(&live);
+    if !named::is_ours(&old.tags, &want.tags) {
+        return Err(named::stranger(error, &format!("OIDC provider {name}")));
+    }
+    OidcProvider::update(aws, name, &attrs(&arn), &old, want).await
+}

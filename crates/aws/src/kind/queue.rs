@@ -1,0 +1,174 @@
+//! The termination handler's queue.
+
+use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
+
+use aws_sdk_sqs::types::QueueAttributeName;
+use futures::future::{try_join, try_join_all};
+use kcl_engine::{Attrs, Json, LiveNode, Owner, Resource};
+use kcl_model::policy;
+use kcl_model::resource::{Queue as Wanted, Tags};
+use serde_json::Value;
+
+use super::{Kind, Service};
+use crate::client::Aws;
+use crate::error::{During, Error, ErrorKind};
+use crate::observe::Scope;
+use crate::wait;
+use crate::{named, tags};
+
+/// Deleting a queue takes up to a minute, and as long its name cannot be used again.
+const DELETION: Duration = Duration::from_secs(90);
+
+pub(crate) struct Queue;
+
+impl Kind for Queue {
+    type Resource = Wanted;
+    const SERVICE: Service = Service::Other;
+    const TAGGED_AS: &'static [&'static str] = &["sqs"];
+
+    async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
+        let wanted: BTreeSet<&str> = scope.wanted_names(Wanted::SCHEMA.kind).into_iter().collect();
+        let mut names = wanted.clone();
+        let usual = kcl_model::names::queue(scope.cluster);
+        if scope.is_exhaustive() {
+            names.insert(&usual);
+        } else if wanted.is_empty() {
+            let arns = scope.tagged().await?.get("sqs").into_iter().flatten();
+            names.extend(arns.filter_map(|arn| arn.rsplit(':').next()));
+        }
+        let read =
+            names.into_iter().map(|name| async move { Ok::<_, Error>((name, get(scope.aws, name).await?)) });
+        let mut nodes = Vec::new();
+        for (name, fields) in try_join_all(read).await? {
+            let Some(fields) = fields else { continue };
+            let owner = named::owner(scope.cluster, &fields.tags, wanted.contains(name));
+            if let Some(owner) = owner.filter(|owner| *owner == Owner::Cluster) {
+                nodes.push(LiveNode::new(name, &fields, attrs(scope.aws, name), owner)?);
+            }
+        }
+        Ok(nodes)
+    }
+
+    async fn create(aws: &Aws, name: &str, want: &Wanted) -> Result<Attrs, Error> {
+        let made = wait::retry(DELETION, was_deleted_recently, || async {
+            let call = aws.sqs.create_queue().queue_name(name);
+            let call = call.set_attributes(Some(attributes(want))).set_tags(Some(map(&want.tags)));
+            call.send().await.during("sqs:CreateQueue")
+        });
+        match made.await {
+            Err(error) if error.kind == ErrorKind::AlreadyExists => adopt(aws, name, want, error).await,
+            Err(error) => Err(error),
+            Ok(_) => Ok(attrs(aws, name)),
+        }
+    }
+
+    async fn update(
+        aws: &Aws,
+        name: &str,
+        _live: &Attrs,
+        old: &Wanted,
+        want: &Wanted,
+    ) -> Result<Attrs, Error> {
+        let url = url(aws, name);
+        if (old.message_retention, &old.policy) != (want.message_retention, &want.policy) {
+            let call = aws.sqs.set_queue_attributes().queue_url(&url);
+            call.set_attributes(Some(attributes(want))).send().await.during("sqs:SetQueueAttributes")?;
+        }
+        let (set, gone) = tags::changes(&old.tags, &want.tags);
+        if !set.is_empty() {
+            let call = aws.sqs.tag_queue().queue_url(&url).set_tags(Some(map(&set)));
+            call.send().await.during("sqs:TagQueue")?;
+        }
+        if !gone.is_empty() {
+            let call = aws.sqs.untag_queue().queue_url(&url).set_tag_keys(Some(gone));
+            call.send().await.during("sqs:UntagQueue")?;
+        }
+        Ok(attrs(aws, name))
+    }
+
+    async fn delete(aws: &Aws, name: &str, _live: &Attrs, _old: &Wanted) -> Result<(), Error> {
+        let call = aws.sqs.delete_queue().queue_url(url(aws, name));
+        match call.send().await.during("sqs:DeleteQueue") {
+            Err(error) if error.is_not_found() => return Ok(()),
+            answer => answer?,
+        };
+        let what = format!("the queue {name} to go");
+        wait::until(DELETION, "sqs:GetQueueAttributes", &what, || async {
+            Ok(get_attributes(aws, name).await?.is_none().then_some(()))
+        })
+        .await
+    }
+}
+
+fn was_deleted_recently(error: &Error) -> bool {
+    error.is_code(&["AWS.SimpleQueueService.QueueDeletedRecently", "QueueDeletedRecently"])
+}
+
+/// A queue's URL follows from its name. AWS takes this form from any endpoint.
+fn url(aws: &Aws, name: &str) -> String {
+    let suffix = if aws.partition == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" };
+    format!("https://sqs.{}.{suffix}/{}/{name}", aws.region, aws.account)
+}
+
+/// The ARN of the queue `name`.
+pub(super) fn arn(aws: &Aws, name: &str) -> String {
+    format!("arn:{}:sqs:{}:{}:{name}", aws.partition, aws.region, aws.account)
+}
+
+fn attrs(aws: &Aws, name: &str) -> Attrs {
+    named::attrs([("name", Some(name)), ("arn", Some(&arn(aws, name))), ("url", Some(&url(aws, name)))])
+}
+
+fn attributes(want: &Wanted) -> HashMap<QueueAttributeName, String> {
+    HashMap::from([
+        (QueueAttributeName::MessageRetentionPeriod, want.message_retention.to_string()),
+        (QueueAttributeName::Policy, want.policy.document.to_string()),
+    ])
+}
+
+fn map(tags: &Tags) -> HashMap<String, String> {
+    tags.iter().map(|(key, value)| (key.clone(), value.clone())).collect()
+}
+
+async fn get(aws: &Aws, name: &str) -> Result<Option<Wanted>, Error> {
+    let tags = async {
+        let call = aws.sqs.list_queue_tags().queue_url(url(aws, name));
+        match call.send().await.during("sqs:ListQueueTags") {
+            Err(error) if error.is_not_found() => Ok(HashMap::new()),
+            answer => Ok(answer?.tags.unwrap_or_default()),
+        }
+    };
+    let (attributes, tags) = try_join(get_attributes(aws, name), tags).await?;
+    let Some(attributes) = attributes else { return Ok(None) };
+    let retention = attributes.get(&QueueAttributeName::MessageRetentionPeriod);
+    Ok(Some(Wanted {
+        message_retention: retention.and_then(|value| value.parse().ok()).unwrap_or_default(),
+        policy: document(attributes.get(&QueueAttributeName::Policy)),
+        tags: tags::collect(tags.into_iter().map(|(key, value)| (Some(key), Some(value)))),
+    }))
+}
+
+/// `None` where there is no such queue.
+async fn get_attributes(aws: &Aws, name: &str) -> Result<Option<HashMap<QueueAttributeName, String>>, Error> {
+    let call = aws.sqs.get_queue_attributes().queue_url(url(aws, name));
+    match call.attribute_names(QueueAttributeName::All).send().await.during("sqs:GetQueueAttributes") {
+        Err(error) if error.is_not_found() => Ok(None),
+        answer => Ok(Some(answer?.attributes.unwrap_or_default())),
+    }
+}
+
+fn document(text: Option<&String>) -> Json {
+    let Some(text) = text.filter(|text| !text.is_empty()) else { return Json { document: Value::Null } };
+    let parsed = serde_json::from_str(text);
+    Json { document: parsed.map_or_else(|_| Value::String(text.clone()), |it| policy::normalise(&it)) }
+}
+
+/// One of that name is there already: an interrupted run's, or somebody else's.
+async fn adopt(aws: &Aws, name: &str, want: &Wanted, error: Error) -> Result<Attrs, Error> {
+    let Some(old) = get(aws, name).await? else { return Err(error) };
+    if !named::is_ours(&old.tags, &want.tags) {
+        return Err(named::stranger(error, &format!("queue {name}")));
+    }
+    Queue::update(aws, name, &Attrs::new(), &old, want).await
+}

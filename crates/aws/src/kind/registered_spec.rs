@@ -1,0 +1,56 @@
+//! The registered spec: the documents in the state store.
+
+use kcl_engine::{Attrs, LiveNode, Owner, Text};
+use kcl_model::resource::RegisteredSpec as Wanted;
+
+use super::{Kind, Service};
+use crate::client::Aws;
+use crate::error::{Error, ErrorKind};
+use crate::named;
+use crate::observe::Scope;
+use crate::store::{Store, spec_key};
+
+pub(crate) struct RegisteredSpec;
+
+impl Kind for RegisteredSpec {
+    type Resource = Wanted;
+    const SERVICE: Service = Service::Other;
+
+    async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
+        let Some(store) = scope.aws.state.as_deref() else { return Ok(Vec::new()) };
+        let Some(body) = store.get(&spec_key(scope.cluster)).await? else { return Ok(Vec::new()) };
+        let fields = Wanted { documents: Text::new(String::from_utf8_lossy(&body)) };
+        let attrs = attrs(store, scope.cluster);
+        Ok(vec![LiveNode::new(scope.cluster, &fields, attrs, Owner::Cluster)?])
+    }
+
+    async fn create(aws: &Aws, name: &str, want: &Wanted) -> Result<Attrs, Error> {
+        let store = store(aws)?;
+        store.put(&spec_key(name), want.documents.text.clone().into_bytes()).await?;
+        Ok(attrs(store, name))
+    }
+
+    async fn update(
+        aws: &Aws,
+        name: &str,
+        _live: &Attrs,
+        _old: &Wanted,
+        want: &Wanted,
+    ) -> Result<Attrs, Error> {
+        Self::create(aws, name, want).await
+    }
+
+    async fn delete(aws: &Aws, name: &str, _live: &Attrs, _old: &Wanted) -> Result<(), Error> {
+        store(aws)?.delete(&spec_key(name)).await
+    }
+}
+
+fn store(aws: &Aws) -> Result<&dyn Store, Error> {
+    let store = aws.state.as_deref();
+    store.ok_or_else(|| Error::new(ErrorKind::Unexpected, "state store", "there is none"))
+}
+
+fn attrs(store: &dyn Store, cluster: &str) -> Attrs {
+    let location = format!("{}/{}", store.location(), spec_key(cluster));
+    named::attrs([("location", Some(location.as_str()))])
+}

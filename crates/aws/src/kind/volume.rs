@@ -1,0 +1,218 @@
+//! EBS volumes that outlive machines.
+
+use aws_sdk_ec2::types::{self, ResourceType, VolumeModificationState, VolumeState, VolumeType};
+use kcl_engine::{Attrs, LiveNode, Resource};
+use kcl_model::resource;
+
+use super::{Kind, Service};
+use crate::blockers;
+use crate::client::Aws;
+use crate::ec2::{self, Ours};
+use crate::error::{During, Error, ErrorKind};
+use crate::observe::Scope;
+use crate::wait::{self, SLOW_RESOURCE};
+
+/// Volumes: etcd's, and those that were made for persistent volumes.
+pub(crate) struct Volume;
+
+impl Kind for Volume {
+    type Resource = resource::Volume;
+    const SERVICE: Service = Service::Ec2;
+    const TAGGED_AS: &'static [&'static str] = &["ec2:volume"];
+
+    async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
+        let call = scope.aws.ec2.describe_volumes().filters(scope.ec2_filter());
+        let volumes = call.into_paginator().items().send().try_collect().await;
+        let volumes: Vec<types::Volume> = volumes.during("ec2:DescribeVolumes")?;
+        let live = volumes.iter().filter(|volume| is_there(volume)).filter_map(|volume| {
+            let ours = Ours::of(scope.cluster, volume.volume_id(), volume.tags())?;
+            let wanted: Option<resource::Volume> = scope.wanted.get(&ours.name());
+            let live = read(volume, &ours, wanted.as_ref());
+            Some(ours.live(ours.name(), &live))
+        });
+        live.collect()
+    }
+
+    async fn create(aws: &Aws, name: &str, want: &resource::Volume) -> Result<Attrs, Error> {
+        let call = aws.ec2.create_volume().availability_zone(&want.zone).size(want.size);
+        let call = call.volume_type(VolumeType::from(want.volume_type.as_str()));
+        let call = call.set_iops(want.iops).set_throughput(want.throughput).encrypted(want.encrypted);
+        let call = call.set_kms_key_id(want.kms_key.clone());
+        let call = call.client_token(aws.token(resource::Volume::SCHEMA.kind, name, want));
+        let call = call.tag_specifications(ec2::specification(ResourceType::Volume, &want.tags));
+        let answer = call.send().await.during("ec2:CreateVolume")?;
+        let id = ec2::required(answer.volume_id(), "ec2:CreateVolume", "volume id")?;
+        Ok(ec2::attrs(id))
+    }
+
+    async fn update(
+        aws: &Aws,
+        _name: &str,
+        live: &Attrs,
+        old: &resource::Volume,
+        want: &resource::Volume,
+    ) -> Result<Attrs, Error> {
+        let id = ec2::id_of(live)?;
+        ec2::retag(aws, id, &old.tags, &want.tags).await?;
+        modify(aws, id, old, want).await?;
+        Ok(live.clone())
+    }
+
+    async fn delete(aws: &Aws, _name: &str, live: &Attrs, old: &resource::Volume) -> Result<(), Error> {
+        let id = ec2::id_of(live)?;
+        let call = || async {
+            aws.ec2.delete_volume().volume_id(id).send().await.during("ec2:DeleteVolume")?;
+            Ok(())
+        };
+        blockers::delete(id, call, || blockers::of_volume(aws, ec2::cluster_of(&old.tags), id)).await
+    }
+}
+
+fn is_there(volume: &types::Volume) -> bool {
+    !matches!(volume.state(), Some(VolumeState::Deleting | VolumeState::Deleted))
+}
+
+fn read(volume: &types::Volume, ours: &Ours, wanted: Option<&resource::Volume>) -> resource::Volume {
+    let volume_type = volume.volume_type().map(VolumeType::as_str).unwrap_or_default();
+    // AWS also tells what the other types have by their size.
+    let has_iops = ["gp3", "io1", "io2"].contains(&volume_type);
+    resource::Volume {
+        zone: volume.availability_zone().unwrap_or_default().to_owned(),
+        size: volume.size().unwrap_or_default(),
+        volume_type: volume_type.to_owned(),
+        iops: volume.iops().filter(|_| has_iops),
+        throughput: volume.throughput().filter(|_| volume_type == "gp3"),
+        encrypted: volume.encrypted().unwrap_or(false),
+        kms_key: volume.kms_key_id().and_then(|live| kms_key(live, wanted?.kms_key.as_deref())),
+        tags: ours.tags.clone(),
+    }
+}
+
+/// The key as the spec spells it: a volume tells its key's ARN, whatever it was asked for by, and does not
+/// say whether that is the account's default. An alias cannot be compared; the key is fixed anyway.
+fn kms_key(live: &str, wanted: Option<&str>) -> Option<String> {
+    let wanted = wanted?;
+    let is_same = wanted.contains("alias/") || live == wanted || live.ends_with(&format!("/{wanted}"));
+    Some(if is_same { wanted } else { live }.to_owned())
+}
+
+async fn modify(aws: &Aws, id: &str, old: &resource::Volume, want: &resource::Volume) -> Result<(), Error> {
+    let same = (old.size, &old.volume_type, old.iops, old.throughput)
+        == (want.size, &want.volume_type, want.iops, want.throughput);
+    if same {
+        return Ok(());
+    }
+    if want.size < old.size {
+        let message = format!(
+            "{id} has {} GiB and a volume cannot shrink to {} GiB: make a new one and move the data",
+            old.size, want.size
+        );
+        return Err(Error::new(ErrorKind::Refused, "ec2:ModifyVolume", message));
+    }
+    let call = aws.ec2.modify_volume().volume_id(id);
+    let call = call.set_size((old.size != want.size).then_some(want.size));
+    let call = call.volume_type(VolumeType::from(want.volume_type.as_str()));
+    let call = call.set_iops(want.iops).set_throughput(want.throughput);
+    call.send().await.during("ec2:ModifyVolume").map_err(|error| explain(id, error))?;
+    let what = format!("the change of {id} to take effect");
+    wait::until(SLOW_RESOURCE, "ec2:DescribeVolumesModifications", &what, || modified(aws, id)).await
+}
+
+fn explain(id: &str, error: Error) -> Error {
+    let limits = ["VolumeModificationRateExceeded", "IncorrectModificationState", "OptimizingVolume"];
+    if !error.is_code(&limits) {
+        return error;
+    }
+    let message =
+        format!("{id} was changed before: AWS takes the next change once that is done, or hours later");
+    Error { message, ..error }
+}
+
+/// The volume has its new size and speed as soon as it is being optimized.
+async fn modified(aws: &Aws, id: &str) -> Result<Option<()>, Error> {
+    let call = aws.ec2.describe_volumes_modifications().volume_ids(id);
+    let answer = match call.send().await.during("ec2:DescribeVolumesModifications") {
+        Err(error) if error.is_not_found() => return Ok(Some(())),
+        result => result?,
+    };
+    let newest = answer
+        .volumes_modifications()
+        .iter()
+        .max_by_key(|change| change.start_time().map(|time| time.secs()));
+    match newest.and_then(|change| change.modification_state()) {
+        Some(VolumeModificationState::Modifying) => Ok(None),
+        Some(VolumeModificationState::Failed) => {
+            let why = newest.and_then(|change| change.status_message()).unwrap_or("no reason is given");
+            Err(Error::new(ErrorKind::Refused, "ec2:ModifyVolume", format!("changing {id} failed: {why}")))
+        }
+        _ => Ok(Some(())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::kms_key;
+    use kcl_engine::{Action, Wanted};
+    use kcl_model::resource::Volume;
+
+    use crate::kind::Kind;
+    use crate::testing::{self, CLUSTER, World};
+
+    #[test]
+    fn keys_are_spelled_as_wanted() {
+        let arn = "arn:aws:kms:eu-north-1:123456789012:key/0a1b";
+        assert_eq!(kms_key(arn, None), None);
+        assert_eq!(kms_key(arn, Some("0a1b")).as_deref(), Some("0a1b"));
+        assert_eq!(kms_key(arn, Some(arn)).as_deref(), Some(arn));
+        assert_eq!(kms_key(arn, Some("alias/etcd")).as_deref(), Some("alias/etcd"));
+        assert_eq!(kms_key(arn, Some("2c3d")).as_deref(), Some(arn));
+    }
+
+    fn wanted(change: impl FnOnce(&mut Volume)) -> Wanted {
+        let name = format!("a.etcd-main.{CLUSTER}");
+        let mut volume = Volume {
+            zone: "eu-north-1a".to_owned(),
+            size: 20,
+            volume_type: "gp3".to_owned(),
+            iops: Some(3000),
+            throughput: Some(125),
+            encrypted: true,
+            kms_key: None,
+            tags: testing::tags(&name),
+        };
+        change(&mut volume);
+        let mut wanted = Wanted::default();
+        testing::add(&mut wanted, &name, &volume);
+        wanted
+    }
+
+    #[tokio::test]
+    async fn lives() {
+        let world = World::start().await;
+        let bigger = wanted(|volume| {
+            volume.size = 40;
+            volume.iops = Some(4000);
+            volume.throughput = Some(250);
+            volume.tags.insert("kcl.dev/x".to_owned(), "1".to_owned());
+        });
+        let done = world.round_trip(&wanted(|_| {}), &bigger).await;
+        assert_eq!(done, [(Action::Update, format!("volume/a.etcd-main.{CLUSTER}"))]);
+    }
+
+    #[tokio::test]
+    async fn none_shrinks() {
+        let world = World::start().await;
+        world.reach(&wanted(|_| {})).await;
+        let smaller = wanted(|volume| volume.size = 10);
+        let plan = world.plan(&smaller).await;
+        let step = plan.steps.first().expect("there is a step");
+        let (old, want) = (step.live.clone().map(|live| live.fields), step.wanted.clone());
+        let typed = |fields: Option<_>| {
+            serde_json::from_value::<Volume>(fields.unwrap_or_default()).expect("a volume")
+        };
+        let attrs = step.live.clone().map(|live| live.attrs).unwrap_or_default();
+        let error = <super::Volume as Kind>::update(&world.aws, "", &attrs, &typed(old), &typed(want)).await;
+        let error = error.expect_err("it cannot");
+        assert!(error.message.contains("cannot shrink to 10 GiB"), "{error}");
+    }
+}

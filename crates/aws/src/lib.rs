@@ -1,0 +1,26 @@
+//! AWS: the only crate that speaks to it.
+//!
+//! One file per resource kind in `kind` (observe, create, update, delete), what has to be looked up before a
+//! cluster can be modelled ([`lookup`]), reading everything a cluster has ([`observe()`]), running single steps
+//! of a plan (`Aws` is the [`kcl_apply::Provider`]), and the state stores ([`store`]).
+
+mod blockers;
+mod client;
+mod ec2;
+mod elb;
+mod error;
+mod iam;
+mod kind;
+pub mod lookup;
+mod named;
+mod observe;
+mod provider;
+pub mod store;
+mod tags;
+#[cfg(test)]
+mod testing;
+mod wait;
+
+pub use client::{Aws, Settings};
+pub use error::{Error, ErrorKind};
+pub use observe::{Depth, Scope, observe};

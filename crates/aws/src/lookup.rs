@@ -1,0 +1,459 @@
+//! What has to be looked up before a cluster can be modelled, and what can be told of its machines.
+//!
+//! [`facts`] asks for just what [`kcl_model::needed`] names, all at the same time and in as few calls as can
+//! be. Nothing here changes anything.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use aws_sdk_ec2::types::{Filter, Image as SdkImage, Instance, Reservation, Tag};
+use aws_sdk_route53::types::HostedZoneConfig;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_types::date_time::Format;
+use futures::future::{join, join_all, try_join};
+use ipnet::Ipv4Net;
+use kcl_model::{Facts, HostedZone, ImageFacts, StoreLocation, SubnetFacts, VpcFacts, needed};
+use kcl_spec::cluster::{Cluster, Image};
+use serde::Serialize;
+
+use crate::client::Aws;
+use crate::error::{During, Error, ErrorKind};
+use crate::store::Location;
+use crate::tags::CLUSTER_TAG;
+
+/// Looks up what modelling `cluster` needs. Everything that is missing or may not be read is reported
+/// together.
+pub async fn facts(aws: &Aws, cluster: &Cluster) -> Result<Facts, Vec<Error>> {
+    let needs = needed(cluster);
+    let store = store_location(aws);
+    let zones =
+        async { if needs.dns_names.is_empty() { Ok(Vec::new()) } else { one(hosted_zones(aws).await) } };
+    let issuer = async { one(issuer_region(aws, needs.issuer_bucket.as_deref(), store.as_ref()).await) };
+    let network = join(
+        join(vpc(aws, needs.vpc.as_deref()), subnets(aws, &needs.subnets)),
+        addresses(aws, &needs.addresses),
+    );
+    // Boxed: together they are more than a stack frame should hold.
+    let lookups = Box::pin(join(images(aws, &needs.images), join(join(zones, issuer), network)));
+    let (images, ((zones, issuer), network)) = lookups.await;
+    let ((vpc, subnets), addresses) = network;
+    let mut errors = Vec::new();
+    let facts = Facts {
+        partition: aws.partition.clone(),
+        account: aws.account.clone(),
+        images: or_note(images, &mut errors),
+        zones: or_note(zones, &mut errors),
+        vpc: or_note(vpc, &mut errors),
+        subnets: or_note(subnets, &mut errors),
+        addresses: or_note(addresses, &mut errors),
+        store,
+        issuer_region: or_note(issuer, &mut errors),
+        // The model knows those of AWS' own certificates.
+        thumbprints: Vec::new(),
+    };
+    if errors.is_empty() { Ok(facts) } else { Err(errors) }
+}
+
+fn one<T>(result: Result<T, Error>) -> Result<T, Vec<Error>> {
+    result.map_err(|error| vec![error])
+}
+
+fn or_note<T: Default>(result: Result<T, Vec<Error>>, errors: &mut Vec<Error>) -> T {
+    result.unwrap_or_else(|more| {
+        errors.extend(more);
+        T::default()
+    })
+}
+
+/// Where the state store is, if it is one that machines can read.
+fn store_location(aws: &Aws) -> Option<StoreLocation> {
+    match Location::parse(&aws.state.as_ref()?.location()).ok()? {
+        Location::S3 { bucket, prefix } => Some(StoreLocation { bucket, prefix }),
+        Location::File { .. } => None,
+    }
+}
+
+fn filter(name: &str, values: impl IntoIterator<Item = String>) -> Filter {
+    Filter::builder().name(name).set_values(Some(values.into_iter().collect())).build()
+}
+
+fn missing(action: &str, message: String) -> Error {
+    Error::new(ErrorKind::NotFound, action, message)
+}
+
+// Images.
+
+type Images = BTreeMap<Image, ImageFacts>;
+
+/// Parameters first: they name images. Then one call for all ids and one for all names.
+async fn images(aws: &Aws, wanted: &BTreeSet<Image>) -> Result<Images, Vec<Error>> {
+    let mut ids: BTreeMap<&Image, String> = BTreeMap::new();
+    let mut names: BTreeMap<&Image, (&str, &str)> = BTreeMap::new();
+    let mut parameters: BTreeMap<&str, &Image> = BTreeMap::new();
+    for image in wanted {
+        match image {
+            Image::Id(id) => drop(ids.insert(image, id.clone())),
+            Image::Named { owner, name } => drop(names.insert(image, (owner, name))),
+            Image::SsmParameter(path) => drop(parameters.insert(path, image)),
+        }
+    }
+    let by_id = async {
+        let (values, mut errors) = parameter_values(aws, parameters.keys().copied().collect()).await?;
+        ids.extend(values.into_iter().filter_map(|(path, id)| Some((*parameters.get(path.as_str())?, id))));
+        let (found, more) = by_id(aws, &ids).await?;
+        errors.extend(more);
+        Ok((found, errors))
+    };
+    let (mut found, mut errors) = (Images::new(), Vec::new());
+    let (by_id, by_name) = join(by_id, by_name(aws, &names)).await;
+    for result in [by_id, by_name] {
+        match result {
+            Ok((images, more)) => {
+                found.extend(images);
+                errors.extend(more);
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() { Ok(found) } else { Err(errors) }
+}
+
+/// The parameters' values by path, and what is wrong with others. A call takes ten.
+async fn parameter_values(
+    aws: &Aws,
+    paths: Vec<&str>,
+) -> Result<(BTreeMap<String, String>, Vec<Error>), Error> {
+    const ACTION: &str = "ssm:GetParameters";
+    let calls = paths.chunks(10).map(|chunk| async {
+        let names = chunk.iter().map(|path| (*path).to_owned()).collect();
+        aws.ssm.get_parameters().set_names(Some(names)).send().await.during(ACTION)
+    });
+    let (mut values, mut errors) = (BTreeMap::new(), Vec::new());
+    for answer in join_all(calls).await {
+        let answer = answer?;
+        for parameter in answer.parameters.unwrap_or_default() {
+            if let (Some(path), Some(value)) = (parameter.name, parameter.value) {
+                values.insert(path, value);
+            }
+        }
+        for path in answer.invalid_parameters.unwrap_or_default() {
+            let message = format!("there is no SSM parameter {path} in {}: image ssm:{path}", aws.region);
+            errors.push(missing(ACTION, message));
+        }
+    }
+    Ok((values, errors))
+}
+
+const DESCRIBE_IMAGES: &str = "ec2:DescribeImages";
+
+/// By a filter, not by `ImageIds`: one that is missing must not hide the others.
+async fn by_id(aws: &Aws, ids: &BTreeMap<&Image, String>) -> Result<(Images, Vec<Error>), Error> {
+    let unique: BTreeSet<String> = ids.values().cloned().collect();
+    if unique.is_empty() {
+        return Ok((Images::new(), Vec::new()));
+    }
+    // A deprecated image still starts machines.
+    let call = aws.ec2.describe_images().include_deprecated(true).filters(filter("image-id", unique));
+    let images = call.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
+    let images = images.during(DESCRIBE_IMAGES)?;
+    let found = |id: &String| images.iter().find(|image| image.image_id() == Some(id.as_str()));
+    Ok(pick(ids.iter().map(|(image, id)| (*image, found(id))), aws))
+}
+
+/// One call for all owners and names; which image is whose is sorted out here.
+async fn by_name(aws: &Aws, names: &BTreeMap<&Image, (&str, &str)>) -> Result<(Images, Vec<Error>), Error> {
+    if names.is_empty() {
+        return Ok((Images::new(), Vec::new()));
+    }
+    let owners: BTreeSet<String> = names.values().map(|(owner, _)| (*owner).to_owned()).collect();
+    let patterns: BTreeSet<String> = names.values().map(|(_, name)| (*name).to_owned()).collect();
+    let call = aws.ec2.describe_images().set_owners(Some(owners.into_iter().collect()));
+    let call = call.filters(filter("name", patterns)).filters(filter("state", ["available".to_owned()]));
+    let images = call.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
+    let images = images.during(DESCRIBE_IMAGES)?;
+    let newest = |owner: &str, pattern: &str| {
+        let fits = |image: &&SdkImage| {
+            is_owner(aws, image, owner) && image.name().is_some_and(|name| is_like(name, pattern))
+        };
+        images.iter().filter(fits).max_by_key(|image| (image.creation_date(), image.image_id()))
+    };
+    Ok(pick(names.iter().map(|(image, (owner, name))| (*image, newest(owner, name))), aws))
+}
+
+fn pick<'a>(
+    candidates: impl Iterator<Item = (&'a Image, Option<&'a SdkImage>)>,
+    aws: &Aws,
+) -> (Images, Vec<Error>) {
+    let (mut found, mut errors) = (Images::new(), Vec::new());
+    for (wanted, image) in candidates {
+        if let Some(facts) = image.and_then(image_facts) {
+            found.insert(wanted.clone(), facts);
+        } else {
+            let message = format!("there is no image {} in {}", spell(wanted), aws.region);
+            errors.push(missing(DESCRIBE_IMAGES, message));
+        }
+    }
+    (found, errors)
+}
+
+fn image_facts(image: &SdkImage) -> Option<ImageFacts> {
+    Some(ImageFacts {
+        id: image.image_id()?.to_owned(),
+        root_device: image.root_device_name()?.to_owned(),
+        architecture: image.architecture()?.as_str().to_owned(),
+    })
+}
+
+/// An image as the spec spells it.
+fn spell(image: &Image) -> String {
+    match image {
+        Image::Id(id) => id.clone(),
+        Image::Named { owner, name } => format!("{owner}/{name}"),
+        Image::SsmParameter(path) => format!("ssm:{path}"),
+    }
+}
+
+fn is_owner(aws: &Aws, image: &SdkImage, owner: &str) -> bool {
+    let id = image.owner_id();
+    match owner {
+        "self" => id == Some(aws.account.as_str()),
+        _ => id == Some(owner) || image.image_owner_alias() == Some(owner),
+    }
+}
+
+/// Whether `name` fits an EC2 filter's pattern: `*` is any text, `?` any one character.
+fn is_like(name: &str, pattern: &str) -> bool {
+    let (name, pattern): (Vec<char>, Vec<char>) = (name.chars().collect(), pattern.chars().collect());
+    let (mut at, mut in_pattern) = (0, 0);
+    // The last star, and up to where it has swallowed the name.
+    let mut star: Option<(usize, usize)> = None;
+    while at < name.len() {
+        match pattern.get(in_pattern) {
+            Some('*') => {
+                star = Some((in_pattern, at));
+                in_pattern += 1;
+            }
+            Some(c) if *c == '?' || *c == name[at] => {
+                at += 1;
+                in_pattern += 1;
+            }
+            _ => {
+                let Some((place, swallowed)) = star else { return false };
+                star = Some((place, swallowed + 1));
+                at = swallowed + 1;
+                in_pattern = place + 1;
+            }
+        }
+    }
+    pattern[in_pattern..].iter().all(|c| *c == '*')
+}
+
+// DNS.
+
+/// All hosted zones of the account.
+pub(crate) async fn hosted_zones(aws: &Aws) -> Result<Vec<HostedZone>, Error> {
+    let zones = aws.route53.list_hosted_zones().into_paginator().items().send();
+    let zones = zones.collect::<Result<Vec<_>, _>>().await.during("route53:ListHostedZones")?;
+    let zones = zones.into_iter().map(|zone| HostedZone {
+        id: zone.id().trim_start_matches("/hostedzone/").to_owned(),
+        name: zone.name().to_owned(),
+        private: zone.config().is_some_and(HostedZoneConfig::private_zone),
+    });
+    Ok(zones.collect())
+}
+
+// Network.
+
+async fn vpc(aws: &Aws, id: Option<&str>) -> Result<Option<VpcFacts>, Vec<Error>> {
+    let Some(id) = id else { return Ok(None) };
+    let vpcs = async {
+        let call = aws.ec2.describe_vpcs().filters(filter("vpc-id", [id.to_owned()]));
+        call.send().await.during("ec2:DescribeVpcs")
+    };
+    let gateways = async {
+        let attached = filter("attachment.vpc-id", [id.to_owned()]);
+        let call = aws.ec2.describe_internet_gateways().filters(attached);
+        call.send().await.during("ec2:DescribeInternetGateways")
+    };
+    let (vpcs, gateways) = one(try_join(vpcs, gateways).await)?;
+    let Some(vpc) = vpcs.vpcs().first() else {
+        let message = format!("there is no VPC {id} in {}", aws.region);
+        return Err(vec![missing("ec2:DescribeVpcs", message)]);
+    };
+    let primary = vpc.cidr_block();
+    let associated = vpc.cidr_block_association_set().iter().filter(|association| {
+        let state = association.cidr_block_state().and_then(|state| state.state());
+        state.is_none_or(|state| state.as_str() == "associated")
+    });
+    let others = associated.filter_map(|it| it.cidr_block()).filter(|cidr| Some(*cidr) != primary);
+    let gateway = gateways.internet_gateways().first().and_then(|it| it.internet_gateway_id());
+    Ok(Some(VpcFacts {
+        id: id.to_owned(),
+        cidrs: primary.into_iter().chain(others).filter_map(|cidr| cidr.parse().ok()).collect(),
+        internet_gateway: gateway.map(str::to_owned),
+    }))
+}
+
+async fn subnets(aws: &Aws, ids: &BTreeSet<String>) -> Result<BTreeMap<String, SubnetFacts>, Vec<Error>> {
+    const ACTION: &str = "ec2:DescribeSubnets";
+    if ids.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let call = aws.ec2.describe_subnets().filters(filter("subnet-id", ids.iter().cloned()));
+    let subnets = call.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
+    let subnets = one(subnets.during(ACTION))?;
+    let found: BTreeMap<String, SubnetFacts> = subnets
+        .iter()
+        .filter_map(|subnet| {
+            let cidr: Ipv4Net = subnet.cidr_block()?.parse().ok()?;
+            let (vpc, zone) = (subnet.vpc_id()?.to_owned(), subnet.availability_zone()?.to_owned());
+            Some((subnet.subnet_id()?.to_owned(), SubnetFacts { vpc, zone, cidr }))
+        })
+        .collect();
+    let lost = ids.iter().filter(|id| !found.contains_key(*id));
+    let lost: Vec<Error> =
+        lost.map(|id| missing(ACTION, format!("there is no subnet {id} in {}", aws.region))).collect();
+    if lost.is_empty() { Ok(found) } else { Err(lost) }
+}
+
+async fn addresses(aws: &Aws, wanted: &BTreeSet<Ipv4Addr>) -> Result<BTreeMap<Ipv4Addr, String>, Vec<Error>> {
+    const ACTION: &str = "ec2:DescribeAddresses";
+    if wanted.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let values = wanted.iter().map(ToString::to_string);
+    let answer = aws.ec2.describe_addresses().filters(filter("public-ip", values)).send().await;
+    let answer = one(answer.during(ACTION))?;
+    let found: BTreeMap<Ipv4Addr, String> = answer
+        .addresses()
+        .iter()
+        .filter_map(|it| Some((it.public_ip()?.parse().ok()?, it.allocation_id()?.to_owned())))
+        .collect();
+    let lost = wanted.iter().filter(|address| !found.contains_key(*address));
+    let lost: Vec<Error> = lost
+        .map(|address| missing(ACTION, format!("no Elastic IP {address} is allocated in {}", aws.region)))
+        .collect();
+    if lost.is_empty() { Ok(found) } else { Err(lost) }
+}
+
+/// Checks that the region has these zones and lets the account use them; only worth a call where subnets are
+/// to be made.
+pub async fn check_zones(aws: &Aws, zones: &[&str]) -> Result<(), Vec<Error>> {
+    const ACTION: &str = "ec2:DescribeAvailabilityZones";
+    let answer = one(aws.ec2.describe_availability_zones().send().await.during(ACTION))?;
+    let known: BTreeSet<&str> = answer.availability_zones().iter().filter_map(|it| it.zone_name()).collect();
+    let unknown = zones.iter().filter(|zone| !known.contains(*zone));
+    let list = || known.iter().copied().collect::<Vec<_>>().join(", ");
+    let errors: Vec<Error> = unknown
+        .map(|zone| {
+            missing(ACTION, format!("{} has no zone {zone} for this account, but {}", aws.region, list()))
+        })
+        .collect();
+    if errors.is_empty() { Ok(()) } else { Err(errors) }
+}
+
+// S3.
+
+/// The region of the bucket with the OIDC documents; `None`: the cluster's own, or there is no such bucket
+/// yet.
+async fn issuer_region(
+    aws: &Aws,
+    bucket: Option<&str>,
+    store: Option<&StoreLocation>,
+) -> Result<Option<String>, Error> {
+    // The state store's bucket lies in our region, or could not have been read.
+    let Some(bucket) = bucket.filter(|bucket| store.is_none_or(|store| store.bucket != *bucket)) else {
+        return Ok(None);
+    };
+    let answer = aws.s3.head_bucket().bucket(bucket).send().await;
+    // S3 tells a bucket's region whoever asks, and also when it sends the asker elsewhere.
+    let headers = answer.as_ref().err().and_then(|error| error.raw_response()).map(HttpResponse::headers);
+    let elsewhere = headers.and_then(|headers| headers.get("x-amz-bucket-region")).map(str::to_owned);
+    match answer.during("s3:ListBucket") {
+        Ok(answer) => Ok(answer.bucket_region),
+        Err(_) if elsewhere.is_some() => Ok(elsewhere),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+// Machines.
+
+/// One machine of a cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct InstanceRow {
+    /// `i-...`
+    pub id: String,
+    /// The instance group's name.
+    pub group: Option<String>,
+    /// The instance type.
+    pub machine_type: String,
+    /// The availability zone.
+    pub zone: String,
+    /// `pending`, `running`, `shutting-down`, `stopping` or `stopped`.
+    pub state: String,
+    /// The private IPv4 address.
+    pub private_ip: Option<String>,
+    /// The public IPv4 address.
+    pub public_ip: Option<String>,
+    /// `spot` or `on-demand`.
+    pub lifecycle: &'static str,
+    /// When it was started, as RFC 3339.
+    pub launched: Option<String>,
+    /// The version of the launch template it was made from.
+    pub template_version: Option<String>,
+}
+
+/// The cluster's machines that are not terminated, by group and id.
+pub async fn instances(aws: &Aws, cluster: &str) -> Result<Vec<InstanceRow>, Error> {
+    const STATES: [&str; 5] = ["pending", "running", "shutting-down", "stopping", "stopped"];
+    let call =
+        aws.ec2.describe_instances().filters(filter(&format!("tag:{CLUSTER_TAG}"), [cluster.to_owned()]));
+    let call = call.filters(filter("instance-state-name", STATES.map(str::to_owned)));
+    let reservations = call.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
+    let reservations = reservations.during("ec2:DescribeInstances")?;
+    let machines = reservations.iter().flat_map(Reservation::instances);
+    let mut rows: Vec<InstanceRow> = machines.filter_map(row).collect();
+    rows.sort_by(|a, b| (&a.group, &a.id).cmp(&(&b.group, &b.id)));
+    Ok(rows)
+}
+
+fn row(machine: &Instance) -> Option<InstanceRow> {
+    let tag = |key: &str| {
+        let tag = machine.tags().iter().find(|tag| tag.key() == Some(key));
+        tag.and_then(Tag::value).map(str::to_owned)
+    };
+    let launched = machine.launch_time().and_then(|time| time.fmt(Format::DateTime).ok());
+    let state = machine.state().and_then(|state| state.name());
+    let is_spot = machine.instance_lifecycle().is_some_and(|lifecycle| lifecycle.as_str() == "spot");
+    Some(InstanceRow {
+        id: machine.instance_id()?.to_owned(),
+        group: tag("kops.k8s.io/instancegroup"),
+        machine_type: machine.instance_type().map(|it| it.as_str().to_owned()).unwrap_or_default(),
+        zone: machine.placement().and_then(|it| it.availability_zone()).unwrap_or_default().to_owned(),
+        state: state.map(|it| it.as_str().to_owned()).unwrap_or_default(),
+        private_ip: machine.private_ip_address().map(str::to_owned),
+        public_ip: machine.public_ip_address().map(str::to_owned),
+        lifecycle: if is_spot { "spot" } else { "on-demand" },
+        launched,
+        template_version: tag("aws:ec2launchtemplate:version"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_like;
+
+    #[test]
+    fn patterns() {
+        let ubuntu = "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-20260801";
+        assert!(is_like(ubuntu, "ubuntu/images/*-24.04-amd64-server-*"));
+        assert!(is_like(ubuntu, "*"));
+        assert!(is_like(ubuntu, ubuntu));
+        assert!(!is_like(ubuntu, "ubuntu/images/*-24.04-arm64-server-*"));
+        assert!(!is_like(ubuntu, "ubuntu"));
+        assert!(is_like("al2023-ami-1", "al2023-ami-?"));
+        assert!(!is_like("al2023-ami-", "al2023-ami-?"));
+        assert!(is_like("", "**") && !is_like("", "?"));
+    }
+}

@@ -1,0 +1,94 @@
+//! Runs single steps of a plan against an account.
+
+use futures::future::BoxFuture;
+use kcl_apply::{Lane, Provider, Resolved};
+use kcl_engine::{Action, Attrs, Step};
+use serde_json::Value;
+
+use crate::client::Aws;
+use crate::error::{Error, ErrorKind};
+use crate::kind::{self, AnyKind, Service};
+
+/// How many steps of one service run at a time. EC2's mutating calls refill at about five a second from a
+/// bucket of fifty and more; IAM and Route53 are far slower; ELB and Auto Scaling lie between.
+fn lane(service: Service) -> Lane {
+    match service {
+        Service::Ec2 => Lane { name: "ec2", limit: 16 },
+        Service::Iam => Lane { name: "iam", limit: 6 },
+        Service::Elb => Lane { name: "elb", limit: 8 },
+        Service::AutoScaling => Lane { name: "autoscaling", limit: 6 },
+        Service::Route53 => Lane { name: "route53", limit: 2 },
+        Service::Other => Lane { name: "other", limit: 8 },
+    }
+}
+
+impl Provider for Aws {
+    type Error = Error;
+
+    fn lane(&self, kind: &str) -> Lane {
+        lane(kind::find(kind).map_or(Service::Other, AnyKind::service))
+    }
+
+    fn batch_key(&self, step: &Step) -> Option<String> {
+        let kind = kind::find(step.id.kind.as_str())?;
+        match step.action {
+            Action::Create => kind.batch_key(step.wanted.as_ref()?),
+            Action::Update => None,
+            Action::Delete => kind.batch_key(&step.live.as_ref()?.fields),
+        }
+    }
+
+    fn run(&self, steps: Vec<Resolved>) -> BoxFuture<'_, Vec<Result<Attrs, Error>>> {
+        Box::pin(async move {
+            if steps.len() > 1 {
+                match run_batch(self, &steps).await {
+                    Ok(attrs) if attrs.len() == steps.len() => return attrs.into_iter().map(Ok).collect(),
+                    // One of them is in the way of all: run one by one, so that each gets its own answer.
+                    Ok(_) => {}
+                    Err(error) => tracing::debug!(%error, "a batch failed; running its steps one by one"),
+                }
+            }
+            let mut results = Vec::with_capacity(steps.len());
+            for step in steps {
+                results.push(run_one(self, step).await);
+            }
+            results
+        })
+    }
+}
+
+fn kind_of(step: &Resolved) -> Result<&'static dyn AnyKind, Error> {
+    kind::find(&step.kind)
+        .ok_or_else(|| Error::new(ErrorKind::Unexpected, step.kind.as_str(), "no such resource kind"))
+}
+
+fn fields(fields: Option<&Value>) -> Value {
+    fields.cloned().unwrap_or(Value::Null)
+}
+
+async fn run_batch(aws: &Aws, steps: &[Resolved]) -> Result<Vec<Attrs>, Error> {
+    let Some(first) = steps.first() else { return Ok(Vec::new()) };
+    let kind = kind_of(first)?;
+    match first.action {
+        Action::Create => {
+            let wanted = steps.iter().map(|step| (step.name.clone(), fields(step.wanted.as_ref())));
+            kind.create_all(aws, wanted.collect()).await
+        }
+        Action::Delete => {
+            let live = steps.iter().map(|step| (step.attrs.clone(), fields(step.old.as_ref())));
+            kind.delete_all(aws, live.collect()).await?;
+            Ok(steps.iter().map(|_| Attrs::new()).collect())
+        }
+        Action::Update => Ok(Vec::new()),
+    }
+}
+
+async fn run_one(aws: &Aws, step: Resolved) -> Result<Attrs, Error> {
+    let kind = kind_of(&step)?;
+    let (old, wanted) = (fields(step.old.as_ref()), fields(step.wanted.as_ref()));
+    match step.action {
+        Action::Create => kind.create(aws, &step.name, wanted).await,
+        Action::Update => kind.update(aws, &step.name, &step.attrs, old, wanted).await,
+        Action::Delete => kind.delete(aws, &step.name, &step.attrs, old).await.map(|()| Attrs::new()),
+    }
+}

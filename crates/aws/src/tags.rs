@@ -1,0 +1,57 @@
+//! Tags: the ones that mark what belongs to a cluster, and changing them.
+
+use std::collections::BTreeMap;
+
+use kcl_engine::Owner;
+use kcl_model::resource::{Tags, is_foreign_tag};
+
+/// kOps' oldest mark of a cluster's resources; every resource we make has it.
+pub(crate) const CLUSTER_TAG: &str = "KubernetesCluster";
+
+/// The tag that says whether the cluster owns a resource or only uses it.
+pub(crate) fn ownership_key(cluster: &str) -> String {
+    format!("kubernetes.io/cluster/{cluster}")
+}
+
+/// Whose a tagged resource is; `None` where it is not the cluster's at all, or only shared with it.
+///
+/// What controllers make carries the ownership tag too, but never ours (`KubernetesCluster` together with a
+/// `Name` of our making); the tags by which the well-known ones mark their work decide.
+pub(crate) fn owner(cluster: &str, tags: &Tags) -> Option<Owner> {
+    const CONTROLLERS: [&str; 9] = [
+        "kubernetes.io/service-name",
+        "kubernetes.io/created-for/pvc/name",
+        "kubernetes.io/created-for/pv/name",
+        "ebs.csi.aws.com/cluster",
+        "CSIVolumeName",
+        "elbv2.k8s.aws/cluster",
+        "service.k8s.aws/stack",
+        "ingress.k8s.aws/stack",
+        "karpenter.sh/nodepool",
+    ];
+    let owned = tags.get(&ownership_key(cluster)).map(String::as_str);
+    let named = tags.get(CLUSTER_TAG).is_some_and(|name| name == cluster);
+    let by_load_balancer_controller = tags.get("elbv2.k8s.aws/cluster").is_some_and(|name| name == cluster);
+    match owned {
+        Some("shared") => None,
+        None if !named && !by_load_balancer_controller => None,
+        _ if CONTROLLERS.iter().any(|key| tags.contains_key(*key)) => Some(Owner::Controller),
+        // The cloud controller's security groups have the ownership tag and nothing of ours.
+        _ if named => Some(Owner::Cluster),
+        _ => Some(Owner::Controller),
+    }
+}
+
+/// What has to be set and what has to go so that `old` becomes `new`; tags of others stay.
+pub(crate) fn changes(old: &Tags, new: &Tags) -> (Tags, Vec<String>) {
+    let set = new.iter().filter(|(key, value)| old.get(*key) != Some(value));
+    let gone = old.keys().filter(|key| !new.contains_key(*key) && !is_foreign_tag(key));
+    (set.map(|(key, value)| (key.clone(), value.clone())).collect(), gone.cloned().collect())
+}
+
+/// The part of a client token or attribute map that is worth keeping: pairs that have both sides.
+pub(crate) fn collect(pairs: impl IntoIterator<Item = (Option<String>, Option<String>)>) -> Tags {
+    let pairs = pairs.into_iter().filter_map(|(key, value)| Some((key?, value.unwrap_or_default())));
+    // `aws:` tags are AWS' own and cannot be written.
+    pairs.filter(|(key, _)| !key.starts_with("aws:")).collect::<BTreeMap<_, _>>()
+}

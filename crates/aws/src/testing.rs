@@ -1,0 +1,211 @@
+//! The kinds' tests: an AWS account on this machine, and a resource's whole life in it.
+//!
+//! ```ignore
+//! let world = World::start().await;
+//! world.round_trip(&first, &second).await;
+//! ```
+
+use aws_config::retry::RetryConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use kcl_engine::{Action, LiveNode, Options, Plan, Ref, Resource, Wanted, plan};
+use kcl_model::resource::{self, Tags, catalogue};
+use kcl_testkit::{FrontConfig, LocalAws};
+
+use crate::client::Aws;
+use crate::error::{Error, ErrorKind};
+use crate::observe::{Depth, Scope, observe};
+
+/// The cluster that the tests make.
+pub(crate) const CLUSTER: &str = "k.example.com";
+
+/// An account, and kcl connected to it.
+pub(crate) struct World {
+    pub(crate) local: LocalAws,
+    pub(crate) aws: Aws,
+}
+
+impl World {
+    /// An account of its own on the tests' common server; nothing takes time in it.
+    pub(crate) async fn start() -> Self {
+        Self::with(FrontConfig::instant()).await
+    }
+
+    /// Likewise, where what takes time on AWS takes some here too.
+    pub(crate) async fn slow() -> Self {
+        Self::with(FrontConfig::default()).await
+    }
+
+    async fn with(config: FrontConfig) -> Self {
+        let local = LocalAws::shared_with(config).expect("the local AWS starts");
+        let aws = Aws::over(&sdk_config(&local)).await.expect("the local AWS answers");
+        Self { local, aws }
+    }
+
+    /// What is there.
+    pub(crate) async fn live(&self, wanted: &Wanted, depth: Depth) -> Vec<LiveNode> {
+        let scope = Scope::new(&self.aws, CLUSTER, wanted, depth);
+        observe(&scope).await.expect("everything can be read")
+    }
+
+    /// The way to `wanted`, with pruning.
+    pub(crate) async fn plan(&self, wanted: &Wanted) -> Plan {
+        let options = Options { prune: true, teardown: false };
+        plan(&catalogue(), wanted, self.live(wanted, Depth::Deep).await, options).expect("there is a plan")
+    }
+
+    /// Applies a plan that is expected to work.
+    pub(crate) async fn apply(&self, plan: &Plan) {
+        let broken = |reference: kcl_engine::UnresolvedRef| {
+            Error::new(ErrorKind::Unexpected, "kcl", reference.to_string())
+        };
+        let report = kcl_apply::apply(plan, &self.aws, std::future::pending(), broken, |_| {}).await;
+        let failures: Vec<String> = report
+            .failures
+            .iter()
+            .map(|failure| format!("{:?} {}: {}", failure.action, failure.id, failure.error))
+            .collect();
+        assert!(failures.is_empty(), "failed:\n{}", failures.join("\n"));
+    }
+
+    /// Brings the account to `wanted`, and checks that nothing is left to do then. Gives what was done.
+    pub(crate) async fn reach(&self, wanted: &Wanted) -> Vec<(Action, String)> {
+        let first = self.plan(wanted).await;
+        self.apply(&first).await;
+        let second = self.plan(wanted).await;
+        assert!(second.is_empty(), "not as wanted:\n{}", describe(&second));
+        assert!(second.refusals.is_empty(), "refused: {:?}", second.refusals);
+        let wanted = wanted.nodes().count();
+        assert_eq!(second.unchanged, wanted, "everything wanted is there");
+        first.steps.iter().map(|step| (step.action, step.id.to_string())).collect()
+    }
+
+    /// Removes all that the cluster has, and checks that nothing is left and that removing it a second time
+    /// is no error.
+    pub(crate) async fn remove(&self) {
+        let nothing = Wanted::default();
+        let options = Options { prune: true, teardown: true };
+        let live = self.live(&nothing, Depth::Everything).await;
+        let plan = plan(&catalogue(), &nothing, live, options).expect("there is a plan");
+        self.apply(&plan).await;
+        let left = self.live(&nothing, Depth::Everything).await;
+        assert!(left.is_empty(), "left: {left:#?}");
+        self.apply(&plan).await;
+    }
+
+    /// A whole life: made as `first`, changed to `second`, removed. Gives what the change did.
+    pub(crate) async fn round_trip(&self, first: &Wanted, second: &Wanted) -> Vec<(Action, String)> {
+        self.reach(first).await;
+        let done = self.reach(second).await;
+        self.remove().await;
+        assert_eq!(self.local.unsupported(), Vec::<String>::new(), "calls that the local AWS does not know");
+        done
+    }
+}
+
+fn sdk_config(local: &LocalAws) -> SdkConfig {
+    let credentials = Credentials::new("AKIDLOCALAWSTEST", "local-aws-secret", None, None, "tests");
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::v2026_01_12())
+        .region(Region::new(local.region().to_owned()))
+        .endpoint_url(local.endpoint())
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .retry_config(RetryConfig::standard())
+        .build()
+}
+
+fn describe(plan: &Plan) -> String {
+    let steps = plan.steps.iter().map(|step| {
+        let changes = step
+            .changes
+            .iter()
+            .map(|change| format!("\n    {}: {} -> {}", change.path, change.old, change.new));
+        format!("{:?} {} {:?}{}", step.action, step.id, step.because, changes.collect::<String>())
+    });
+    steps.collect::<Vec<_>>().join("\n")
+}
+
+/// The tags of a resource of the cluster.
+pub(crate) fn tags(name: &str) -> Tags {
+    let tags = [
+        ("Name".to_owned(), name.to_owned()),
+        ("KubernetesCluster".to_owned(), CLUSTER.to_owned()),
+        (format!("kubernetes.io/cluster/{CLUSTER}"), "owned".to_owned()),
+    ];
+    tags.into_iter().collect()
+}
+
+/// Likewise, with one more.
+pub(crate) fn tags_and(name: &str, key: &str, value: &str) -> Tags {
+    let mut tags = tags(name);
+    tags.insert(key.to_owned(), value.to_owned());
+    tags
+}
+
+/// Adds a resource.
+pub(crate) fn add<R: Resource>(wanted: &mut Wanted, name: &str, resource: &R) {
+    wanted.add(name, resource).expect("a resource is plain data");
+}
+
+/// A reference to the `id` of a resource.
+pub(crate) fn id(kind: &'static str, name: &str) -> Ref {
+    Ref::to(kind, name, "id")
+}
+
+/// A VPC.
+pub(crate) fn vpc() -> resource::Vpc {
+    resource::Vpc {
+        cidr: "10.0.0.0/16".to_owned(),
+        additional_cidrs: kcl_engine::Set::default(),
+        amazon_ipv6: true,
+        dns_support: true,
+        dns_hostnames: true,
+        dhcp_options: None,
+        tags: tags(CLUSTER),
+    }
+}
+
+/// A subnet in the VPC, of the zone with this letter.
+pub(crate) fn subnet(zone: char, name: &str) -> resource::Subnet {
+    resource::Subnet {
+        vpc: id("vpc", CLUSTER),
+        cidr: format!("10.0.{}.0/24", u32::from(zone) - u32::from('a')),
+        zone: format!("eu-north-1{zone}"),
+        ipv6_cidr: None,
+        hostname_type: "resource-name".to_owned(),
+        resource_name_dns_a: true,
+        tags: tags(name),
+    }
+}
+
+/// A VPC with an internet gateway, subnets in the zones with these letters (`a.k.example.com`), and a
+/// security group for nodes (`nodes.k.example.com`).
+pub(crate) fn network(zones: &str) -> Wanted {
+    let mut wanted = Wanted::default();
+    add(&mut wanted, CLUSTER, &vpc());
+    let gateway = resource::InternetGateway { vpc: Some(id("vpc", CLUSTER)), tags: tags(CLUSTER) };
+    add(&mut wanted, CLUSTER, &gateway);
+    for zone in zones.chars() {
+        let name = format!("{zone}.{CLUSTER}");
+        add(&mut wanted, &name, &subnet(zone, &name));
+    }
+    let name = format!("nodes.{CLUSTER}");
+    let group = resource::SecurityGroup {
+        vpc: id("vpc", CLUSTER),
+        description: "Security group for nodes".to_owned(),
+        tags: tags(&name),
+    };
+    add(&mut wanted, &name, &group);
+    for cidr in ["0.0.0.0/0", "::/0"] {
+        let rule = resource::SecurityGroupRule {
+            group: id("security-group", &name),
+            direction: resource::Direction::Egress,
+            protocol: resource::Protocol::all(),
+            peer: resource::Peer::Cidr(cidr.to_owned()),
+        };
+        let rule_name = resource::SecurityGroupRule::name(&name, rule.direction, &rule.protocol, cidr);
+        add(&mut wanted, &rule_name, &rule);
+    }
+    wanted
+}

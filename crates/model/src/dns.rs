@@ -1,0 +1,166 @@
+//! Route53 records: names of the API, the bastions and ingress hosts, as aliases of load balancers.
+//!
+//! The zone of a name is the one with the longest name that ends it. Without a load balancer the API's
+//! names point to machines, whose addresses are not known here: the control plane publishes those itself.
+
+use kcl_engine::{Ref, Resource};
+use kcl_spec::cluster::{DnsType, LoadBalancerManager};
+
+use crate::builder::Builder;
+use crate::error::ModelError;
+use crate::facts::HostedZone;
+use crate::resource::{DnsRecord, LoadBalancer};
+use crate::{bastion, control_plane, ingress, names};
+
+pub(crate) fn add(builder: &mut Builder<'_>) -> Result<(), ModelError> {
+    api(builder)?;
+    bastions(builder)?;
+    ingress_hosts(builder)
+}
+
+/// The zone of the API's names.
+pub(crate) fn api_zone<'a>(builder: &Builder<'a>) -> Option<&'a HostedZone> {
+    zone_of(builder, &builder.cluster.api.public_name)
+}
+
+/// The zone of one of the cluster's own names: the spec's, else the longest that fits.
+fn zone_of<'a>(builder: &Builder<'a>, name: &str) -> Option<&'a HostedZone> {
+    let network = &builder.cluster.network;
+    let private = match network.dns {
+        DnsType::Public => false,
+        DnsType::Private => true,
+        DnsType::None => return None,
+    };
+    let mut zones = builder.facts.zones.iter().filter(|zone| zone.private == private);
+    match &network.dns_zone {
+        Some(given) => {
+            let id = given.trim_start_matches("/hostedzone/");
+            zones.find(|zone| zone.id == id || normal(&zone.name) == normal(given))
+        }
+        None => longest(zones, name),
+    }
+}
+
+fn longest<'a>(zones: impl Iterator<Item = &'a HostedZone>, name: &str) -> Option<&'a HostedZone> {
+    let name = normal(name);
+    let fits = |zone: &&HostedZone| {
+        let zone = normal(&zone.name);
+        name == zone || name.strip_suffix(&zone).is_some_and(|rest| rest.ends_with('.'))
+    };
+    // Of two zones with one name, the same one is chosen in every run.
+    zones.filter(fits).max_by_key(|zone| (normal(&zone.name).len(), std::cmp::Reverse(&zone.id)))
+}
+
+/// As Route53 has names, but without the dot at the end.
+fn normal(name: &str) -> String {
+    name.trim_end_matches('.').to_ascii_lowercase()
+}
+
+fn api(builder: &mut Builder<'_>) -> Result<(), ModelError> {
+    let cluster = builder.cluster;
+    if cluster.network.dns == DnsType::None {
+        return Ok(());
+    }
+    let Some(balancer) = &cluster.api.load_balancer else {
+        // Nothing to make here, but the control plane will look for this zone.
+        if api_zone(builder).is_none() {
+            no_zone(builder, &cluster.api.public_name, cluster.network.dns);
+        }
+        return Ok(());
+    };
+    let internal = balancer.use_for_internal_api.then_some(&cluster.api.internal_name);
+    for name in [&cluster.api.public_name].into_iter().chain(internal) {
+        own_name(builder, name, control_plane::API)?;
+    }
+    Ok(())
+}
+
+fn bastions(builder: &mut Builder<'_>) -> Result<(), ModelError> {
+    let cluster = builder.cluster;
+    let name = cluster.bastion.as_ref().and_then(|bastion| bastion.public_name.as_ref());
+    match name.filter(|_| cluster.network.dns != DnsType::None) {
+        Some(name) => own_name(builder, name, bastion::BASTION),
+        None => Ok(()),
+    }
+}
+
+/// One of the cluster's own names.
+fn own_name(builder: &mut Builder<'_>, name: &str, balancer: &str) -> Result<(), ModelError> {
+    if let Some(zone) = zone_of(builder, name) {
+        return alias(builder, zone, name, &["A", "AAAA"], balancer);
+    }
+    no_zone(builder, name, builder.cluster.network.dns);
+    Ok(())
+}
+
+fn ingress_hosts(builder: &mut Builder<'_>) -> Result<(), ModelError> {
+    let (cluster, facts) = (builder.cluster, builder.facts);
+    for controller in ingress::ours(cluster) {
+        for host in &controller.hosts {
+            let zones = facts.zones.iter().filter(|zone| !zone.private);
+            if let Some(zone) = longest(zones, host) {
+                // The balancer has IPv4 addresses only; an AAAA record may well be somebody else's.
+                alias(builder, zone, host, &["A"], ingress::prefix(controller))?;
+            } else {
+                no_zone(builder, host, DnsType::Public);
+            }
+        }
+    }
+    let by_service = cluster.ingress_controllers.iter();
+    let by_service = by_service.filter(|c| c.load_balancer.managed_by == LoadBalancerManager::Service);
+    for controller in by_service.filter(|controller| !controller.hosts.is_empty()) {
+        builder.warn(
+            format!("the hosts of the ingress controller {} get no DNS records", controller.name),
+            "its load balancer is made by the cloud controller, and its name is not known beforehand",
+        );
+    }
+    Ok(())
+}
+
+fn no_zone(builder: &mut Builder<'_>, name: &str, dns: DnsType) {
+    let kind = if dns == DnsType::Private { "private" } else { "public" };
+    builder.warn(
+        format!("the account has no {kind} hosted zone for {name}: no record is made"),
+        "create the zone, or point the name to the load balancer where it is hosted",
+    );
+}
+
+fn alias(
+    builder: &mut Builder<'_>,
+    zone: &HostedZone,
+    name: &str,
+    types: &[&str],
+    balancer: &str,
+) -> Result<(), ModelError> {
+    let name = normal(name);
+    let balancer = names::load_balancer(balancer, builder.name());
+    let attribute = |attr| Ref::to(LoadBalancer::SCHEMA.kind, &balancer, attr);
+    for record_type in types {
+        let record = DnsRecord {
+            zone: zone.id.clone(),
+            name: name.clone(),
+            record_type: (*record_type).to_owned(),
+            alias: Some(attribute("dns_name")),
+            alias_zone: Some(attribute("zone_id")),
+            evaluate_target_health: false,
+        };
+        builder.add(format!("{name} {record_type}"), &record)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_zone_wins() {
+        let zone = |id: &str, name: &str| HostedZone { id: id.into(), name: name.into(), private: false };
+        let zones = [zone("Z1", "example.com."), zone("Z2", "k8s.example.com"), zone("Z3", "ample.com")];
+        let id = |name| longest(zones.iter(), name).map(|zone| zone.id.as_str());
+        assert_eq!(id("api.k8s.example.com"), Some("Z2"));
+        assert_eq!(id("K8s.Example.com."), Some("Z2"));
+        assert_eq!(id("docs.example.com"), Some("Z1"));
+        assert_eq!(id("example.org"), None);
+    }
+}

@@ -1,0 +1,155 @@
+//! What the model must know of the cloud, and which of it a cluster needs.
+//!
+//! Plain data: `kcl-aws` asks [`needed`] what to look up, does so in few calls, and fills in [`Facts`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use kcl_spec::cluster::{
+    Cluster, DnsType, Egress, Image, LoadBalancerManager, NatAddress, SubnetOrigin, Vpc,
+};
+
+/// What was looked up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The AWS partition: `aws`, `aws-cn`, `aws-us-gov`.
+    pub partition: String,
+    /// The account's number.
+    pub account: String,
+    /// The images of the instance groups.
+    pub images: BTreeMap<Image, ImageFacts>,
+    /// The hosted zones of the account, at least those for [`Needs::dns_names`].
+    pub zones: Vec<HostedZone>,
+    /// The shared VPC; `None` where kcl makes one.
+    pub vpc: Option<VpcFacts>,
+    /// Shared subnets, by id.
+    pub subnets: BTreeMap<String, SubnetFacts>,
+    /// Allocation ids of Elastic IPs that the spec names by their address.
+    pub addresses: BTreeMap<Ipv4Addr, String>,
+    /// The state store, where machines can read it: not for `file://`.
+    pub store: Option<StoreLocation>,
+    /// The region of the bucket with the OIDC documents; `None`: the cluster's.
+    pub issuer_region: Option<String>,
+    /// SHA-1 thumbprints for the OIDC provider; empty: [`crate::DEFAULT_THUMBPRINTS`].
+    pub thumbprints: Vec<String>,
+}
+
+/// A machine image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageFacts {
+    /// `ami-...`
+    pub id: String,
+    /// The device of its root disk: `/dev/xvda`.
+    pub root_device: String,
+    /// `x86_64` or `arm64`, as EC2 spells it.
+    pub architecture: String,
+}
+
+/// A Route53 hosted zone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostedZone {
+    /// Its id, without `/hostedzone/`.
+    pub id: String,
+    /// Its name; a dot at the end does not matter.
+    pub name: String,
+    /// It answers inside of VPCs only.
+    pub private: bool,
+}
+
+/// A VPC of the user's own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct VpcFacts {
+    /// `vpc-...`
+    pub id: String,
+    /// Its IPv4 ranges, the primary one first.
+    pub cidrs: Vec<Ipv4Net>,
+    /// The internet gateway attached to it (`igw-...`).
+    pub internet_gateway: Option<String>,
+}
+
+/// A subnet of the user's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubnetFacts {
+    /// The VPC it is in.
+    pub vpc: String,
+    /// The availability zone it is in.
+    pub zone: String,
+    /// Its IPv4 range.
+    pub cidr: Ipv4Net,
+}
+
+/// An S3 state store. A cluster's own folder in it is `<prefix>/<cluster>`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoreLocation {
+    /// The bucket.
+    pub bucket: String,
+    /// The prefix, without a slash at either end; may be empty.
+    pub prefix: String,
+}
+
+impl StoreLocation {
+    /// The key of the cluster's folder: no slash at either end.
+    pub(crate) fn folder(&self, cluster: &str) -> String {
+        match self.prefix.as_str() {
+            "" => cluster.to_owned(),
+            prefix => format!("{prefix}/{cluster}"),
+        }
+    }
+}
+
+/// What has to be looked up for a cluster, beside account and partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// Images, as the spec has them.
+    pub images: BTreeSet<Image>,
+    /// The shared VPC's id: its ranges and internet gateway.
+    pub vpc: Option<String>,
+    /// Ids of shared subnets.
+    pub subnets: BTreeSet<String>,
+    /// Elastic IPs given by address.
+    pub addresses: BTreeSet<Ipv4Addr>,
+    /// Names that get DNS records, or that machines may publish: their hosted zones.
+    pub dns_names: BTreeSet<String>,
+    /// The bucket with the OIDC documents: its region.
+    pub issuer_bucket: Option<String>,
+}
+
+/// What has to be looked up for `cluster`.
+pub fn needed(cluster: &Cluster) -> Needs {
+    let mut needs = Needs {
+        images: cluster.instance_groups.iter().map(|group| group.image.clone()).collect(),
+        vpc: match &cluster.network.vpc {
+            Vpc::Managed => None,
+            Vpc::Shared { id } => Some(id.clone()),
+        },
+        issuer_bucket: cluster
+            .service_account_issuer
+            .as_ref()
+            .and_then(|issuer| issuer.bucket.as_ref())
+            .map(|bucket| bucket.name.clone()),
+        ..Needs::default()
+    };
+    for subnet in &cluster.network.subnets {
+        if let SubnetOrigin::Shared { id, .. } = &subnet.origin {
+            needs.subnets.insert(id.clone());
+        }
+        if let Egress::NatGateway { address: NatAddress::ExistingAddress { address } } = &subnet.egress {
+            needs.addresses.insert(*address);
+        }
+    }
+    needs.dns_names = dns_names(cluster);
+    needs
+}
+
+fn dns_names(cluster: &Cluster) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    if cluster.network.dns != DnsType::None {
+        names.extend([cluster.api.public_name.clone(), cluster.api.internal_name.clone()]);
+        names.extend(cluster.bastion.iter().filter_map(|bastion| bastion.public_name.clone()));
+    }
+    let ingress = cluster.ingress_controllers.iter();
+    let ours = ingress.filter(|ingress| ingress.load_balancer.managed_by == LoadBalancerManager::Kcl);
+    names.extend(ours.flat_map(|ingress| ingress.hosts.iter().cloned()));
+    names
+}

@@ -1,0 +1,72 @@
+//! Cluster in, wanted resources out.
+//!
+//! Pure: what must be looked up in the cloud first (account, AMIs, hosted zones...) is an argument
+//! ([`Facts`]; [`needed`] says which of it a cluster needs), and nothing here talks to AWS. [`resource`] has
+//! the type of each resource kind, shared by what is wanted (built here) and what is live (read by
+//! `kcl-aws`). Names, tags, rules and attributes are those kOps gives the same spec, so that what people
+//! know, and what other tools look for, holds here too.
+//!
+//! One file per concern: network, security (groups and rules), identity (roles, profiles, OIDC provider),
+//! control plane (etcd volumes, API load balancer), nodes (launch templates and groups of every role),
+//! bastion, ingress, dns, events. None of them reads what another one built: each takes the cluster.
+
+mod bastion;
+mod builder;
+mod control_plane;
+mod dns;
+mod error;
+mod events;
+mod facts;
+mod identity;
+mod ingress;
+mod instance_store;
+mod issuer;
+mod load_balancing;
+pub mod names;
+mod network;
+mod nodes;
+mod permissions;
+pub mod policy;
+pub mod resource;
+mod security;
+mod ssh_key;
+mod state;
+mod tags;
+#[cfg(test)]
+mod tests;
+mod user_data;
+
+use kcl_engine::Wanted;
+use kcl_spec::cluster::Cluster;
+
+pub use error::{ModelError, Warning};
+pub use facts::{Facts, HostedZone, ImageFacts, Needs, StoreLocation, SubnetFacts, VpcFacts, needed};
+pub use issuer::{DEFAULT_THUMBPRINTS, TOKEN_AUDIENCE, issuer_url, service_account_role_arn};
+pub use state::{NewBucket, add_state};
+
+use builder::Builder;
+
+/// What a cluster is made of, and what its owner should know about it.
+#[derive(Clone, Debug)]
+#[must_use]
+pub struct Model {
+    /// The wanted resources.
+    pub wanted: Wanted,
+    /// What the spec asks for and does not get, or gets otherwise than it may expect.
+    pub warnings: Vec<Warning>,
+}
+
+/// The wanted resources of `cluster`. The same arguments always give the same model.
+pub fn build(cluster: &Cluster, facts: &Facts) -> Result<Model, ModelError> {
+    let mut builder = Builder::new(cluster, facts);
+    network::add(&mut builder)?;
+    security::add(&mut builder)?;
+    identity::add(&mut builder)?;
+    control_plane::add(&mut builder)?;
+    bastion::add(&mut builder)?;
+    ingress::add(&mut builder)?;
+    dns::add(&mut builder)?;
+    events::add(&mut builder)?;
+    nodes::add(&mut builder)?;
+    Ok(builder.finish())
+}

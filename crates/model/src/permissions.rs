@@ -1,0 +1,267 @@
+//! What machines may do: the policies of their roles.
+//!
+//! kOps' policies, less what only kOps' own components need. A control-plane machine has the permissions of
+//! what runs there: the node agent, the cloud controller, the EBS driver, the cluster autoscaler, the
+//! termination handler. A node reads its own configuration, and little else.
+
+use std::collections::BTreeSet;
+
+use kcl_engine::Json;
+use kcl_spec::cluster::{DnsType, PodNetwork};
+use serde_json::{Value, json};
+
+use crate::builder::Builder;
+use crate::facts::StoreLocation;
+use crate::policy::{allow, allow_if, document};
+use crate::{dns, issuer};
+
+const RESOURCE_TAG: &str = "aws:ResourceTag/KubernetesCluster";
+const REQUEST_TAG: &str = "aws:RequestTag/KubernetesCluster";
+
+/// Reading that is not worth restricting: none of it can be narrowed to a cluster.
+const DESCRIBE: &[&str] = &[
+    "autoscaling:DescribeAutoScalingGroups",
+    "autoscaling:DescribeAutoScalingInstances",
+    "autoscaling:DescribeLaunchConfigurations",
+    "autoscaling:DescribeScalingActivities",
+    "autoscaling:DescribeTags",
+    "ec2:DescribeAvailabilityZones",
+    "ec2:DescribeImages",
+    "ec2:DescribeInstanceTopology",
+    "ec2:DescribeInstanceTypes",
+    "ec2:DescribeInstances",
+    "ec2:DescribeLaunchTemplateVersions",
+    "ec2:DescribeRegions",
+    "ec2:DescribeRouteTables",
+    "ec2:DescribeSecurityGroups",
+    "ec2:DescribeSubnets",
+    "ec2:DescribeTags",
+    "ec2:DescribeVolumeStatus",
+    "ec2:DescribeVolumes",
+    "ec2:DescribeVolumesModifications",
+    "ec2:DescribeVpcs",
+    "ec2:GetInstanceTypesFromInstanceRequirements",
+    "elasticloadbalancing:DescribeListeners",
+    "elasticloadbalancing:DescribeLoadBalancerAttributes",
+    "elasticloadbalancing:DescribeLoadBalancerPolicies",
+    "elasticloadbalancing:DescribeLoadBalancers",
+    "elasticloadbalancing:DescribeTargetGroupAttributes",
+    "elasticloadbalancing:DescribeTargetGroups",
+    "elasticloadbalancing:DescribeTargetHealth",
+    "iam:CreateServiceLinkedRole",
+    "kms:DescribeKey",
+];
+
+/// Changing what carries the cluster's tag.
+const CHANGE_OWNED: &[&str] = &[
+    "autoscaling:SetDesiredCapacity",
+    "autoscaling:TerminateInstanceInAutoScalingGroup",
+    "ec2:AttachVolume",
+    "ec2:AuthorizeSecurityGroupIngress",
+    "ec2:DeleteSecurityGroup",
+    "ec2:DeleteVolume",
+    "ec2:DetachVolume",
+    "ec2:ModifyInstanceAttribute",
+    "ec2:ModifyVolume",
+    "ec2:RevokeSecurityGroupIngress",
+    "elasticloadbalancing:AddTags",
+    "elasticloadbalancing:ApplySecurityGroupsToLoadBalancer",
+    "elasticloadbalancing:AttachLoadBalancerToSubnets",
+    "elasticloadbalancing:ConfigureHealthCheck",
+    "elasticloadbalancing:CreateLoadBalancerListeners",
+    "elasticloadbalancing:CreateLoadBalancerPolicy",
+    "elasticloadbalancing:DeleteListener",
+    "elasticloadbalancing:DeleteLoadBalancer",
+    "elasticloadbalancing:DeleteLoadBalancerListeners",
+    "elasticloadbalancing:DeleteTargetGroup",
+    "elasticloadbalancing:DeregisterInstancesFromLoadBalancer",
+    "elasticloadbalancing:DeregisterTargets",
+    "elasticloadbalancing:DetachLoadBalancerFromSubnets",
+    "elasticloadbalancing:ModifyListener",
+    "elasticloadbalancing:ModifyLoadBalancerAttributes",
+    "elasticloadbalancing:ModifyTargetGroup",
+    "elasticloadbalancing:ModifyTargetGroupAttributes",
+    "elasticloadbalancing:RegisterInstancesWithLoadBalancer",
+    "elasticloadbalancing:RegisterTargets",
+    "elasticloadbalancing:SetLoadBalancerPoliciesForBackendServer",
+    "elasticloadbalancing:SetLoadBalancerPoliciesOfListener",
+];
+
+/// Making what is given the cluster's tag in the same call.
+const CREATE_TAGGED: &[&str] = &[
+    "ec2:CopyVolumes",
+    "ec2:CreateSecurityGroup",
+    "ec2:CreateVolume",
+    "elasticloadbalancing:CreateListener",
+    "elasticloadbalancing:CreateLoadBalancer",
+    "elasticloadbalancing:CreateTargetGroup",
+];
+
+/// Pulling images from ECR.
+const REGISTRY: &[&str] = &[
+    "ecr:BatchCheckLayerAvailability",
+    "ecr:BatchGetImage",
+    "ecr:DescribeRepositories",
+    "ecr:GetAuthorizationToken",
+    "ecr:GetDownloadUrlForLayer",
+    "ecr:GetRepositoryPolicy",
+    "ecr:ListImages",
+];
+
+/// Giving pods addresses of the VPC.
+const VPC_CNI: &[&str] = &[
+    "ec2:AssignPrivateIpAddresses",
+    "ec2:AttachNetworkInterface",
+    "ec2:CreateNetworkInterface",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DescribeInstanceTypes",
+    "ec2:DescribeInstances",
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeSubnets",
+    "ec2:DescribeTags",
+    "ec2:DetachNetworkInterface",
+    "ec2:ModifyNetworkInterfaceAttribute",
+    "ec2:UnassignPrivateIpAddresses",
+];
+
+/// The policy of control-plane machines.
+pub(crate) fn control_plane(builder: &Builder<'_>) -> Json {
+    let cluster = builder.cluster;
+    let mut statements = vec![attach_etcd_volume(builder.name())];
+    if let Some(store) = &builder.facts.store {
+        statements.extend(read_and_back_up(builder, store));
+    }
+    if cluster.network.dns != DnsType::None {
+        statements.extend(publish_names(builder));
+    }
+    statements.extend(tag_created(builder, &["snapshot", "volume"], &["CopyVolumes", "CreateVolume"]));
+    statements.extend(tag_created(builder, &["security-group"], &["CreateSecurityGroup"]));
+    statements.extend(use_keys(builder));
+
+    let mut describe: BTreeSet<&str> = DESCRIBE.iter().copied().collect();
+    let mut change: BTreeSet<&str> = CHANGE_OWNED.iter().copied().collect();
+    let handler = &cluster.node_termination_handler;
+    if handler.enabled && handler.sqs_termination_draining {
+        describe.extend(["sqs:DeleteMessage", "sqs:ReceiveMessage"]);
+        change.insert("autoscaling:CompleteLifecycleAction");
+    }
+    // Without an overlay the cloud controller writes a route per node.
+    if cluster.network.pod_network == PodNetwork::Kubenet {
+        change.extend(["ec2:CreateRoute", "ec2:DeleteRoute"]);
+    }
+    describe.extend(of_every_machine(builder));
+    statements.extend(tag_interfaces(builder));
+    statements.push(allow(&list(&describe), &anything()));
+    let owned = json!({ "StringEquals": { RESOURCE_TAG: cluster.name } });
+    statements.push(allow_if(&list(&change), &anything(), &owned));
+    let requested = json!({ "StringEquals": { REQUEST_TAG: cluster.name } });
+    statements.push(allow_if(CREATE_TAGGED, &anything(), &requested));
+    // A security group is made in a VPC, and VPCs know no request tag.
+    statements.push(allow(&["ec2:CreateSecurityGroup"], &[ec2_arn(builder, "vpc")]));
+    document(&statements)
+}
+
+/// The policy of nodes; `None` where they may do nothing.
+pub(crate) fn node(builder: &Builder<'_>) -> Option<Json> {
+    let mut statements = Vec::new();
+    if let Some(store) = &builder.facts.store {
+        let folder = object_arn(builder, store, "igconfig/node/*");
+        statements.push(allow(&["s3:GetObject"], &[folder]));
+    }
+    let actions = of_every_machine(builder);
+    if !actions.is_empty() {
+        statements.push(allow(&list(&actions), &anything()));
+    }
+    statements.extend(tag_interfaces(builder));
+    (!statements.is_empty()).then(|| document(&statements))
+}
+
+fn list<'a>(actions: &BTreeSet<&'a str>) -> Vec<&'a str> {
+    actions.iter().copied().collect()
+}
+
+fn anything() -> [String; 1] {
+    ["*".to_owned()]
+}
+
+fn ec2_arn(builder: &Builder<'_>, kind: &str) -> String {
+    format!("arn:{}:ec2:*:*:{kind}/*", builder.facts.partition)
+}
+
+fn object_arn(builder: &Builder<'_>, store: &StoreLocation, key: &str) -> String {
+    format!("arn:{}:s3:::{}/{}/{key}", builder.facts.partition, store.bucket, store.folder(builder.name()))
+}
+
+/// What the spec lets every machine do.
+fn of_every_machine(builder: &Builder<'_>) -> BTreeSet<&'static str> {
+    let mut actions = BTreeSet::new();
+    if builder.cluster.iam.allow_container_registry {
+        actions.extend(REGISTRY);
+    }
+    if builder.cluster.network.pod_network == PodNetwork::AmazonVpc {
+        actions.extend(VPC_CNI);
+    }
+    actions
+}
+
+fn tag_interfaces(builder: &Builder<'_>) -> Option<Value> {
+    let vpc_cni = builder.cluster.network.pod_network == PodNetwork::AmazonVpc;
+    vpc_cni.then(|| allow(&["ec2:CreateTags"], &[ec2_arn(builder, "network-interface")]))
+}
+
+/// A member's volume moves to the machine that takes its place.
+fn attach_etcd_volume(cluster: &str) -> Value {
+    let condition = json!({ "StringEquals": {
+        RESOURCE_TAG: cluster,
+        "aws:ResourceTag/k8s.io/role/master": "1",
+    } });
+    allow_if(&["ec2:AttachVolume"], &anything(), &condition)
+}
+
+fn read_and_back_up(builder: &Builder<'_>, store: &StoreLocation) -> [Value; 3] {
+    const BUCKET: [&str; 4] =
+        ["s3:GetBucketLocation", "s3:GetEncryptionConfiguration", "s3:ListBucket", "s3:ListBucketVersions"];
+    const BACKUP: [&str; 4] = ["s3:DeleteObject", "s3:DeleteObjectVersion", "s3:GetObject", "s3:PutObject"];
+    [
+        allow(&["s3:Get*"], &[object_arn(builder, store, "*")]),
+        allow(&BACKUP, &[object_arn(builder, store, "backups/etcd/main/*")]),
+        allow(&BUCKET, &[format!("arn:{}:s3:::{}", builder.facts.partition, store.bucket)]),
+    ]
+}
+
+/// Control-plane machines publish the API's internal name, and without a load balancer the public one.
+fn publish_names(builder: &Builder<'_>) -> Vec<Value> {
+    const RECORDS: [&str; 3] =
+        ["route53:ChangeResourceRecordSets", "route53:GetHostedZone", "route53:ListResourceRecordSets"];
+    let arn = |rest: &str| format!("arn:{}:route53:::{rest}", builder.facts.partition);
+    let Some(zone) = dns::api_zone(builder) else { return Vec::new() };
+    vec![
+        allow(&RECORDS, &[arn(&format!("hostedzone/{}", zone.id))]),
+        allow(&["route53:GetChange"], &[arn("change/*")]),
+        allow(&["route53:ListHostedZones", "route53:ListTagsForResource"], &anything()),
+    ]
+}
+
+/// Tags may be put on what is being made, and changed on what is the cluster's already, but a tag that
+/// makes something else the cluster's may not.
+fn tag_created(builder: &Builder<'_>, kinds: &[&str], actions: &[&str]) -> [Value; 2] {
+    let resources: Vec<String> = kinds.iter().map(|kind| ec2_arn(builder, kind)).collect();
+    let name = builder.name();
+    let creating = json!({ "StringEquals": { REQUEST_TAG: name, "ec2:CreateAction": actions } });
+    let owned = json!({ "Null": { REQUEST_TAG: "true" }, "StringEquals": { RESOURCE_TAG: name } });
+    [
+        allow_if(&["ec2:CreateTags"], &resources, &creating),
+        allow_if(&["ec2:CreateTags", "ec2:DeleteTags"], &resources, &owned),
+    ]
+}
+
+/// Encrypted volumes and objects, whatever their key.
+fn use_keys(builder: &Builder<'_>) -> [Value; 2] {
+    const USE: [&str; 5] =
+        ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"];
+    let suffix = issuer::dns_suffix(&builder.facts.partition);
+    let services = [format!("ec2.{}.{suffix}", builder.cluster.region), format!("s3.*.{suffix}")];
+    let grant = json!({ "Bool": { "kms:GrantIsForAWSResource": "true" } });
+    let via = json!({ "StringLike": { "kms:ViaService": services } });
+    [allow_if(&["kms:CreateGrant"], &anything(), &grant), allow_if(&USE, &anything(), &via)]
+}

@@ -1,0 +1,90 @@
+//! What a group's machines are made from. A change makes a new version of the same template. Attributes:
+//! `id`, `name`, `version` (the latest).
+
+use kcl_engine::{Ref, Resource, Schema, Set, Text};
+use serde::{Deserialize, Serialize};
+
+use super::{Tags, is_foreign_tag};
+
+/// A launch template: its latest version, and the tags of the template itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaunchTemplate {
+    /// The AMI's id.
+    pub image: String,
+    /// The instance type.
+    pub instance_type: String,
+    /// The SSH key pair (`name`).
+    pub key_pair: Option<Ref>,
+    /// The instance profile (`name`).
+    pub instance_profile: Option<Ref>,
+    /// Disks, in order.
+    pub block_devices: Vec<BlockDevice>,
+    /// Whether a machine gets a public IPv4 address.
+    pub public_ip: Option<bool>,
+    /// How many IPv6 addresses a machine gets.
+    pub ipv6_address_count: Option<i32>,
+    /// The security groups (`id`) of the network interface.
+    pub security_groups: Set<Ref>,
+    /// Whether the instance metadata service asks for a token (IMDSv2).
+    pub imds_tokens_required: bool,
+    /// How many hops a metadata answer may travel.
+    pub imds_hop_limit: i32,
+    /// Whether the metadata service answers over IPv6.
+    pub imds_ipv6: bool,
+    /// Detailed monitoring.
+    pub monitoring: bool,
+    /// `standard` or `unlimited`, for burstable types.
+    pub cpu_credits: Option<String>,
+    /// `default`, `dedicated` or `host`.
+    pub tenancy: Option<String>,
+    /// Whether machines come from the spot market, and how.
+    pub spot: Option<SpotOptions>,
+    /// Whether disks have throughput of their own (EBS optimised); none: what the type does by itself.
+    pub ebs_optimized: Option<bool>,
+    /// What machines run first.
+    pub user_data: Text,
+    /// Tags of the machines, their disks and network interfaces.
+    pub machine_tags: Tags,
+    /// Tags of the template.
+    pub tags: Tags,
+}
+
+/// A disk of a machine.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockDevice {
+    /// `/dev/xvda`...
+    pub device: String,
+    /// `ephemeral0`... for an instance store disk; the fields below are for EBS.
+    pub virtual_name: Option<String>,
+    /// GiB.
+    pub size: Option<i32>,
+    /// `gp3`...
+    pub volume_type: Option<String>,
+    /// Operations a second.
+    pub iops: Option<i32>,
+    /// MiB a second.
+    pub throughput: Option<i32>,
+    /// Whether it is encrypted.
+    pub encrypted: Option<bool>,
+    /// The key, where it is not the account's default.
+    pub kms_key: Option<String>,
+    /// Whether it goes with its machine.
+    pub delete_on_termination: Option<bool>,
+}
+
+/// How machines are bought on the spot market.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpotOptions {
+    /// The highest price per hour in USD; none: the on-demand price.
+    pub max_price: Option<String>,
+    /// `terminate`, `stop` or `hibernate`; none: terminate.
+    pub interruption_behavior: Option<String>,
+}
+
+impl Resource for LaunchTemplate {
+    const SCHEMA: &'static Schema = &Schema {
+        open_maps: &["tags"],
+        is_foreign_key: is_foreign_tag,
+        ..Schema::new("launch-template", "machines")
+    };
+}

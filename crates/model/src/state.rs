@@ -1,0 +1,37 @@
+//! The registered spec, and the bucket it lies in.
+//!
+//! Apart from [`crate::build`]: where the state is kept is the caller's, not the cluster's.
+
+use kcl_engine::{Text, Wanted};
+
+use crate::error::ModelError;
+use crate::resource::{Bucket, RegisteredSpec};
+
+/// A bucket that is to be made for the state store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewBucket {
+    /// Its name.
+    pub name: String,
+    /// The region it is to lie in.
+    pub region: String,
+}
+
+/// Adds the registered spec of `cluster`, and the bucket where there is none yet (only an S3 store can need
+/// one). Everything else comes after them: a cluster half made can always be found, finished or removed.
+pub fn add_state(
+    wanted: &mut Wanted,
+    cluster: &str,
+    make_bucket: Option<&NewBucket>,
+    documents: &str,
+) -> Result<(), ModelError> {
+    let bucket = match make_bucket {
+        Some(bucket) => Some(wanted.add(&bucket.name, &Bucket { region: bucket.region.clone() })?),
+        None => None,
+    };
+    let spec = wanted.add(cluster, &RegisteredSpec { documents: Text::new(documents) })?;
+    if let Some(bucket) = bucket {
+        wanted.order(&spec, bucket);
+    }
+    wanted.order_all_after(&spec);
+    Ok(())
+}

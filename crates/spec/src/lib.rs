@@ -1,0 +1,33 @@
+//! The cluster spec: text to [`Spec`] to [`Cluster`].
+//!
+//! [`parse`] reads documents and keeps the line of every value; [`validate`] judges them, fills in
+//! the defaults and gives the [`Cluster`] that the model crate builds on, plus warnings. [`load`]
+//! does both and reports the mistakes of both at once. [`json_schema`] describes the documents to
+//! editors.
+//!
+//! The format is kOps' `kops.k8s.io/v1alpha2`, and kcl's own `kcl.dev/v1alpha1` for what kOps has no
+//! word for. Nothing is dropped in silence: an unknown field is an error, a field that nothing
+//! follows from yet is a warning, each with its line.
+//!
+//! This crate does no IO and knows no AWS: what only the cloud can tell (whether a zone exists, what
+//! an image's id is) is not looked at here.
+
+pub mod cluster;
+mod diagnostic;
+mod document;
+mod json_schema;
+mod machine_types;
+mod node;
+mod read;
+pub mod schema;
+mod source;
+mod suggest;
+mod validate;
+
+pub use cluster::Cluster;
+pub use diagnostic::{Diagnostic, Diagnostics, Severity};
+pub use document::{Body, Document, KCL_API, KOPS_API, Spec, parse};
+pub use json_schema::json_schema;
+pub use read::{Anything, Dict, List, Scalar};
+pub use source::{Located, Place, Source};
+pub use validate::{Loaded, Validated, load, validate};

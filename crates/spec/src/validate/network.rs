@@ -1,0 +1,325 @@
+//! VPC, address ranges, DNS and the pod network.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+use super::check::Check;
+use super::subnets::SubnetDraft;
+use super::{Scope, flag, syntax, value};
+use crate::cluster::{DnsType, InstanceGroup, Network, PodNetwork, Role, Subnet, SubnetType, Topology, Vpc};
+use crate::machine_types::MachineType;
+use crate::schema::cluster::{DnsTypeSpec, TopologySpec};
+use crate::source::{Located, Place};
+use crate::suggest;
+
+/// kOps' own defaults.
+pub(super) const DEFAULT_NETWORK: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(172, 20, 0, 0), 16);
+const DEFAULT_NON_MASQUERADE: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(100, 64, 0, 0), 10);
+
+/// The whole network, once subnets and groups are known.
+pub(super) fn network(
+    scope: &Scope<'_>,
+    drafts: &[SubnetDraft],
+    groups: &[Located<InstanceGroup>],
+    check: &mut Check,
+) -> Network {
+    let cidr = vpc_cidr(scope, check);
+    let additional = additional_cidrs(scope, &cidr, check);
+    inside_vpc(drafts, &cidr, &additional, check);
+    let pod_network = pod_network(scope, groups, check);
+    let ranges = ranges(scope, pod_network, cidr.value, check);
+    cluster_ranges(scope, &ranges, &cidr, &additional, drafts, pod_network, check);
+    let subnets: Vec<Subnet> = drafts.iter().map(|draft| draft.subnet.clone()).collect();
+    let control_plane_topology = topology(groups, Role::ControlPlane, &subnets);
+    let node_topology = topology(groups, Role::Node, &subnets);
+    let written = scope.spec.topology.as_ref().map(|topology| &topology.value);
+    agrees(written, control_plane_topology, node_topology, check);
+    Network {
+        vpc: match syntax::id(scope.spec.network_id.as_ref(), "vpc-", "a VPC", check) {
+            Some(id) => Vpc::Shared { id },
+            None => Vpc::Managed,
+        },
+        cidr: cidr.value,
+        additional_cidrs: additional.into_iter().map(|cidr| cidr.value).collect(),
+        non_masquerade_cidr: ranges.non_masquerade.value,
+        pod_cidr: ranges.pods.value,
+        service_cidr: ranges.services.value,
+        subnets,
+        tag_subnets: flag(
+            scope.spec.tag_subnets.as_ref(),
+            !flag(scope.spec.disable_subnet_tags.as_ref(), false),
+        ),
+        control_plane_topology,
+        node_topology,
+        dns: dns(scope, written),
+        dns_zone: value(scope.spec.dns_zone.as_ref()),
+        cluster_dns_domain: value(scope.spec.cluster_dns_domain.as_ref())
+            .unwrap_or_else(|| "cluster.local".to_owned()),
+        pod_network,
+    }
+}
+
+/// AWS makes VPCs from /28 to /16; a default of ours stands where the spec begins.
+fn vpc_cidr(scope: &Scope<'_>, check: &mut Check) -> Located<Ipv4Net> {
+    let Some(field) = &scope.spec.network_cidr else {
+        if let Some(id) = &scope.spec.network_id {
+            let title = format!("the range of VPC `{}` is not given", id.value);
+            check.lacking(&id.place, "networkCIDR", title, "write it in `spec.networkCIDR`");
+        }
+        return Located::new(DEFAULT_NETWORK, scope.spec_place.clone());
+    };
+    let net = syntax::cidr4(field, check);
+    if let Some(net) = net.filter(|net| !(16..=28).contains(&net.prefix_len())) {
+        check.hinted(
+            &field.place,
+            format!("a VPC cannot be a /{}", net.prefix_len()),
+            "AWS allows /16 to /28",
+        );
+    }
+    field.with(net.unwrap_or(DEFAULT_NETWORK))
+}
+
+fn additional_cidrs(scope: &Scope<'_>, vpc: &Located<Ipv4Net>, check: &mut Check) -> Vec<Located<Ipv4Net>> {
+    let mut cidrs: Vec<Located<Ipv4Net>> = Vec::new();
+    for field in scope.spec.additional_network_cidrs.as_ref().map_or(&[][..], |list| &list.value) {
+        let Some(net) = syntax::cidr4(field, check) else { continue };
+        if let Some(other) =
+            std::iter::once(vpc).chain(&cidrs).find(|other| syntax::overlap(other.value, net))
+        {
+            check.error(&field.place, format!("{net} overlaps {}, another range of the VPC", other.value));
+        }
+        cidrs.push(field.with(net));
+    }
+    cidrs
+}
+
+fn inside_vpc(
+    drafts: &[SubnetDraft],
+    vpc: &Located<Ipv4Net>,
+    additional: &[Located<Ipv4Net>],
+    check: &mut Check,
+) {
+    for draft in drafts {
+        let Some(cidr) = &draft.cidr else { continue };
+        if !std::iter::once(vpc).chain(additional).any(|range| range.value.contains(&cidr.value)) {
+            let title = format!("subnet `{}` ({}) is outside the VPC's range", draft.subnet.name, cidr.value);
+            let ranges: Vec<String> =
+                std::iter::once(vpc).chain(additional).map(|range| range.value.to_string()).collect();
+            let hint =
+                format!("the VPC has {}; see `networkCIDR` and `additionalNetworkCIDRs`", ranges.join(", "));
+            check.hinted(&cidr.place, title, hint);
+        }
+    }
+}
+
+/// Ranges inside the cluster, each with the place of the field it comes from.
+struct Ranges {
+    non_masquerade: Located<Ipv4Net>,
+    pods: Located<Ipv4Net>,
+    services: Located<Ipv4Net>,
+}
+
+/// As kOps carves them: services are the first eighth of the range, pods its upper half.
+fn ranges(scope: &Scope<'_>, pod_network: PodNetwork, vpc: Ipv4Net, check: &mut Check) -> Ranges {
+    let mut read = |field: Option<&Located<String>>| {
+        field.and_then(|field| Some(field.with(syntax::cidr4(field, check)?)))
+    };
+    let given = read(scope.spec.non_masquerade_cidr.as_ref());
+    let pods = read(scope.spec.pod_cidr.as_ref());
+    let services = read(scope.spec.service_cluster_ip_range.as_ref());
+    let non_masquerade =
+        given.unwrap_or_else(|| Located::new(DEFAULT_NON_MASQUERADE, scope.spec_place.clone()));
+    let carve = |prefix_len, part: u32| {
+        let net = Ipv4Net::new(non_masquerade.value.network(), prefix_len).unwrap_or(non_masquerade.value);
+        let step = 1_u64 << (32 - net.prefix_len());
+        let offset = u32::try_from(u64::from(part) * step).unwrap_or(0);
+        let address = Ipv4Addr::from(u32::from(net.network()).wrapping_add(offset));
+        Ipv4Net::new(address, net.prefix_len()).unwrap_or(net)
+    };
+    let prefix_len = non_masquerade.value.prefix_len();
+    if prefix_len > 24 {
+        let title = format!("{} is too small for pods and services", non_masquerade.value);
+        check.hinted(&non_masquerade.place, title, "a /24 is the least");
+    }
+    let default_pods =
+        if pod_network == PodNetwork::AmazonVpc { vpc } else { carve((prefix_len + 1).min(32), 1) };
+    Ranges {
+        pods: pods.unwrap_or_else(|| non_masquerade.with(default_pods)),
+        services: services.unwrap_or_else(|| non_masquerade.with(carve((prefix_len + 3).min(32), 0))),
+        non_masquerade,
+    }
+}
+
+/// Pods and services have addresses that nothing else has.
+fn cluster_ranges(
+    scope: &Scope<'_>,
+    ranges: &Ranges,
+    vpc: &Located<Ipv4Net>,
+    additional: &[Located<Ipv4Net>],
+    drafts: &[SubnetDraft],
+    pod_network: PodNetwork,
+    check: &mut Check,
+) {
+    let Ranges { pods, services, .. } = ranges;
+    let named = [("pods", pods), ("services", services)];
+    if pod_network == PodNetwork::AmazonVpc {
+        // Pods live in the VPC's range, and so may services, but not in a subnet.
+        for draft in drafts {
+            if let Some(cidr) = draft.cidr.as_ref().filter(|cidr| syntax::overlap(cidr.value, services.value))
+            {
+                let title = format!(
+                    "subnet `{}` ({}) overlaps the services' range {}",
+                    draft.subnet.name, cidr.value, services.value
+                );
+                check.hinted(&cidr.place, title, "see `nonMasqueradeCIDR` and `serviceClusterIPRange`");
+            }
+        }
+        return;
+    }
+    for (what, range) in named {
+        for network in std::iter::once(vpc).chain(additional) {
+            if syntax::overlap(range.value, network.value) {
+                let place = if range.place == *scope.spec_place { &network.place } else { &range.place };
+                let title =
+                    format!("the {what}' range {} overlaps the VPC's range {}", range.value, network.value);
+                check.hinted(
+                    place,
+                    title,
+                    "see `networkCIDR`, `nonMasqueradeCIDR`, `podCIDR`, `serviceClusterIPRange`",
+                );
+            }
+        }
+    }
+    if syntax::overlap(pods.value, services.value) {
+        let title = format!("the pods' range {} overlaps the services' range {}", pods.value, services.value);
+        check.hinted(&services.place, title, "give each a part of `nonMasqueradeCIDR`");
+    }
+}
+
+fn pod_network(scope: &Scope<'_>, groups: &[Located<InstanceGroup>], check: &mut Check) -> PodNetwork {
+    let Some(networking) = &scope.spec.networking else {
+        check.lacking(
+            scope.spec_place,
+            "networking",
+            "no pod network is chosen",
+            "choose one, as in `networking: {flannel: {}}`",
+        );
+        return PodNetwork::Cni;
+    };
+    let Located { value: choices, place } = networking;
+    let known = [
+        ("cni", &choices.cni, Some(PodNetwork::Cni)),
+        ("flannel", &choices.flannel, Some(PodNetwork::Flannel)),
+        ("calico", &choices.calico, Some(PodNetwork::Calico)),
+        ("cilium", &choices.cilium, Some(PodNetwork::Cilium)),
+        ("amazonvpc", &choices.amazon_vpc, Some(PodNetwork::AmazonVpc)),
+        ("kindnet", &choices.kindnet, Some(PodNetwork::Kindnet)),
+        ("kuberouter", &choices.kube_router, Some(PodNetwork::KubeRouter)),
+        ("canal", &choices.canal, Some(PodNetwork::Canal)),
+        ("kubenet", &choices.kubenet, Some(PodNetwork::Kubenet)),
+        ("classic", &choices.classic, None),
+        ("external", &choices.external, None),
+        ("kopeio", &choices.kopeio, None),
+        ("weave", &choices.weave, None),
+        ("romana", &choices.romana, None),
+        ("lyftvpc", &choices.lyft_vpc, None),
+        ("gce", &choices.gce, None),
+    ];
+    let mut chosen: Option<(&str, PodNetwork)> = None;
+    for (name, field, network) in known {
+        let Some(field) = field else { continue };
+        match (chosen, network) {
+            (_, None) => {
+                let possible =
+                    known.iter().filter(|(_, _, network)| network.is_some()).map(|(name, _, _)| *name);
+                check.hinted(
+                    &field.place,
+                    format!("pod network `{name}` is not supported"),
+                    suggest::one_of(possible),
+                );
+            }
+            (Some((first, _)), Some(_)) => {
+                let title = format!("pod networks `{first}` and `{name}` exclude each other");
+                check.hinted(&field.place, title, "keep one of them");
+            }
+            (None, Some(network)) => chosen = Some((name, network)),
+        }
+        if network == Some(PodNetwork::AmazonVpc) {
+            few_pods(groups, &field.place, check);
+        }
+    }
+    if chosen.is_none() && known.iter().all(|(_, field, _)| field.is_none()) {
+        check.lacking(
+            place,
+            "networking",
+            "no pod network is chosen",
+            "choose one, as in `networking: {flannel: {}}`",
+        );
+    }
+    chosen.map_or(PodNetwork::Cni, |(_, network)| network)
+}
+
+/// The VPC CNI gives each pod an address of the machine's network interfaces, which small types have
+/// few of.
+fn few_pods(groups: &[Located<InstanceGroup>], place: &Place, check: &mut Check) {
+    for group in groups.iter().filter(|group| group.value.role != Role::Bastion) {
+        let machine = MachineType::parse(&group.value.machine_type);
+        if let Some(pods) = machine.and_then(MachineType::vpc_cni_pods) {
+            let name = &group.value.name;
+            let title = format!("the VPC CNI runs {pods} pods at most on a {}", group.value.machine_type);
+            let hint = format!("group `{name}` needs a larger type, or the cluster another pod network");
+            check.warn(place, title, hint);
+        }
+    }
+}
+
+fn topology(groups: &[Located<InstanceGroup>], role: Role, subnets: &[Subnet]) -> Topology {
+    let mut names = groups
+        .iter()
+        .filter(|group| group.value.role == role)
+        .flat_map(|group| &group.value.subnets)
+        .peekable();
+    let is_private = |name: &String| {
+        subnets.iter().any(|subnet| subnet.name == *name && subnet.kind == SubnetType::Private)
+    };
+    if names.peek().is_some() && names.all(is_private) { Topology::Private } else { Topology::Public }
+}
+
+/// `topology.masters` and `topology.nodes` say what the subnets say already.
+fn agrees(written: Option<&TopologySpec>, control_plane: Topology, nodes: Topology, check: &mut Check) {
+    let Some(written) = written else { return };
+    let fields = [
+        (&written.masters, "control plane", control_plane),
+        (&written.control_plane, "control plane", control_plane),
+        (&written.nodes, "nodes", nodes),
+    ];
+    for (field, what, topology) in fields {
+        let Some(field) = field else { continue };
+        let (name, other) = match topology {
+            Topology::Public => ("public", "private"),
+            Topology::Private => ("private", "public"),
+        };
+        if field.value.eq_ignore_ascii_case(other) {
+            let title = format!("the subnets of the {what} are {name}, not {other}");
+            check.warn(&field.place, title, "the type of the subnets decides; this field changes nothing");
+        } else if !field.value.eq_ignore_ascii_case(name) {
+            check.hinted(
+                &field.place,
+                format!("unknown topology `{}`", field.value),
+                "`public` or `private`",
+            );
+        }
+    }
+}
+
+fn dns(scope: &Scope<'_>, written: Option<&TopologySpec>) -> DnsType {
+    let kind = written.and_then(|topology| topology.dns.as_ref()?.value.dns_type.as_ref());
+    match kind.map(|kind| kind.value) {
+        Some(DnsTypeSpec::Private) => DnsType::Private,
+        Some(DnsTypeSpec::None) => DnsType::None,
+        // kOps' mark of clusters that live without DNS.
+        None if scope.name.ends_with(".k8s.local") => DnsType::None,
+        Some(DnsTypeSpec::Public) | None => DnsType::Public,
+    }
+}

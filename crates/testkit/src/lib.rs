@@ -1,0 +1,41 @@
+//! Local AWS for demo and tests.
+//!
+//! [`LocalAws`] is an AWS account on this machine: moto (a Python program, pinned, installed by itself into
+//! the cache folder) behind a front of ours that records every call, mends what moto gets wrong, and adds
+//! the rules that AWS has and moto lacks. The real kcl binary uses it through `AWS_ENDPOINT_URL`:
+//!
+//! ```no_run
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let aws = kcl_testkit::LocalAws::shared()?;
+//! let status = std::process::Command::new("kcl").args(["get", "clusters"]).envs(aws.env()).status()?;
+//! assert!(status.success());
+//! assert!(aws.mutating_calls().is_empty(), "a preview changes nothing");
+//! assert!(aws.unsupported().is_empty());
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! What AWS does and how each rule does it here is told in the files of `rules`.
+
+mod audit;
+mod call;
+mod error;
+mod front;
+mod local_aws;
+mod moto;
+mod redact;
+mod rules;
+mod upstream;
+mod wire;
+mod xml;
+
+pub use audit::{Audit, audit};
+pub use call::Call;
+pub use error::Error;
+pub use local_aws::{FrontConfig, LocalAws};
+pub use moto::{Flavour, Moto, cache_folder};
+pub use redact::Redactor;
+pub use rules::{Decision, Reply, Rule};
+pub use upstream::Ask;
+pub use wire::{Protocol, Request, Response};
+pub use xml::{Edits, Element};

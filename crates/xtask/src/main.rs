@@ -1,0 +1,2 @@
+//! Project tasks: demo, generated files.
+fn main() {}

@@ -1,0 +1,245 @@
+//! The command line: what can be typed, and nothing else.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::commands;
+use crate::error::exit_code;
+use crate::output::Printer;
+use crate::settings::Settings;
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 success (changes may be pending), 1 failure, 2 wrong usage or a bad spec.
+With --detailed-exitcode: 0 nothing to do, 1 any error, 2 changes pending.";
+
+/// One YAML file to a running Kubernetes cluster on AWS, kept in step with the file, and taken away again.
+#[derive(Debug, Parser)]
+#[command(name = "kcl", version, about, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(disable_help_subcommand = true, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// State store: s3://bucket/prefix or file:///directory [default: the spec's configBase]
+    #[arg(long, global = true, env = "KCL_STATE_STORE", value_name = "URL")]
+    pub(crate) state: Option<String>,
+    /// AWS region [default: the spec's, else the environment's]
+    #[arg(long, global = true, value_name = "REGION")]
+    pub(crate) region: Option<String>,
+    /// AWS profile
+    #[arg(long, global = true, value_name = "PROFILE")]
+    pub(crate) profile: Option<String>,
+    /// When to use colour
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    pub(crate) color: Color,
+    /// Log what is done (-v), and every AWS call (-vv)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Create a cluster from a spec
+    #[command(subcommand)]
+    Create(Create),
+    /// Bring a cluster in step with its spec
+    Update(Update),
+    /// Delete a cluster and everything it owns
+    Delete(Delete),
+    /// Replace a cluster's registered spec, without changing the cluster
+    Replace(Replace),
+    /// Show clusters, instance groups, instances or resources
+    Get(Get),
+    /// Print the JSON Schema of cluster specs, for editors
+    Schema,
+    /// Print a shell completion script
+    Completion {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Print the version
+    Version,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Create {
+    /// Create a cluster: preview everything, or with --yes register the spec and build it
+    Cluster(CreateCluster),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CreateCluster {
+    /// Spec file; may be given several times; - reads standard input
+    #[arg(short, long = "filename", value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) run: Run,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Update {
+    /// The cluster's name; may be left out where the spec or the state store has only one
+    #[arg(value_name = "[cluster] NAME", num_args = 0..=2, hide_possible_values = true)]
+    pub(crate) cluster: Vec<String>,
+    /// Spec file to take instead of the registered one; - reads standard input
+    #[arg(short, long = "filename", value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Remove what is the cluster's and not in the spec
+    #[arg(long)]
+    pub(crate) prune: bool,
+    #[command(flatten)]
+    pub(crate) run: Run,
+}
+
+/// Options of a run that may change the cloud.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Run {
+    /// Apply the changes; without it they are only shown
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Exit with 2 when changes are pending, 0 when there are none
+    #[arg(long)]
+    pub(crate) detailed_exitcode: bool,
+    /// Stop after AWS; do not touch Kubernetes
+    #[arg(long)]
+    pub(crate) skip_bootstrap: bool,
+    /// Read also what AWS tells one resource at a time: lifecycle hooks, tags of event rules
+    #[arg(long)]
+    pub(crate) deep: bool,
+    /// Show every field of what is created
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// How to print the plan
+    #[arg(short, long, value_enum, default_value_t = PlanFormat::Text, value_name = "FORMAT")]
+    pub(crate) output: PlanFormat,
+}
+
+/// How a plan is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlanFormat {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Delete {
+    /// The cluster's name; may be left out where the spec or the state store has only one
+    #[arg(value_name = "[cluster] NAME", num_args = 0..=2, hide_possible_values = true)]
+    pub(crate) cluster: Vec<String>,
+    /// Spec file that names the cluster and its region; - reads standard input
+    #[arg(short, long = "filename", value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Delete; without it what would go is only shown
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// Also remove the cluster's objects from the state store, and its bucket if nothing else is in it
+    #[arg(long)]
+    pub(crate) purge_state: bool,
+    /// Exit with 2 when there is something to delete, 0 when there is nothing
+    #[arg(long)]
+    pub(crate) detailed_exitcode: bool,
+    /// How to print the plan
+    #[arg(short, long, value_enum, default_value_t = PlanFormat::Text, value_name = "FORMAT")]
+    pub(crate) output: PlanFormat,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Replace {
+    /// Spec file; may be given several times; - reads standard input
+    #[arg(short, long = "filename", value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Get {
+    /// What to show
+    #[arg(value_enum)]
+    pub(crate) what: What,
+    /// Only these, by name
+    #[arg(value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// The cluster; may be left out where the state store has only one
+    #[arg(long = "name", value_name = "CLUSTER")]
+    pub(crate) cluster: Option<String>,
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
+    pub(crate) output: Format,
+}
+
+/// What `kcl get` shows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum What {
+    /// Clusters in the state store.
+    #[value(alias = "cluster")]
+    Clusters,
+    /// Instance groups of a cluster.
+    #[value(aliases = ["instancegroup", "ig"])]
+    Instancegroups,
+    /// Machines of a cluster.
+    #[value(alias = "instance")]
+    Instances,
+    /// Everything in AWS that is a cluster's.
+    #[value(alias = "resource")]
+    Resources,
+}
+
+/// How `kcl get` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Table,
+    /// The documents.
+    Yaml,
+    /// The documents, for programs.
+    Json,
+}
+
+/// Runs the command line of this process.
+pub(crate) fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are printed by clap too; only what is wrong is a failure.
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    let settings = Settings::resolve(&cli.global);
+    let printer = Printer::new(&settings);
+    let detailed = match &cli.command {
+        Command::Create(Create::Cluster(create)) => create.run.detailed_exitcode,
+        Command::Update(update) => update.run.detailed_exitcode,
+        Command::Delete(delete) => delete.detailed_exitcode,
+        _ => false,
+    };
+    match commands::run(cli.command, &settings, &printer) {
+        Ok(done) => done.exit_code(detailed),
+        Err(error) => {
+            printer.error(&error);
+            exit_code(&error, detailed)
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! `kcl get`: what there is.
+
+use kcl_aws::store::{Store, spec_key};
+use kcl_aws::{Aws, Depth, Scope};
+use kcl_engine::{Owner, Wanted};
+use kcl_spec::cluster::Role;
+use kcl_spec::{Document, KCL_API, KOPS_API, Source};
+use serde_json::{Value, json};
+
+use super::Done;
+use crate::cli::{Format, Get, What};
+use crate::error::CommandError;
+use crate::output::{Printer, Table};
+use crate::session::{Input, connect, no_store, only_cluster, open_store};
+use crate::settings::Settings;
+
+/// Runs the command.
+pub(super) async fn run(args: Get, settings: &Settings, printer: &Printer) -> Result<Done, CommandError> {
+    match args.what {
+        What::Clusters => clusters(&args, settings, printer).await?,
+        What::Instancegroups => instance_groups(&args, settings, printer).await?,
+        What::Instances => instances(&args, settings, printer).await?,
+        What::Resources => resources(&args, settings, printer).await?,
+    }
+    Ok(Done::Clean)
+}
+
+/// Prints rows the way that was asked for.
+fn print(args: &Get, printer: &Printer, table: &Table, items: Vec<Value>) {
+    match args.output {
+        Format::Table => printer.data(&table.render()),
+        Format::Json => printer.json(&items),
+        Format::Yaml => {
+            // Plain data cannot fail to serialise.
+            let documents: Vec<String> =
+                items.iter().map(|item| serde_yaml::to_string(item).unwrap_or_default()).collect();
+            printer.data(&documents.join("---\n"));
+        }
+    }
+}
+
+fn is_asked_for(args: &Get, name: &str) -> bool {
+    args.names.is_empty() || args.names.iter().any(|asked| asked == name)
+}
+
+/// Names that were asked for and are not there are an error, after what is there was printed.
+fn check_missing(args: &Get, found: &[String]) -> Result<(), CommandError> {
+    let missing: Vec<&str> =
+        args.names.iter().filter(|name| !found.contains(name)).map(String::as_str).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(CommandError::failed(format!("not found: {}", missing.join(", "))))
+}
+
+async fn clusters(args: &Get, settings: &Settings, printer: &Printer) -> Result<(), CommandError> {
+    let store = open_store(settings, None, "").await?.ok_or_else(no_store)?;
+    let names: Vec<String> =
+        store.folders().await?.into_iter().filter(|name| is_asked_for(args, name)).collect();
+    let keys: Vec<String> = names.iter().map(|name| spec_key(name)).collect();
+    let texts = futures::future::try_join_all(keys.iter().map(|key| store.get(key))).await?;
+    let mut table = Table::new(&["NAME", "REGION", "VERSION", "CONTROL PLANE", "NODES", "ZONES"]);
+    let mut items = Vec::new();
+    for (name, text) in names.iter().zip(texts) {
+        let Some(text) = text else { continue };
+        let source = Source::new(spec_key(name), String::from_utf8_lossy(&text).into_owned());
+        match kcl_spec::load(&[source]) {
+            Ok(loaded) => {
+                let cluster = &loaded.cluster;
+                let size = |role| {
+                    cluster.groups(role).map(|group| group.min_size).sum::<u32>().to_string()
+                };
+                table.row(vec![
+                    name.clone(),
+                    cluster.region.clone(),
+                    cluster.kubernetes_version.to_string(),
+                    size(Role::ControlPlane),
+                    size(Role::Node),
+                    cluster.zones().join(","),
+                ]);
+                items.extend(documents(loaded.spec.documents(), |document| document.kind == "Cluster"));
+            }
+            Err(_) => table.row(vec![name.clone(), "(the registered spec is not sound)".to_owned()]),
+        }
+    }
+    print(args, printer, &table, items);
+    check_missing(args, &names)
+}
+
+/// The documents of our own kinds that `wanted` picks, as data.
+fn documents(documents: &[Document], wanted: impl Fn(&Document) -> bool) -> Vec<Value> {
+    let ours = documents.iter().filter(|document| [KOPS_API, KCL_API].contains(&document.api_version.as_str()));
+    ours.filter(|document| wanted(document))
+        .map(|document| serde_json::to_value(&document.value).unwrap_or_default())
+        .collect()
+}
+
+async fn instance_groups(args: &Get, settings: &Settings, printer: &Printer) -> Result<(), CommandError> {
+    let input = Input::registered(args.cluster.clone(), settings).await?;
+    let loaded = input.load()?;
+    let mut table = Table::new(&["NAME", "ROLE", "MACHINE TYPE", "MIN", "MAX", "SUBNETS"]);
+    let mut found = Vec::new();
+    for group in loaded.cluster.instance_groups.iter().filter(|group| is_asked_for(args, &group.name)) {
+        found.push(group.name.clone());
+        table.row(vec![
+            group.name.clone(),
+            role_name(group.role).to_owned(),
+            group.machine_type.to_string(),
+            group.min_size.to_string(),
+            group.max_size.to_string(),
+            group.subnets.join(","),
+        ]);
+    }
+    let items = documents(loaded.spec.documents(), |document| {
+        document.kind == "InstanceGroup" && document.name.as_ref().is_some_and(|name| found.contains(name))
+    });
+    print(args, printer, &table, items);
+    check_missing(args, &found)
+}
+
+/// A role as a spec spells it.
+fn role_name(role: Role) -> &'static str {
+    match role {
+        Role::ControlPlane => "ControlPlane",
+        Role::Node => "Node",
+        Role::Bastion => "Bastion",
+    }
+}
+
+/// The cluster that was named, and its account. Only the region is taken from the registered spec, so this works
+/// without one where the region is given.
+async fn target(args: &Get, settings: &Settings) -> Result<(String, Aws), CommandError> {
+    let store = open_store(settings, None, "").await?;
+    let name = match (&args.cluster, &store) {
+        (Some(name), _) => name.clone(),
+        (None, Some(store)) => only_cluster(store.as_ref()).await?,
+        (None, None) => {
+            return Err(no_store().hint("or name the cluster and its region: --name NAME --region REGION"));
+        }
+    };
+    if settings.aws.region.is_none()
+        && let Some(store) = &store
+        && is_registered(store.as_ref(), &name).await?
+    {
+        let cluster = Input::registered(Some(name.clone()), settings).await?.validate()?.cluster;
+        return Ok((name, connect(settings, &cluster.region).await?));
+    }
+    Ok((name, Aws::connect(&settings.aws).await?))
+}
+
+async fn is_registered(store: &dyn Store, name: &str) -> Result<bool, CommandError> {
+    Ok(store.get(&spec_key(name)).await?.is_some())
+}
+
+async fn instances(args: &Get, settings: &Settings, printer: &Printer) -> Result<(), CommandError> {
+    let (cluster, aws) = target(args, settings).await?;
+    let rows = kcl_aws::lookup::instances(&aws, &cluster).await?;
+    let rows: Vec<_> = rows.into_iter().filter(|row| is_asked_for(args, &row.id)).collect();
+    let mut table =
+        Table::new(&["ID", "GROUP", "TYPE", "ZONE", "STATE", "BOUGHT", "PRIVATE IP", "PUBLIC IP"]);
+    let dash = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
+    for row in &rows {
+        table.row(vec![
+            row.id.clone(),
+            dash(&row.group),
+            row.machine_type.clone(),
+            row.zone.clone(),
+            row.state.clone(),
+            row.lifecycle.to_owned(),
+            dash(&row.private_ip),
+            dash(&row.public_ip),
+        ]);
+    }
+    let found: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
+    print(args, printer, &table, rows.iter().map(|row| json!(row)).collect());
+    check_missing(args, &found)
+}
+
+async fn resources(args: &Get, settings: &Settings, printer: &Printer) -> Result<(), CommandError> {
+    let (cluster, aws) = target(args, settings).await?;
+    let wanted = Wanted::default();
+    let mut live = kcl_aws::observe(&Scope::new(&aws, &cluster, &wanted, Depth::Everything)).await?;
+    let catalogue = kcl_model::resource::catalogue();
+    live.retain(|node| is_asked_for(args, &node.id.name));
+    live.sort_by_cached_key(|node| (catalogue.rank(node.id.kind.as_str()), node.id.name.clone()));
+    let mut table = Table::new(&["KIND", "NAME", "ID", "OWNER"]);
+    for node in &live {
+        let id = ["id", "arn", "name"].iter().find_map(|attr| node.attrs.get(*attr));
+        let owner = match node.owner {
+            Owner::Cluster => "cluster",
+            Owner::Controller => "controller",
+        };
+        table.row(vec![
+            node.id.kind.to_string(),
+            node.id.name.clone(),
+            id.cloned().unwrap_or_default(),
+            owner.to_owned(),
+        ]);
+    }
+    let found: Vec<String> = live.iter().map(|node| node.id.name.clone()).collect();
+    print(args, printer, &table, live.iter().map(|node| json!(node)).collect());
+    check_missing(args, &found)
+}

@@ -1,0 +1,61 @@
+//! The commands, one file each.
+
+mod completion;
+mod create;
+mod delete;
+mod get;
+mod reconcile;
+mod replace;
+mod schema;
+mod update;
+mod version;
+
+use std::process::ExitCode;
+
+use crate::cli::{Command, Create};
+use crate::error::CommandError;
+use crate::output::Printer;
+use crate::settings::Settings;
+
+/// How a command ended that did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Done {
+    /// Nothing is left to do.
+    Clean,
+    /// Changes are pending: they were shown and not applied.
+    Pending,
+}
+
+impl Done {
+    /// The process's exit code.
+    pub(crate) fn exit_code(self, detailed: bool) -> ExitCode {
+        match self {
+            Self::Pending if detailed => ExitCode::from(2),
+            Self::Clean | Self::Pending => ExitCode::SUCCESS,
+        }
+    }
+}
+
+/// Runs one command.
+pub(crate) fn run(command: Command, settings: &Settings, printer: &Printer) -> Result<Done, CommandError> {
+    match command {
+        Command::Create(Create::Cluster(args)) => block_on(create::run(args, settings, printer)),
+        Command::Update(args) => block_on(update::run(args, settings, printer)),
+        Command::Delete(args) => block_on(delete::run(args, settings, printer)),
+        Command::Replace(args) => block_on(replace::run(args, settings, printer)),
+        Command::Get(args) => block_on(get::run(args, settings, printer)),
+        Command::Schema => Ok(schema::run(printer)),
+        Command::Completion { shell } => Ok(completion::run(shell, printer)),
+        Command::Version => Ok(version::run(printer)),
+    }
+}
+
+fn block_on<F>(command: F) -> Result<Done, CommandError>
+where
+    F: Future<Output = Result<Done, CommandError>>,
+{
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().worker_threads(2).build();
+    let runtime =
+        runtime.map_err(|error| CommandError::failed(format!("cannot start the runtime: {error}")))?;
+    runtime.block_on(command)
+}

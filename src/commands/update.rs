@@ -1,0 +1,20 @@
+//! `kcl update`: brings a cluster in step with its spec, the registered one or a file's.
+
+use super::Done;
+use super::reconcile::{Mode, reconcile};
+use crate::cli::Update;
+use crate::error::CommandError;
+use crate::output::Printer;
+use crate::session::{Input, cluster_name};
+use crate::settings::Settings;
+
+/// Runs the command.
+pub(super) async fn run(args: Update, settings: &Settings, printer: &Printer) -> Result<Done, CommandError> {
+    let name = cluster_name(args.cluster)?;
+    let input = if args.files.is_empty() {
+        Input::registered(name, settings).await?
+    } else {
+        Input::read(&args.files)?.expect_cluster(name.as_deref())?
+    };
+    reconcile(input, settings, printer, &Mode { verb: "update", prune: args.prune, run: args.run }).await
+}

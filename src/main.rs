@@ -1,0 +1,12 @@
+//! `kcl`: one YAML file to a running Kubernetes cluster on AWS, kept in step, and taken away.
+
+mod cli;
+mod commands;
+mod error;
+mod output;
+mod session;
+mod settings;
+
+fn main() -> std::process::ExitCode {
+    cli::run()
+}

@@ -1,0 +1,111 @@
+//! What a running apply shows: on a terminal a line that is redrawn, elsewhere one line per event.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use kcl_apply::Event;
+use kcl_engine::{Action, Plan};
+
+use super::names::Names;
+use super::printer::{DIM, GREEN, Printer, RED, YELLOW, paint};
+
+/// Draws the events of one apply.
+pub(crate) struct Progress<'a> {
+    printer: &'a Printer,
+    plan: &'a Plan,
+    names: Names,
+    running: BTreeMap<usize, Instant>,
+    done: usize,
+    drawn: bool,
+}
+
+impl<'a> Progress<'a> {
+    /// The progress of `plan`.
+    pub(crate) fn new(printer: &'a Printer, plan: &'a Plan, cluster: &str) -> Self {
+        Self { printer, plan, names: Names::new(cluster), running: BTreeMap::new(), done: 0, drawn: false }
+    }
+
+    /// Takes one event.
+    pub(crate) fn event(&mut self, event: &Event<'_, kcl_aws::Error>) {
+        match event {
+            Event::Started { index } => {
+                self.running.insert(*index, Instant::now());
+            }
+            Event::Done { index, took } => {
+                self.running.remove(index);
+                self.done += 1;
+                let line = format!("{} {}{}", self.sign(*index), self.name(*index), slow(*took));
+                self.line(&line);
+            }
+            Event::Failed { index, error, skipped } => {
+                self.running.remove(index);
+                let skipped = match skipped.len() {
+                    0 => String::new(),
+                    1 => "; 1 step that needs it is skipped".to_owned(),
+                    n => format!("; {n} steps that need it are skipped"),
+                };
+                let failed = paint(RED, "failed");
+                self.line(&format!("{} {} {failed}: {error}{skipped}", self.sign(*index), self.name(*index)));
+            }
+            Event::Stopping { running } => {
+                self.line(&format!(
+                    "stopping: {running} running steps are finished first; press Ctrl-C again to leave at once"
+                ));
+            }
+        }
+        self.draw();
+    }
+
+    /// Redraws the bottom line; called from time to time so that the clock in it moves.
+    pub(crate) fn draw(&mut self) {
+        if !self.printer.live {
+            return;
+        }
+        self.clear();
+        let Some((oldest, since)) = self.running.iter().min_by_key(|(_, since)| **since) else { return };
+        let more = match self.running.len() - 1 {
+            0 => String::new(),
+            n => format!(" and {n} more"),
+        };
+        let line = format!(
+            "  {}/{} done; {} {} s{more}",
+            self.done,
+            self.plan.steps.len(),
+            self.name(*oldest),
+            since.elapsed().as_secs()
+        );
+        let line: String = line.chars().take(self.printer.width.saturating_sub(1)).collect();
+        self.printer.write(&paint(DIM, &line));
+        self.drawn = true;
+    }
+
+    /// Takes the bottom line away.
+    pub(crate) fn clear(&mut self) {
+        if std::mem::take(&mut self.drawn) {
+            self.printer.write("\r\u{1b}[2K");
+        }
+    }
+
+    fn line(&mut self, text: &str) {
+        self.clear();
+        self.printer.say(&format!("  {text}"));
+    }
+
+    fn sign(&self, index: usize) -> String {
+        match self.plan.steps[index].action {
+            Action::Create => paint(GREEN, "+"),
+            Action::Update => paint(YELLOW, "~"),
+            Action::Delete => paint(RED, "-"),
+        }
+    }
+
+    fn name(&self, index: usize) -> String {
+        let id = &self.plan.steps[index].id;
+        format!("{} {}", id.kind, self.names.short(&id.name))
+    }
+}
+
+/// The time a step took, where it is worth saying.
+fn slow(took: Duration) -> String {
+    if took < Duration::from_secs(2) { String::new() } else { format!(" ({} s)", took.as_secs()) }
+}

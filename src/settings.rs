@@ -1,0 +1,70 @@
+//! What the environment and the global options come to.
+
+use std::io::IsTerminal;
+
+use kcl_aws::store::Location;
+
+use crate::cli::{Color, Global};
+use crate::error::CommandError;
+
+/// Settings of one run.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    /// `--state` or `KCL_STATE_STORE`.
+    pub(crate) state: Option<String>,
+    /// How to reach AWS.
+    pub(crate) aws: kcl_aws::Settings,
+    /// When to use colour.
+    pub(crate) color: Color,
+    /// Whether somebody can be asked.
+    pub(crate) interactive: bool,
+    /// Columns of the output.
+    pub(crate) width: usize,
+}
+
+/// Where the output is not a terminal, and what fits everywhere.
+const DEFAULT_WIDTH: usize = 80;
+
+impl Settings {
+    /// Settles everything that does not depend on the command, and starts logging.
+    pub(crate) fn resolve(global: &Global) -> Self {
+        start_logging(global.verbose);
+        let width = terminal_size::terminal_size().map_or(DEFAULT_WIDTH, |(width, _)| usize::from(width.0));
+        Self {
+            state: global.state.clone().filter(|state| !state.is_empty()),
+            aws: kcl_aws::Settings { region: global.region.clone(), profile: global.profile.clone() },
+            color: global.color,
+            interactive: std::io::stdin().is_terminal() && std::io::stderr().is_terminal(),
+            width: width.clamp(60, 140),
+        }
+    }
+
+    /// The state store: the option or variable, else `config_base` of `cluster`'s spec.
+    pub(crate) fn location(
+        &self,
+        spec: Option<(&str, Option<&str>)>,
+    ) -> Result<Option<Location>, CommandError> {
+        let from_spec = spec.and_then(|(cluster, base)| Some((cluster, base?)));
+        match (&self.state, from_spec) {
+            (Some(state), _) => Ok(Some(Location::parse(state)?)),
+            (None, Some((cluster, base))) => {
+                // kOps' configBase ends in the cluster's own folder.
+                let base = base.trim_end_matches('/');
+                let store = base.strip_suffix(cluster).and_then(|base| base.strip_suffix('/')).unwrap_or(base);
+                Ok(Some(Location::parse(store)?))
+            }
+            (None, None) => Ok(None),
+        }
+    }
+}
+
+fn start_logging(verbose: u8) {
+    let level = match verbose {
+        0 => return,
+        1 => "kcl=debug,kcl_aws=debug,kcl_apply=debug",
+        _ => "kcl=trace,kcl_aws=trace,kcl_apply=trace,aws_config=debug,aws_smithy_runtime=debug",
+    };
+    // Bodies are never logged, at any level: they hold policies and user data.
+    let filter = tracing_subscriber::EnvFilter::new(level);
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+}
