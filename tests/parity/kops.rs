@@ -17,9 +17,7 @@ pub(crate) fn read(folder: &Path, stand_ins: &StandIns) -> Graph {
     let file = |path: &str| fs::read_to_string(folder.join(path)).ok();
     let document = file("kubernetes.tf").unwrap();
     let resources = terraform::read(&stand_ins.in_kops(&document), |path| {
-        // The paths hold names that have been replaced in the document.
-        let content = file(path).or_else(|| file(&stand_ins.back(path)));
-        content.map(|content| stand_ins.in_kops(&content))
+        file(path).map(|content| stand_ins.in_kops(&content))
     });
     let mut graph = Graph::default();
     for resource in resources.unwrap() {

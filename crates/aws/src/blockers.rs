@@ -7,8 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::time::Duration;
 
-use aws_sdk_ec2::types::{AttachmentStatus, NetworkInterface, NetworkInterfaceStatus, SecurityGroup, Tag};
-use futures::future::{join_all, try_join, try_join_all};
+use aws_sdk_ec2::types::{
+    AttachmentStatus, InstanceStateName, InternetGateway, IpPermission, NatGateway, NatGatewayState,
+    NetworkInterface, NetworkInterfaceStatus, RouteTable, SecurityGroup, Subnet, Tag, Volume, Vpc,
+};
+use aws_sdk_elasticloadbalancingv2::types::TagDescription;
+use futures::future::{BoxFuture, join_all, try_join, try_join_all};
 use kcl_model::resource::Tags;
 
 use crate::client::Aws;
@@ -19,7 +23,7 @@ use crate::wait::{PROPAGATION, Pauses, SLOW_RESOURCE};
 
 /// What belongs to the cluster itself may be next in line to be removed by the same run: a few groups of
 /// machines and load balancers are removed at a time.
-const NEXT_IN_LINE: Duration = Duration::from_secs(5 * 60);
+const NEXT_IN_LINE: Duration = Duration::from_mins(5);
 
 /// How long something will be in the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -162,47 +166,46 @@ pub(crate) async fn of_security_group(
 
 fn refers_to(group: &SecurityGroup, id: &str) -> bool {
     let permissions = group.ip_permissions().iter().chain(group.ip_permissions_egress());
-    permissions
-        .flat_map(|permission| permission.user_id_group_pairs())
-        .any(|pair| pair.group_id() == Some(id))
+    permissions.flat_map(IpPermission::user_id_group_pairs).any(|pair| pair.group_id() == Some(id))
 }
 
 /// What lies in a VPC and is not deleted with it.
 pub(crate) async fn of_vpc(aws: &Aws, cluster: &str, vpc: &str) -> Result<Vec<Blocker>, Error> {
-    let in_vpc = filter("vpc-id", vpc);
-    let subnets = async {
-        let call = aws.ec2.describe_subnets().filters(in_vpc.clone());
-        let answer = call.send().await.during("ec2:DescribeSubnets")?;
-        let blocker = |one: &aws_sdk_ec2::types::Subnet| {
-            Blocker::of(cluster, named("subnet", one.subnet_id(), None), one.tags())
-        };
-        Ok(answer.subnets().iter().map(blocker).collect::<Vec<_>>())
+    let found: [BoxFuture<'_, Result<Vec<Blocker>, Error>>; 5] = [
+        Box::pin(interfaces(aws, cluster, "vpc-id", vpc)),
+        Box::pin(endpoints(aws, cluster, vpc)),
+        Box::pin(gateways(aws, cluster, vpc)),
+        Box::pin(groups(aws, cluster, vpc)),
+        Box::pin(subnets(aws, cluster, vpc)),
+    ];
+    Ok(try_join_all(found).await?.concat())
+}
+
+async fn subnets(aws: &Aws, cluster: &str, vpc: &str) -> Result<Vec<Blocker>, Error> {
+    let call = aws.ec2.describe_subnets().filters(filter("vpc-id", vpc));
+    let answer = call.send().await.during("ec2:DescribeSubnets")?;
+    let blocker = |one: &Subnet| Blocker::of(cluster, named("subnet", one.subnet_id(), None), one.tags());
+    Ok(answer.subnets().iter().map(blocker).collect())
+}
+
+async fn groups(aws: &Aws, cluster: &str, vpc: &str) -> Result<Vec<Blocker>, Error> {
+    let call = aws.ec2.describe_security_groups().filters(filter("vpc-id", vpc));
+    let answer = call.send().await.during("ec2:DescribeSecurityGroups")?;
+    // The default one goes with its VPC.
+    let others = answer.security_groups().iter().filter(|group| group.group_name() != Some("default"));
+    let blocker = |one: &SecurityGroup| {
+        Blocker::of(cluster, named("security group", one.group_id(), one.group_name()), one.tags())
     };
-    let groups = async {
-        let call = aws.ec2.describe_security_groups().filters(in_vpc.clone());
-        let answer = call.send().await.during("ec2:DescribeSecurityGroups")?;
-        let others = answer.security_groups().iter().filter(|group| group.group_name() != Some("default"));
-        let blocker = |one: &SecurityGroup| {
-            Blocker::of(cluster, named("security group", one.group_id(), one.group_name()), one.tags())
-        };
-        Ok(others.map(blocker).collect())
+    Ok(others.map(blocker).collect())
+}
+
+async fn gateways(aws: &Aws, cluster: &str, vpc: &str) -> Result<Vec<Blocker>, Error> {
+    let call = aws.ec2.describe_internet_gateways().filters(filter("attachment.vpc-id", vpc));
+    let answer = call.send().await.during("ec2:DescribeInternetGateways")?;
+    let blocker = |one: &InternetGateway| {
+        Blocker::of(cluster, named("internet gateway", one.internet_gateway_id(), None), one.tags())
     };
-    let gateways = async {
-        let call = aws.ec2.describe_internet_gateways().filters(filter("attachment.vpc-id", vpc));
-        let answer = call.send().await.during("ec2:DescribeInternetGateways")?;
-        let blocker = |one: &aws_sdk_ec2::types::InternetGateway| {
-            Blocker::of(cluster, named("internet gateway", one.internet_gateway_id(), None), one.tags())
-        };
-        Ok(answer.internet_gateways().iter().map(blocker).collect())
-    };
-    let in_subnets = interfaces(aws, cluster, "vpc-id", vpc);
-    let (near, far) = try_join(
-        try_join(subnets, groups),
-        try_join(gateways, try_join(endpoints(aws, cluster, vpc), in_subnets)),
-    )
-    .await?;
-    let ((subnets, groups), (gateways, (endpoints, in_subnets))) = (near, far);
-    Ok([in_subnets, endpoints, gateways, groups, subnets].concat())
+    Ok(answer.internet_gateways().iter().map(blocker).collect())
 }
 
 async fn endpoints(aws: &Aws, cluster: &str, vpc: &str) -> Result<Vec<Blocker>, Error> {
@@ -223,8 +226,7 @@ async fn endpoints(aws: &Aws, cluster: &str, vpc: &str) -> Result<Vec<Blocker>, 
 pub(crate) async fn of_dhcp_options(aws: &Aws, cluster: &str, id: &str) -> Result<Vec<Blocker>, Error> {
     let call = aws.ec2.describe_vpcs().filters(filter("dhcp-options-id", id));
     let answer = call.send().await.during("ec2:DescribeVpcs")?;
-    let blocker =
-        |vpc: &aws_sdk_ec2::types::Vpc| Blocker::of(cluster, named("VPC", vpc.vpc_id(), None), vpc.tags());
+    let blocker = |vpc: &Vpc| Blocker::of(cluster, named("VPC", vpc.vpc_id(), None), vpc.tags());
     Ok(answer.vpcs().iter().map(blocker).collect())
 }
 
@@ -232,7 +234,7 @@ pub(crate) async fn of_dhcp_options(aws: &Aws, cluster: &str, id: &str) -> Resul
 pub(crate) async fn of_route_table(aws: &Aws, id: &str) -> Result<Vec<Blocker>, Error> {
     let call = aws.ec2.describe_route_tables().route_table_ids(id);
     let answer = call.send().await.during("ec2:DescribeRouteTables")?;
-    let associations = answer.route_tables().iter().flat_map(|table| table.associations());
+    let associations = answer.route_tables().iter().flat_map(RouteTable::associations);
     let blockers = associations.filter_map(|association| {
         let what = named("subnet", Some(association.subnet_id()?), None);
         let state = association.association_state().and_then(|state| state.state());
@@ -245,7 +247,7 @@ pub(crate) async fn of_route_table(aws: &Aws, id: &str) -> Result<Vec<Blocker>, 
 /// The machines that a volume is attached to.
 pub(crate) async fn of_volume(aws: &Aws, cluster: &str, id: &str) -> Result<Vec<Blocker>, Error> {
     let answer = aws.ec2.describe_volumes().volume_ids(id).send().await.during("ec2:DescribeVolumes")?;
-    let attachments = answer.volumes().iter().flat_map(|volume| volume.attachments());
+    let attachments = answer.volumes().iter().flat_map(Volume::attachments);
     let attachments: Vec<(&str, bool)> = attachments
         .filter_map(|attachment| {
             let is_going = attachment.state().is_some_and(|state| state.as_str() == "detaching");
@@ -368,7 +370,7 @@ async fn instance_outlooks(
     let reservations = try_join_all(chunks).await?.into_iter().flatten();
     let instances = reservations.flat_map(|reservation| reservation.instances.unwrap_or_default());
     let outlooks = instances.filter_map(|instance| {
-        let state = instance.state().and_then(|state| state.name()).map(|state| state.as_str());
+        let state = instance.state().and_then(|state| state.name()).map(InstanceStateName::as_str);
         let outlook = match state {
             Some("shutting-down" | "terminated") => Outlook::Going,
             _ if is_of_cluster(cluster, &tags_of(instance.tags())) => Outlook::MayGo,
@@ -390,8 +392,8 @@ async fn gateway_outlooks(
         call.into_paginator().items().send().try_collect().await.during("ec2:DescribeNatGateways")
     });
     let gateways = try_join_all(chunks).await?.into_iter().flatten();
-    let outlooks = gateways.filter_map(|gateway: aws_sdk_ec2::types::NatGateway| {
-        let outlook = match gateway.state().map(|state| state.as_str()) {
+    let outlooks = gateways.filter_map(|gateway: NatGateway| {
+        let outlook = match gateway.state().map(NatGatewayState::as_str) {
             Some("deleting" | "deleted" | "failed") => Outlook::Going,
             _ if is_of_cluster(cluster, &tags_of(gateway.tags())) => Outlook::MayGo,
             _ => Outlook::Stays,
@@ -424,7 +426,7 @@ async fn balancer_tags(aws: &Aws, name: &str) -> Result<Option<Tags>, Error> {
     };
     let call = aws.elb.describe_tags().resource_arns(arn);
     let answer = call.send().await.during("elasticloadbalancing:DescribeTags")?;
-    let tags = answer.tag_descriptions().iter().flat_map(|description| description.tags());
+    let tags = answer.tag_descriptions().iter().flat_map(TagDescription::tags);
     Ok(Some(tags::collect(tags.map(|tag| (tag.key.clone(), tag.value.clone())))))
 }
 

@@ -210,13 +210,15 @@ fn kind_of(code: Option<&str>, status: Option<u16>) -> ErrorKind {
         "PriorRequestNotComplete",
     ];
     const DENIED: [&str; 4] = ["UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "Forbidden"];
-    const IN_USE: [&str; 10] = [
+    const IN_USE: [&str; 12] = [
         "DependencyViolation",
         "ResourceInUse",
         "ResourceInUseFault",
         "DeleteConflict",
         "VolumeInUse",
         "InvalidIPAddress.InUse",
+        "InvalidNetworkInterface.InUse",
+        "InvalidGroup.InUse",
         "ScalingActivityInProgress",
         "Gateway.NotAttached",
         "BucketNotEmpty",

@@ -209,3 +209,117 @@ pub(crate) fn network(zones: &str) -> Wanted {
     }
     wanted
 }
+
+/// What machines are made from: a launch template in the network's security group.
+pub(crate) fn launch_template(name: &str) -> resource::LaunchTemplate {
+    resource::LaunchTemplate {
+        image: "ami-12345678".to_owned(),
+        instance_type: "t3.micro".to_owned(),
+        key_pair: None,
+        instance_profile: None,
+        block_devices: vec![resource::BlockDevice {
+            device: "/dev/xvda".to_owned(),
+            virtual_name: None,
+            size: Some(20),
+            volume_type: Some("gp3".to_owned()),
+            iops: Some(3000),
+            throughput: Some(125),
+            encrypted: Some(true),
+            kms_key: None,
+            delete_on_termination: Some(true),
+        }],
+        public_ip: Some(true),
+        ipv6_address_count: Some(0),
+        security_groups: [id("security-group", &format!("nodes.{CLUSTER}"))].into_iter().collect(),
+        imds_tokens_required: true,
+        imds_hop_limit: 1,
+        imds_ipv6: false,
+        monitoring: false,
+        cpu_credits: Some("standard".to_owned()),
+        tenancy: None,
+        spot: None,
+        ebs_optimized: None,
+        user_data: kcl_engine::Text::new("#!/bin/sh\necho first\n"),
+        machine_tags: tags(name),
+        tags: tags(name),
+    }
+}
+
+/// A group of machines in the network's subnet `a`.
+pub(crate) fn auto_scaling_group(name: &str) -> resource::AutoScalingGroup {
+    resource::AutoScalingGroup {
+        launch_template: id("launch-template", name),
+        mixed_instances: None,
+        min_size: 1,
+        max_size: 1,
+        subnets: [id("subnet", &format!("a.{CLUSTER}"))].into_iter().collect(),
+        target_groups: kcl_engine::Set::default(),
+        classic_load_balancers: kcl_engine::Set::default(),
+        max_instance_lifetime: 0,
+        protect_from_scale_in: false,
+        capacity_rebalance: false,
+        suspended_processes: kcl_engine::Set::default(),
+        metrics: ["GroupMinSize", "GroupMaxSize"].into_iter().map(str::to_owned).collect(),
+        lifecycle_hooks: std::collections::BTreeMap::new(),
+        tags: tags(name),
+    }
+}
+
+/// A load balancer in the network's subnet `a`, with its target group and a listener at 443.
+pub(crate) fn add_balancing(wanted: &mut Wanted) {
+    let load_balancer = resource::LoadBalancer {
+        lb_name: "api-k-example-com-0a1b2c".to_owned(),
+        internal: false,
+        subnets: [id("subnet", &format!("a.{CLUSTER}"))].into_iter().collect(),
+        security_groups: [id("security-group", &format!("nodes.{CLUSTER}"))].into_iter().collect(),
+        cross_zone: false,
+        ip_address_type: "ipv4".to_owned(),
+        access_log: None,
+        tags: tags(&format!("api.{CLUSTER}")),
+    };
+    add(wanted, &format!("api.{CLUSTER}"), &load_balancer);
+    wanted.order(
+        &kcl_engine::ResourceId::new("load-balancer", format!("api.{CLUSTER}")),
+        kcl_engine::ResourceId::new("internet-gateway", CLUSTER),
+    );
+    add(wanted, TARGET_GROUP, &target_group());
+    add(wanted, &format!("api.{CLUSTER} 443"), &listener(443));
+}
+
+/// The name of [`target_group`].
+pub(crate) const TARGET_GROUP: &str = "tcp-k-example-com-3d4e5f";
+
+/// A target group.
+pub(crate) fn target_group() -> resource::TargetGroup {
+    resource::TargetGroup {
+        tg_name: TARGET_GROUP.to_owned(),
+        vpc: id("vpc", CLUSTER),
+        port: 443,
+        protocol: "TCP".to_owned(),
+        health_check: resource::HealthCheck {
+            protocol: "TCP".to_owned(),
+            port: "traffic-port".to_owned(),
+            path: None,
+            interval: 10,
+            healthy_threshold: 2,
+            unhealthy_threshold: 2,
+        },
+        deregistration_delay: 30,
+        connection_termination: true,
+        proxy_protocol: false,
+        tags: tags(TARGET_GROUP),
+    }
+}
+
+/// A listener of the load balancer of [`add_balancing`].
+pub(crate) fn listener(port: u16) -> resource::Listener {
+    resource::Listener {
+        load_balancer: Ref::to("load-balancer", format!("api.{CLUSTER}"), "arn"),
+        port,
+        protocol: "TCP".to_owned(),
+        target_group: Some(Ref::to("target-group", TARGET_GROUP, "arn")),
+        certificate: None,
+        ssl_policy: None,
+        tags: tags(&format!("api.{CLUSTER} {port}")),
+    }
+}

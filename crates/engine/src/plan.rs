@@ -226,7 +226,10 @@ fn name_uniquely(
                 let physical = node.attrs.get("id").or_else(|| node.attrs.get("arn"));
                 let suffix = physical.map_or_else(|| nth.to_string(), Clone::clone);
                 node.id.name = format!("{}#{suffix}", node.id.name);
-                if node.owner == Owner::Cluster {
+                // Only a kind that is replaced by making the new one first can leave an old one behind. Any other
+                // second one is somebody's doing, and treated like everything that is not wanted.
+                let left_behind = catalogue.get(id.kind.as_str()).is_some_and(|schema| schema.create_first);
+                if left_behind && node.owner == Owner::Cluster {
                     duplicates.insert(node.id.clone());
                 }
             }

@@ -94,6 +94,10 @@ def template_versions():
                 del data["TagSpecifications"]
         plain(self, template, number, data, description)
 
+    # moto reads a template's tags once, before the template is listed, and never again.
+    launch_templates.LaunchTemplate.tags = property(
+        lambda self: self.get_tags(), lambda self, value: None
+    )
     launch_templates.LaunchTemplateVersion.__init__ = init
 
 

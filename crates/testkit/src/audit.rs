@@ -21,6 +21,13 @@ pub struct Audit {
     document: Value,
 }
 
+impl From<Value> for Audit {
+    /// A document that was read before, or changed for a comparison.
+    fn from(document: Value) -> Self {
+        Self { document }
+    }
+}
+
 /// Lists the account in a region.
 pub fn audit(aws: &LocalAws, region: &str) -> Result<Audit, Error> {
     let python = moto::python()?;

@@ -506,3 +506,116 @@ async fn wait_until_terminated(aws: &Aws, name: &str, machines: &[String]) -> Re
     })
     .await
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use kcl_engine::{Action, Ref, Wanted};
+    use kcl_model::resource::{AutoScalingGroup, LifecycleHook, MixedInstances};
+
+    use crate::Depth;
+    use crate::testing::{self, CLUSTER, World};
+
+    fn name() -> String {
+        format!("nodes.{CLUSTER}")
+    }
+
+    fn wanted(group: &AutoScalingGroup) -> Wanted {
+        let mut wanted = testing::network("ab");
+        testing::add_balancing(&mut wanted);
+        testing::add(&mut wanted, &name(), &testing::launch_template(&name()));
+        testing::add(&mut wanted, &name(), group);
+        wanted
+    }
+
+    fn hooks(seconds: i32) -> BTreeMap<String, LifecycleHook> {
+        let hook = LifecycleHook {
+            transition: "autoscaling:EC2_INSTANCE_TERMINATING".to_owned(),
+            heartbeat_timeout: seconds,
+            default_result: "CONTINUE".to_owned(),
+        };
+        [("nodes-NTHLifecycleHook".to_owned(), hook)].into_iter().collect()
+    }
+
+    fn all_spot() -> MixedInstances {
+        MixedInstances {
+            instance_types: vec!["t3.micro".to_owned(), "t3a.micro".to_owned()],
+            requirements: None,
+            on_demand_base: 0,
+            on_demand_above_base: 0,
+            on_demand_allocation: Some("prioritized".to_owned()),
+            spot_allocation: Some("price-capacity-optimized".to_owned()),
+            spot_pools: None,
+            spot_max_price: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn lives() {
+        let world = World::start().await;
+        let first = AutoScalingGroup {
+            suspended_processes: ["AZRebalance".to_owned()].into_iter().collect(),
+            lifecycle_hooks: hooks(300),
+            ..testing::auto_scaling_group(&name())
+        };
+        let second = AutoScalingGroup {
+            mixed_instances: Some(all_spot()),
+            min_size: 2,
+            max_size: 3,
+            subnets: ["a", "b"]
+                .map(|zone| testing::id("subnet", &format!("{zone}.{CLUSTER}")))
+                .into_iter()
+                .collect(),
+            target_groups: [Ref::to("target-group", testing::TARGET_GROUP, "arn")].into_iter().collect(),
+            suspended_processes: ["Launch".to_owned()].into_iter().collect(),
+            metrics: ["GroupMinSize".to_owned(), "GroupTotalInstances".to_owned()].into_iter().collect(),
+            lifecycle_hooks: hooks(600),
+            tags: testing::tags_and(&name(), "k8s.io/role/node", "1"),
+            ..first.clone()
+        };
+        world.reach(&wanted(&first)).await;
+        let update = vec![(Action::Update, format!("auto-scaling-group/{}", name()))];
+        assert_eq!(world.reach(&wanted(&second)).await, update);
+        assert_eq!(world.reach(&wanted(&first)).await, update);
+        world.remove().await;
+        assert_eq!(world.local.unsupported(), Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn a_preview_asks_for_no_hooks_and_a_deep_read_sees_them_gone() {
+        let world = World::start().await;
+        let group = AutoScalingGroup { lifecycle_hooks: hooks(300), ..testing::auto_scaling_group(&name()) };
+        let wanted = wanted(&group);
+        world.reach(&wanted).await;
+        let call = world.aws.autoscaling.delete_lifecycle_hook().auto_scaling_group_name(name());
+        call.lifecycle_hook_name("nodes-NTHLifecycleHook").send().await.expect("the hook is deleted");
+        world.local.take_calls();
+        world.live(&wanted, Depth::Preview).await;
+        assert_eq!(world.local.count("autoscaling", "DescribeLifecycleHooks"), 0);
+        assert_eq!(world.reach(&wanted).await.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn one_held_at_a_version_differs() {
+        let world = World::start().await;
+        let wanted = wanted(&testing::auto_scaling_group(&name()));
+        world.reach(&wanted).await;
+        let template = aws_sdk_autoscaling::types::LaunchTemplateSpecification::builder();
+        let template = template.launch_template_name(name()).version("1").build();
+        let call = world.aws.autoscaling.update_auto_scaling_group().auto_scaling_group_name(name());
+        call.launch_template(template).send().await.expect("the version is held");
+        assert_eq!(world.reach(&wanted).await.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn one_that_is_going_is_waited_for() {
+        let world = World::slow().await;
+        let wanted = wanted(&testing::auto_scaling_group(&name()));
+        world.reach(&wanted).await;
+        let call = world.aws.autoscaling.delete_auto_scaling_group().auto_scaling_group_name(name());
+        call.force_delete(true).send().await.expect("it is being deleted");
+        let done = world.reach(&wanted).await;
+        assert_eq!(done, [(Action::Create, format!("auto-scaling-group/{}", name()))]);
+    }
+}

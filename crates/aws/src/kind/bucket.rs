@@ -126,3 +126,28 @@ async fn protect(aws: &Aws, name: &str) -> Result<(), Error> {
     call.send().await.during("s3:PutEncryptionConfiguration")?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use kcl_engine::{Action, Wanted};
+    use kcl_model::resource::Bucket;
+
+    use crate::Depth;
+    use crate::testing::{self, World};
+
+    #[tokio::test]
+    async fn is_made_protected_and_kept() {
+        let world = World::start().await;
+        let name = format!("state-{}", world.aws.account);
+        let mut wanted = Wanted::default();
+        testing::add(&mut wanted, &name, &Bucket { region: world.aws.region.clone() });
+        assert_eq!(world.reach(&wanted).await, [(Action::Create, format!("bucket/{name}"))]);
+        let block = world.aws.s3.get_public_access_block().bucket(&name).send().await.expect("it is set");
+        let block = block.public_access_block_configuration.expect("it is there");
+        assert_eq!(block.block_public_policy(), Some(true));
+        let versioning = world.aws.s3.get_bucket_versioning().bucket(&name).send().await.expect("it is set");
+        assert_eq!(versioning.status().map(|status| status.as_str()), Some("Enabled"));
+        world.remove().await;
+        assert_eq!(world.live(&wanted, Depth::Preview).await.len(), 1, "the bucket stays");
+    }
+}

@@ -296,3 +296,66 @@ mod tests {
         assert!(!is_covered("example.com", "docs.example.com", None));
     }
 }
+
+#[cfg(test)]
+mod life {
+    use kcl_engine::{Action, Ref, Wanted};
+    use kcl_model::resource::DnsRecord;
+
+    use crate::Depth;
+    use crate::testing::{self, CLUSTER, World};
+
+    async fn zone(world: &World, name: &str) -> String {
+        let call = world.aws.route53.create_hosted_zone().name(name).caller_reference(name);
+        let zone = call.send().await.expect("a zone is made").hosted_zone.expect("a zone is made");
+        zone.id.trim_start_matches("/hostedzone/").to_owned()
+    }
+
+    fn wanted(zone: &str, names: &[&str]) -> Wanted {
+        let mut wanted = testing::network("a");
+        testing::add_balancing(&mut wanted);
+        for name in names {
+            let reference = |attr| Some(Ref::to("load-balancer", format!("api.{CLUSTER}"), attr));
+            let record = DnsRecord {
+                zone: zone.to_owned(),
+                name: (*name).to_owned(),
+                record_type: "A".to_owned(),
+                alias: reference("dns_name"),
+                alias_zone: reference("zone_id"),
+                evaluate_target_health: false,
+            };
+            testing::add(&mut wanted, &format!("{name} A"), &record);
+        }
+        wanted
+    }
+
+    #[tokio::test]
+    async fn lives() {
+        let world = World::start().await;
+        let zone = zone(&world, "example.org.").await;
+        let first = wanted(&zone, &["example.org", "docs.example.org", "*.apps.example.org"]);
+        let second = wanted(&zone, &["example.org", "www.example.org", "*.apps.example.org"]);
+        world.reach(&first).await;
+        let done = world.reach(&second).await;
+        let expected = [
+            (Action::Delete, "dns-record/docs.example.org A".to_owned()),
+            (Action::Create, "dns-record/www.example.org A".to_owned()),
+        ];
+        assert_eq!(done, expected);
+        world.remove().await;
+        assert_eq!(world.local.unsupported(), Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn records_of_one_zone_are_made_in_one_call_and_read_in_one() {
+        let world = World::start().await;
+        let zone = zone(&world, "example.org.").await;
+        let wanted = wanted(&zone, &["example.org", "docs.example.org", "a.b.example.org"]);
+        let plan = world.plan(&wanted).await;
+        world.apply(&plan).await;
+        assert_eq!(world.local.count("route53", "ChangeResourceRecordSets"), 1, "{:?}", world.local.counts());
+        world.local.take_calls();
+        world.live(&wanted, Depth::Preview).await;
+        assert_eq!(world.local.count("route53", "ListResourceRecordSets"), 1, "{:?}", world.local.counts());
+    }
+}

@@ -186,3 +186,63 @@ fn refuse(failed: i32, action: &str, message: Option<&str>) -> Result<(), Error>
 fn sdk_tags(tags: &Tags) -> Result<Vec<Tag>, Error> {
     tags.iter().map(|(key, value)| Ok(Tag::builder().key(key).value(value).build()?)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use kcl_engine::{Action, Json, Ref, Wanted};
+    use kcl_model::resource::{EventRule, Queue};
+    use serde_json::json;
+
+    use crate::Depth;
+    use crate::testing::{self, CLUSTER, World};
+
+    const QUEUE: &str = "k-example-com-nth";
+
+    fn name() -> String {
+        format!("{CLUSTER}-SpotInterruption")
+    }
+
+    fn wanted(detail: &str) -> Wanted {
+        let mut wanted = Wanted::default();
+        let policy = json!({ "Version": "2012-10-17", "Statement": [] });
+        let queue =
+            Queue { message_retention: 300, policy: Json { document: policy }, tags: testing::tags(QUEUE) };
+        testing::add(&mut wanted, QUEUE, &queue);
+        let rule = EventRule {
+            pattern: Json { document: json!({ "source": ["aws.ec2"], "detail-type": [detail] }) },
+            target: Some(Ref::to("queue", QUEUE, "arn")),
+            tags: testing::tags(&name()),
+        };
+        testing::add(&mut wanted, &name(), &rule);
+        wanted
+    }
+
+    #[tokio::test]
+    async fn lives() {
+        let world = World::start().await;
+        let done = world.round_trip(&wanted("first"), &wanted("second")).await;
+        assert_eq!(done, [(Action::Update, format!("event-rule/{}", name()))]);
+    }
+
+    #[tokio::test]
+    async fn a_rule_without_its_target_or_switched_off_is_mended() {
+        let world = World::start().await;
+        let wanted = wanted("first");
+        world.reach(&wanted).await;
+        let call = world.aws.events.remove_targets().rule(name()).ids(super::TARGET);
+        call.send().await.expect("the target is removed");
+        assert_eq!(world.reach(&wanted).await.len(), 1);
+        world.aws.events.disable_rule().name(name()).send().await.expect("the rule is switched off");
+        assert_eq!(world.reach(&wanted).await.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_preview_asks_for_no_rules_tags() {
+        let world = World::start().await;
+        let wanted = wanted("first");
+        world.reach(&wanted).await;
+        world.local.take_calls();
+        assert_eq!(world.live(&wanted, Depth::Preview).await.len(), 2);
+        assert_eq!(world.local.count("events", "ListTagsForResource"), 0);
+    }
+}

@@ -184,3 +184,89 @@ async fn adopt(aws: &Aws, name: &str, want: &Wanted, error: Error) -> Result<Att
     }
     IamRole::update(aws, name, &attrs(name, &arn), &fields, want).await
 }
+
+#[cfg(test)]
+mod tests {
+    use kcl_engine::{Action, Json, Wanted};
+    use kcl_model::policy;
+    use kcl_model::resource::IamRole;
+    use serde_json::json;
+
+    use crate::testing::{self, CLUSTER, World};
+
+    fn allow(action: &str) -> Json {
+        let statement = json!({ "Effect": "Allow", "Action": action, "Resource": "*" });
+        Json { document: policy::normalise(&json!({ "Version": "2012-10-17", "Statement": [statement] })) }
+    }
+
+    fn role() -> IamRole {
+        let trust = json!({
+            "Version": "2012-10-17",
+            "Statement": [{
+                "Effect": "Allow",
+                "Principal": { "Service": "ec2.amazonaws.com" },
+                "Action": "sts:AssumeRole",
+            }],
+        });
+        IamRole {
+            trust_policy: Json { document: policy::normalise(&trust) },
+            inline_policies: [("main".to_owned(), allow("s3:GetObject"))].into_iter().collect(),
+            attached_policies: kcl_engine::Set::default(),
+            permissions_boundary: None,
+            tags: testing::tags(&name()),
+        }
+    }
+
+    fn name() -> String {
+        format!("masters.{CLUSTER}")
+    }
+
+    fn wanted(role: &IamRole) -> Wanted {
+        let mut wanted = Wanted::default();
+        testing::add(&mut wanted, &name(), role);
+        wanted
+    }
+
+    #[tokio::test]
+    async fn lives() {
+        let world = World::start().await;
+        let first = role();
+        let mut second = role();
+        second.inline_policies.insert("more".to_owned(), allow("ec2:DescribeInstances"));
+        second.inline_policies.insert("main".to_owned(), allow("s3:*"));
+        second.tags.insert("kcl.dev/x".to_owned(), "1".to_owned());
+        let done = world.round_trip(&wanted(&first), &wanted(&second)).await;
+        assert_eq!(done, [(Action::Update, format!("iam-role/{}", name()))]);
+    }
+
+    #[tokio::test]
+    async fn what_others_added_is_drift_and_no_obstacle() {
+        let world = World::start().await;
+        world.reach(&wanted(&role())).await;
+        let call = world.aws.iam.put_role_policy().role_name(name()).policy_name("by-hand");
+        call.policy_document(allow("*").document.to_string()).send().await.expect("a policy is added");
+        let done = world.reach(&wanted(&role())).await;
+        assert_eq!(done, [(Action::Update, format!("iam-role/{}", name()))]);
+        world.remove().await;
+    }
+
+    #[tokio::test]
+    async fn a_strangers_role_is_left_alone() {
+        let world = World::start().await;
+        let trust = role().trust_policy.document.to_string();
+        let call = world.aws.iam.create_role().role_name(name()).assume_role_policy_document(trust);
+        call.send().await.expect("a role is made");
+        let error = <super::IamRole as super::Kind>::create(&world.aws, &name(), &role()).await.unwrap_err();
+        assert!(error.message.contains("IAM role masters"), "{error}");
+        assert!(world.live(&wanted(&role()), crate::Depth::Preview).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn an_interrupted_runs_role_is_finished() {
+        let world = World::start().await;
+        let bare = IamRole { inline_policies: std::collections::BTreeMap::new(), ..role() };
+        world.reach(&wanted(&bare)).await;
+        <super::IamRole as super::Kind>::create(&world.aws, &name(), &role()).await.expect("it is adopted");
+        assert!(world.plan(&wanted(&role())).await.is_empty());
+    }
+}

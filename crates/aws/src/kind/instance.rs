@@ -28,7 +28,7 @@ impl Kind for Instance {
         let call = scope.aws.ec2.describe_instances().filters(scope.ec2_filter()).filters(states.build());
         let found = call.into_paginator().items().send().try_collect().await;
         let found: Vec<Reservation> = found.during("ec2:DescribeInstances")?;
-        let machines = found.iter().flat_map(|reservation| reservation.instances());
+        let machines = found.iter().flat_map(Reservation::instances);
         machines.filter(|machine| !is_in_group(machine)).filter_map(|one| live(scope, one)).collect()
     }
 
@@ -57,7 +57,7 @@ impl Kind for Instance {
         let gone = || async {
             let call = aws.ec2.describe_instances().filters(ec2::filter("instance-id", id));
             let answer = call.send().await.during("ec2:DescribeInstances")?;
-            let mut machines = answer.reservations().iter().flat_map(|reservation| reservation.instances());
+            let mut machines = answer.reservations().iter().flat_map(Reservation::instances);
             Ok(machines.all(is_terminated).then_some(()))
         };
         let what = format!("the instance {id} to be terminated");

@@ -151,3 +151,55 @@ async fn adopt(aws: &Aws, name: &str, want: &Wanted, error: Error) -> Result<Att
     }
     InstanceProfile::update(aws, name, &attrs(&live), &old, want).await
 }
+
+#[cfg(test)]
+mod tests {
+    use kcl_engine::{Action, Json, Ref, Wanted};
+    use kcl_model::policy;
+    use kcl_model::resource::{IamRole, InstanceProfile};
+    use serde_json::json;
+
+    use crate::testing::{self, CLUSTER, World};
+
+    fn wanted(role: &str) -> Wanted {
+        let mut wanted = Wanted::default();
+        let trust = json!({
+            "Version": "2012-10-17",
+            "Statement": [{
+                "Effect": "Allow",
+                "Principal": { "Service": "ec2.amazonaws.com" },
+                "Action": "sts:AssumeRole",
+            }],
+        });
+        for name in ["masters", "nodes"].map(|role| format!("{role}.{CLUSTER}")) {
+            let role = IamRole {
+                trust_policy: Json { document: policy::normalise(&trust) },
+                inline_policies: std::collections::BTreeMap::new(),
+                attached_policies: kcl_engine::Set::default(),
+                permissions_boundary: None,
+                tags: testing::tags(&name),
+            };
+            testing::add(&mut wanted, &name, &role);
+        }
+        let name = format!("nodes.{CLUSTER}");
+        let role = Some(Ref::to("iam-role", format!("{role}.{CLUSTER}"), "name"));
+        testing::add(&mut wanted, &name, &InstanceProfile { role, tags: testing::tags(&name) });
+        wanted
+    }
+
+    #[tokio::test]
+    async fn lives() {
+        let world = World::start().await;
+        let done = world.round_trip(&wanted("nodes"), &wanted("masters")).await;
+        assert_eq!(done, [(Action::Update, format!("instance-profile/nodes.{CLUSTER}"))]);
+    }
+
+    #[tokio::test]
+    async fn one_that_nobody_wants_is_seen_by_its_role() {
+        let world = World::start().await;
+        world.reach(&wanted("nodes")).await;
+        let live = world.live(&Wanted::default(), crate::Depth::Preview).await;
+        let kinds: Vec<_> = live.iter().map(|node| node.id.kind.as_str()).collect();
+        assert_eq!(kinds, ["iam-role", "iam-role", "instance-profile"]);
+    }
+}

@@ -94,7 +94,7 @@ fn attached_to(gateway: &types::InternetGateway) -> Option<&str> {
     let attachments = gateway.attachments().iter();
     // AWS says `available` where other attachments say `attached`.
     let attached = |attachment: &&types::InternetGatewayAttachment| {
-        let state = attachment.state().map(|state| state.as_str());
+        let state = attachment.state().map(types::AttachmentStatus::as_str);
         !matches!(state, Some("detaching" | "detached"))
     };
     attachments.filter(attached).find_map(|attachment| attachment.vpc_id())

@@ -369,3 +369,56 @@ mod tests {
         assert_eq!(common_tags(&all[..2]), Tags::new());
     }
 }
+
+#[cfg(test)]
+mod life {
+    use kcl_engine::{Action, Text, Wanted};
+    use kcl_model::resource::{LaunchTemplate, SpotOptions};
+
+    use crate::testing::{self, CLUSTER, World};
+
+    fn name() -> String {
+        format!("nodes.{CLUSTER}")
+    }
+
+    fn wanted(template: &LaunchTemplate) -> Wanted {
+        let mut wanted = testing::network("a");
+        testing::add(&mut wanted, &name(), template);
+        wanted
+    }
+
+    #[tokio::test]
+    async fn lives_and_gets_versions() {
+        let world = World::start().await;
+        let first = testing::launch_template(&name());
+        world.reach(&wanted(&first)).await;
+        let second = LaunchTemplate {
+            user_data: Text::new("#!/bin/sh\necho second\n"),
+            spot: Some(SpotOptions { max_price: Some("0.01".to_owned()), interruption_behavior: None }),
+            tags: testing::tags_and(&name(), "kcl.dev/x", "1"),
+            ..first.clone()
+        };
+        let update = vec![(Action::Update, format!("launch-template/{}", name()))];
+        assert_eq!(world.reach(&wanted(&second)).await, update);
+        // Back and forth: the same content again is a new version each time.
+        assert_eq!(world.reach(&wanted(&first)).await, update);
+        assert_eq!(world.reach(&wanted(&second)).await, update);
+        let answer = world.aws.ec2.describe_launch_templates().send().await.expect("it is there");
+        let template = answer.launch_templates().first().expect("it is there");
+        assert_eq!(template.latest_version_number(), Some(4));
+        assert_eq!(template.default_version_number(), Some(4));
+        world.remove().await;
+        assert_eq!(world.local.unsupported(), Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn another_tag_makes_no_version() {
+        let world = World::start().await;
+        let first = testing::launch_template(&name());
+        let tags = testing::tags_and(&name(), "kcl.dev/x", "1");
+        let second = LaunchTemplate { tags, ..first.clone() };
+        world.reach(&wanted(&first)).await;
+        world.reach(&wanted(&second)).await;
+        assert_eq!(world.local.count("ec2", "CreateLaunchTemplateVersion"), 0);
+    }
+}

@@ -144,3 +144,40 @@ async fn adopt(aws: &Aws, name: &str, want: &Wanted, error: Error) -> Result<Att
     let old = fields(item, &Tags::new());
     Listener::update(aws, name, &attrs(item.listener_arn()), &old, want).await
 }
+
+#[cfg(test)]
+mod tests {
+    use kcl_engine::Action;
+    use kcl_model::resource::Listener;
+
+    use crate::testing::{self, CLUSTER, World};
+
+    #[tokio::test]
+    async fn lives() {
+        let world = World::start().await;
+        let mut first = testing::network("a");
+        testing::add_balancing(&mut first);
+        let mut second = first.clone();
+        let name = format!("api.{CLUSTER} 8443");
+        testing::add(&mut second, &name, &testing::listener(8443));
+        let done = world.round_trip(&first, &second).await;
+        assert_eq!(done, [(Action::Create, format!("listener/{name}"))]);
+    }
+
+    #[tokio::test]
+    async fn a_tag_and_a_missing_one_are_mended() {
+        let world = World::start().await;
+        let mut wanted = testing::network("a");
+        testing::add_balancing(&mut wanted);
+        world.reach(&wanted).await;
+        let name = format!("api.{CLUSTER} 443");
+        let tags = testing::tags_and(&name, "kcl.dev/x", "1");
+        testing::add(&mut wanted, &name, &Listener { tags, ..testing::listener(443) });
+        assert_eq!(world.reach(&wanted).await, [(Action::Update, format!("listener/{name}"))]);
+        let live = world.live(&wanted, crate::Depth::Preview).await;
+        let node = live.iter().find(|node| node.id.kind.as_str() == "listener").expect("it is there");
+        let call = world.aws.elb.delete_listener().listener_arn(&node.attrs["arn"]);
+        call.send().await.expect("it is deleted");
+        assert_eq!(world.reach(&wanted).await, [(Action::Create, format!("listener/{name}"))]);
+    }
+}

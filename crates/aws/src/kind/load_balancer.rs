@@ -194,3 +194,85 @@ async fn adopt(aws: &Aws, name: &str, want: &Wanted, error: Error) -> Result<Att
     }
     LoadBalancer::update(aws, name, &attrs(&item), &old, want).await
 }
+
+#[cfg(test)]
+mod tests {
+    use kcl_engine::{Action, Wanted};
+    use kcl_model::resource::LoadBalancer;
+
+    use crate::Depth;
+    use crate::testing::{self, CLUSTER, World};
+
+    fn name() -> String {
+        format!("api.{CLUSTER}")
+    }
+
+    fn wanted(change: impl FnOnce(&mut LoadBalancer)) -> Wanted {
+        let mut wanted = testing::network("ab");
+        testing::add_balancing(&mut wanted);
+        let mut load_balancer: LoadBalancer = wanted.get(&name()).expect("it is there");
+        change(&mut load_balancer);
+        testing::add(&mut wanted, &name(), &load_balancer);
+        wanted.order(
+            &kcl_engine::ResourceId::new("load-balancer", name()),
+            kcl_engine::ResourceId::new("internet-gateway", CLUSTER),
+        );
+        wanted
+    }
+
+    #[tokio::test]
+    async fn lives() {
+        let world = World::start().await;
+        let first = wanted(|_| ());
+        let second = wanted(|it| {
+            it.cross_zone = true;
+            it.subnets = ["a", "b"]
+                .map(|zone| testing::id("subnet", &format!("{zone}.{CLUSTER}")))
+                .into_iter()
+                .collect();
+            it.tags.insert("kcl.dev/x".to_owned(), "1".to_owned());
+        });
+        let done = world.round_trip(&first, &second).await;
+        assert_eq!(done, [(Action::Update, format!("load-balancer/{}", name()))]);
+    }
+
+    #[tokio::test]
+    async fn a_preview_of_what_is_there_takes_few_calls() {
+        let world = World::start().await;
+        let wanted = wanted(|_| ());
+        world.reach(&wanted).await;
+        world.local.take_calls();
+        world.live(&wanted, Depth::Preview).await;
+        let elb: usize =
+            world.local.calls().iter().filter(|call| call.service == "elasticloadbalancing").count();
+        // Balancers, target groups, listeners, tags, attributes of each.
+        assert_eq!(elb, 6, "{:?}", world.local.counts());
+    }
+
+    #[tokio::test]
+    async fn one_that_nobody_wants_is_seen_with_its_listeners() {
+        let world = World::start().await;
+        world.reach(&wanted(|_| ())).await;
+        let live = world.live(&testing::network("ab"), Depth::Preview).await;
+        let has = |kind: &str| live.iter().any(|node| node.id.kind.as_str() == kind);
+        assert!(has("load-balancer") && has("listener") && has("target-group"));
+    }
+
+    #[tokio::test]
+    async fn a_protected_one_says_so() {
+        let world = World::start().await;
+        let wanted = wanted(|_| ());
+        world.reach(&wanted).await;
+        let live = world.live(&wanted, Depth::Preview).await;
+        let node = live.iter().find(|node| node.id.kind.as_str() == "load-balancer").expect("it is there");
+        let attribute =
+            super::LoadBalancerAttribute::builder().key("deletion_protection.enabled").value("true");
+        let call = world.aws.elb.modify_load_balancer_attributes().load_balancer_arn(&node.attrs["arn"]);
+        call.attributes(attribute.build()).send().await.expect("it is protected");
+        let old: LoadBalancer = wanted.get(&name()).expect("it is there");
+        let name = name();
+        let deleted = <super::LoadBalancer as super::Kind>::delete(&world.aws, &name, &node.attrs, &old);
+        let error = deleted.await.unwrap_err();
+        assert!(error.message.contains("deletion_protection.enabled"), "{error}");
+    }
+}

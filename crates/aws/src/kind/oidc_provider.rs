@@ -158,3 +158,42 @@ async fn adopt(aws: &Aws, name: &str, want: &Wanted, error: Error) -> Result<Att
     }
     OidcProvider::update(aws, name, &attrs(&arn), &old, want).await
 }
+
+#[cfg(test)]
+mod tests {
+    use kcl_engine::{Action, Wanted};
+    use kcl_model::resource::OidcProvider;
+
+    use crate::testing::{self, CLUSTER, World};
+
+    const ISSUER: &str = "discovery.s3.eu-north-1.amazonaws.com/k.example.com";
+
+    fn wanted(thumbprint: &str) -> Wanted {
+        let mut wanted = Wanted::default();
+        let provider = OidcProvider {
+            url: format!("https://{ISSUER}"),
+            audiences: ["amazonaws.com", "sts.amazonaws.com"].into_iter().map(str::to_owned).collect(),
+            thumbprints: [thumbprint.to_owned()].into_iter().collect(),
+            tags: testing::tags(CLUSTER),
+        };
+        testing::add(&mut wanted, ISSUER, &provider);
+        wanted
+    }
+
+    #[tokio::test]
+    async fn lives() {
+        let world = World::start().await;
+        let first = wanted("9e99a48a9960b14926bb7f3b02e22da2b0ab7280");
+        let second = wanted("a9d53002e97e00e043244f3d170d6f4c414104fd");
+        let done = world.round_trip(&first, &second).await;
+        assert_eq!(done, [(Action::Update, format!("oidc-provider/{ISSUER}"))]);
+    }
+
+    #[tokio::test]
+    async fn one_that_nobody_wants_is_seen_by_its_issuer() {
+        let world = World::start().await;
+        world.reach(&wanted("9e99a48a9960b14926bb7f3b02e22da2b0ab7280")).await;
+        let live = world.live(&Wanted::default(), crate::Depth::Preview).await;
+        assert_eq!(live.len(), 1);
+    }
+}

@@ -172,3 +172,51 @@ async fn adopt(aws: &Aws, name: &str, want: &Wanted, error: Error) -> Result<Att
     }
     Queue::update(aws, name, &Attrs::new(), &old, want).await
 }
+
+#[cfg(test)]
+mod tests {
+    use kcl_engine::{Action, Json, Wanted};
+    use kcl_model::policy;
+    use kcl_model::resource::Queue;
+    use serde_json::json;
+
+    use crate::testing::{self, World};
+
+    const NAME: &str = "k-example-com-nth";
+
+    fn wanted(retention: i32) -> Wanted {
+        let mut wanted = Wanted::default();
+        let statement = json!({
+            "Effect": "Allow",
+            "Principal": { "Service": ["sqs.amazonaws.com", "events.amazonaws.com"] },
+            "Action": "sqs:SendMessage",
+            "Resource": "*",
+        });
+        let policy = json!({ "Version": "2012-10-17", "Statement": [statement] });
+        let queue = Queue {
+            message_retention: retention,
+            policy: Json { document: policy::normalise(&policy) },
+            tags: testing::tags(NAME),
+        };
+        testing::add(&mut wanted, NAME, &queue);
+        wanted
+    }
+
+    #[tokio::test]
+    async fn lives() {
+        let world = World::start().await;
+        let done = world.round_trip(&wanted(300), &wanted(600)).await;
+        assert_eq!(done, [(Action::Update, format!("queue/{NAME}"))]);
+    }
+
+    #[tokio::test]
+    async fn a_strangers_queue_is_left_alone() {
+        let world = World::start().await;
+        world.aws.sqs.create_queue().queue_name(NAME).send().await.expect("a queue is made");
+        let plan = world.plan(&wanted(300)).await;
+        assert_eq!(plan.steps.len(), 1);
+        let want: Queue = wanted(300).get(NAME).expect("it is there");
+        let error = <super::Queue as super::Kind>::create(&world.aws, NAME, &want).await.unwrap_err();
+        assert!(error.message.contains("queue k-example-com-nth"), "{error}");
+    }
+}

@@ -54,3 +54,35 @@ fn attrs(store: &dyn Store, cluster: &str) -> Attrs {
     let location = format!("{}/{}", store.location(), spec_key(cluster));
     named::attrs([("location", Some(location.as_str()))])
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use kcl_engine::{Action, Text};
+    use kcl_model::resource::RegisteredSpec;
+
+    use crate::store::S3Store;
+    use crate::testing::{self, CLUSTER, World};
+
+    fn wanted(documents: &str) -> kcl_engine::Wanted {
+        let mut wanted = kcl_engine::Wanted::default();
+        testing::add(&mut wanted, CLUSTER, &RegisteredSpec { documents: Text::new(documents) });
+        wanted
+    }
+
+    #[tokio::test]
+    async fn lives() {
+        let mut world = World::start().await;
+        let bucket = format!("specs-{}", world.aws.account);
+        let region = aws_sdk_s3::types::BucketLocationConstraint::from(world.aws.region.as_str());
+        let place =
+            aws_sdk_s3::types::CreateBucketConfiguration::builder().location_constraint(region).build();
+        let call = world.aws.s3.create_bucket().bucket(&bucket).create_bucket_configuration(place);
+        call.send().await.expect("a bucket is made");
+        let store = S3Store::new(world.aws.s3.clone(), bucket, "prefix".to_owned());
+        world.aws = world.aws.with_state(Arc::new(store));
+        let done = world.round_trip(&wanted("kind: Cluster\n"), &wanted("kind: Other\n")).await;
+        assert_eq!(done, [(Action::Update, format!("registered-spec/{CLUSTER}"))]);
+    }
+}

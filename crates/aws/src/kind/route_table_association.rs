@@ -88,7 +88,7 @@ impl Kind for RouteTableAssociation {
 /// The association's id and subnet; `None` for a VPC's main table, a gateway, and what is gone already.
 fn read(association: &types::RouteTableAssociation) -> Option<(&str, &str)> {
     let state = association.association_state().and_then(|state| state.state());
-    let state = state.map(|state| state.as_str());
+    let state = state.map(types::RouteTableAssociationStateCode::as_str);
     if matches!(state, Some("disassociating" | "disassociated" | "failed")) {
         return None;
     }

@@ -191,12 +191,10 @@ async fn authorize(aws: &Aws, wanted: &[resource::SecurityGroupRule]) -> Result<
         Err(error) if error.kind == ErrorKind::AlreadyExists => {
             let mut there = describe(aws, &[group.to_owned()]).await?;
             let missing: Vec<_> = all.into_iter().filter(|want| find(&there, want).is_none()).collect();
-            if missing.is_empty() {
-                there
-            } else {
+            if !missing.is_empty() {
                 there.extend(call(aws, group, direction, &missing).await?);
-                there
             }
+            there
         }
         result => result?,
     };

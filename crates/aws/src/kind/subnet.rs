@@ -95,7 +95,7 @@ fn read(subnet: &types::Subnet, ours: &Ours) -> resource::Subnet {
         ipv6_cidr: ipv6_blocks(subnet).find_map(|block| block.ipv6_cidr_block()).map(str::to_owned),
         hostname_type: hostname_type.unwrap_or(DEFAULT_HOSTNAMES).to_owned(),
         resource_name_dns_a: names
-            .and_then(|names| names.enable_resource_name_dns_a_record())
+            .and_then(types::PrivateDnsNameOptionsOnLaunch::enable_resource_name_dns_a_record)
             .unwrap_or(false),
         tags: ours.tags.clone(),
     }
@@ -105,7 +105,7 @@ fn read(subnet: &types::Subnet, ours: &Ours) -> resource::Subnet {
 fn ipv6_blocks(subnet: &types::Subnet) -> impl Iterator<Item = &types::SubnetIpv6CidrBlockAssociation> {
     subnet.ipv6_cidr_block_association_set().iter().filter(|block| {
         let state = block.ipv6_cidr_block_state().and_then(|state| state.state());
-        let state = state.map(|state| state.as_str());
+        let state = state.map(types::SubnetCidrBlockStateCode::as_str);
         !matches!(state, Some("disassociating" | "disassociated" | "failing" | "failed"))
     })
 }

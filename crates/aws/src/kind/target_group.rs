@@ -182,3 +182,37 @@ async fn adopt(aws: &Aws, name: &str, want: &Wanted, error: Error) -> Result<Att
     }
     TargetGroup::update(aws, name, &attrs(&item), &old, want).await
 }
+
+#[cfg(test)]
+mod tests {
+    use kcl_engine::Action;
+    use kcl_model::resource::{HealthCheck, TargetGroup};
+
+    use crate::testing::{self, TARGET_GROUP, World};
+
+    #[tokio::test]
+    async fn lives() {
+        let world = World::start().await;
+        let wanted = |group: &TargetGroup| {
+            let mut wanted = testing::network("a");
+            testing::add(&mut wanted, TARGET_GROUP, group);
+            wanted
+        };
+        let first = testing::target_group();
+        let second = TargetGroup {
+            proxy_protocol: true,
+            deregistration_delay: 60,
+            connection_termination: false,
+            health_check: HealthCheck {
+                protocol: "HTTPS".to_owned(),
+                path: Some("/healthz".to_owned()),
+                interval: 30,
+                ..first.health_check.clone()
+            },
+            tags: testing::tags_and(TARGET_GROUP, "kcl.dev/x", "1"),
+            ..first.clone()
+        };
+        let done = world.round_trip(&wanted(&first), &wanted(&second)).await;
+        assert_eq!(done, [(Action::Update, format!("target-group/{TARGET_GROUP}"))]);
+    }
+}

@@ -1,7 +1,8 @@
 //! EBS volumes that outlive machines.
 
+use aws_sdk_ec2::primitives::DateTime;
 use aws_sdk_ec2::types::{self, ResourceType, VolumeModificationState, VolumeState, VolumeType};
-use kcl_engine::{Attrs, LiveNode, Resource};
+use kcl_engine::{Attrs, LiveNode, Owner, Resource};
 use kcl_model::resource;
 
 use super::{Kind, Service};
@@ -25,7 +26,13 @@ impl Kind for Volume {
         let volumes = call.into_paginator().items().send().try_collect().await;
         let volumes: Vec<types::Volume> = volumes.during("ec2:DescribeVolumes")?;
         let live = volumes.iter().filter(|volume| is_there(volume)).filter_map(|volume| {
-            let ours = Ours::of(scope.cluster, volume.volume_id(), volume.tags())?;
+            let mut ours = Ours::of(scope.cluster, volume.volume_id(), volume.tags())?;
+            if ours.tags.contains_key(MACHINE_TAG) {
+                if !volume.attachments().is_empty() {
+                    return None;
+                }
+                ours.owner = Owner::Controller;
+            }
             let wanted: Option<resource::Volume> = scope.wanted.get(&ours.name());
             let live = read(volume, &ours, wanted.as_ref());
             Some(ours.live(ours.name(), &live))
@@ -67,6 +74,10 @@ impl Kind for Volume {
         blockers::delete(id, call, || blockers::of_volume(aws, ec2::cluster_of(&old.tags), id)).await
     }
 }
+
+/// A machine's own disks carry the tags of its instance group. They come and go with the machine; one that
+/// outlived it is removed with the cluster.
+const MACHINE_TAG: &str = "kops.k8s.io/instancegroup";
 
 fn is_there(volume: &types::Volume) -> bool {
     !matches!(volume.state(), Some(VolumeState::Deleting | VolumeState::Deleted))
@@ -135,10 +146,8 @@ async fn modified(aws: &Aws, id: &str) -> Result<Option<()>, Error> {
         Err(error) if error.is_not_found() => return Ok(Some(())),
         result => result?,
     };
-    let newest = answer
-        .volumes_modifications()
-        .iter()
-        .max_by_key(|change| change.start_time().map(|time| time.secs()));
+    let newest =
+        answer.volumes_modifications().iter().max_by_key(|change| change.start_time().map(DateTime::secs));
     match newest.and_then(|change| change.modification_state()) {
         Some(VolumeModificationState::Modifying) => Ok(None),
         Some(VolumeModificationState::Failed) => {

@@ -114,7 +114,7 @@ async fn attribute(aws: &Aws, id: &str, attribute: VpcAttributeName) -> Result<b
 
 /// A block stays in the list for a while after it has gone.
 fn is_there(state: Option<&types::VpcCidrBlockState>) -> bool {
-    let state = state.and_then(|state| state.state()).map(|state| state.as_str());
+    let state = state.and_then(|state| state.state()).map(types::VpcCidrBlockStateCode::as_str);
     !matches!(state, Some("disassociating" | "disassociated" | "failing" | "failed"))
 }
 
