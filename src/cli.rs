@@ -1,5 +1,6 @@
 //! The command line: what can be typed, and nothing else.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -16,7 +17,7 @@ With --detailed-exitcode: 0 nothing to do, 1 any error, 2 changes pending.";
 
 /// One YAML file to a running Kubernetes cluster on AWS, kept in step with the file, and taken away again.
 #[derive(Debug, Parser)]
-#[command(name = "kcl", version, about, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(name = "kcl", version, about, after_help = EXIT_CODES, max_term_width = 80)]
 #[command(disable_help_subcommand = true, arg_required_else_help = true)]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -49,11 +50,8 @@ pub(crate) struct Global {
 /// When to use colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Color {
-    /// On a terminal.
     Auto,
-    /// Always.
     Always,
-    /// Never.
     Never,
 }
 
@@ -100,7 +98,7 @@ pub(crate) struct CreateCluster {
 #[derive(Debug, Args)]
 pub(crate) struct Update {
     /// The cluster's name; may be left out where the spec or the state store has only one
-    #[arg(value_name = "[cluster] NAME", num_args = 0..=2, hide_possible_values = true)]
+    #[arg(value_names = ["cluster", "NAME"], num_args = 0..=2)]
     pub(crate) cluster: Vec<String>,
     /// Spec file to take instead of the registered one; - reads standard input
     #[arg(short, long = "filename", value_name = "FILE")]
@@ -124,7 +122,7 @@ pub(crate) struct Run {
     /// Stop after AWS; do not touch Kubernetes
     #[arg(long)]
     pub(crate) skip_bootstrap: bool,
-    /// Read also what AWS tells one resource at a time: lifecycle hooks, tags of event rules
+    /// Read also what AWS tells one resource at a time (lifecycle hooks changed by hand)
     #[arg(long)]
     pub(crate) deep: bool,
     /// Show every field of what is created
@@ -138,16 +136,14 @@ pub(crate) struct Run {
 /// How a plan is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PlanFormat {
-    /// For people.
     Text,
-    /// For programs.
     Json,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Delete {
     /// The cluster's name; may be left out where the spec or the state store has only one
-    #[arg(value_name = "[cluster] NAME", num_args = 0..=2, hide_possible_values = true)]
+    #[arg(value_names = ["cluster", "NAME"], num_args = 0..=2)]
     pub(crate) cluster: Vec<String>,
     /// Spec file that names the cluster and its region; - reads standard input
     #[arg(short, long = "filename", value_name = "FILE")]
@@ -175,7 +171,8 @@ pub(crate) struct Replace {
 
 #[derive(Debug, Args)]
 pub(crate) struct Get {
-    /// What to show
+    /// What to show: the clusters of the state store, a cluster's instance groups, its machines, or everything
+    /// in AWS that belongs to it
     #[arg(value_enum)]
     pub(crate) what: What,
     /// Only these, by name
@@ -192,16 +189,12 @@ pub(crate) struct Get {
 /// What `kcl get` shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum What {
-    /// Clusters in the state store.
     #[value(alias = "cluster")]
     Clusters,
-    /// Instance groups of a cluster.
     #[value(aliases = ["instancegroup", "ig"])]
     Instancegroups,
-    /// Machines of a cluster.
     #[value(alias = "instance")]
     Instances,
-    /// Everything in AWS that is a cluster's.
     #[value(alias = "resource")]
     Resources,
 }
@@ -209,12 +202,15 @@ pub(crate) enum What {
 /// How `kcl get` prints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// For people.
     Table,
-    /// The documents.
     Yaml,
-    /// The documents, for programs.
     Json,
+}
+
+/// Whether a command line that clap could not read has `--detailed-exitcode`: 2 then means "changes pending",
+/// which a wrong usage must not be taken for.
+fn asks_for_detail(mut args: impl Iterator<Item = OsString>) -> bool {
+    args.any(|arg| arg == "--detailed-exitcode")
 }
 
 /// Runs the command line of this process.
@@ -224,7 +220,11 @@ pub(crate) fn run() -> ExitCode {
         Err(error) => {
             // Help and version are printed by clap too; only what is wrong is a failure.
             let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+            return ExitCode::from(match error.use_stderr() {
+                true if asks_for_detail(std::env::args_os()) => 1,
+                true => 2,
+                false => 0,
+            });
         }
     };
     let settings = Settings::resolve(&cli.global);

@@ -107,9 +107,7 @@ pub(crate) fn hint(error: &kcl_aws::Error) -> Option<String> {
              `aws sts get-caller-identity` shows who you are"
         }
         ErrorKind::Denied => "ask whoever manages the account to allow this action for you",
-        ErrorKind::Unreachable => {
-            "check the network, the region's name, and AWS_ENDPOINT_URL if it is set"
-        }
+        ErrorKind::Unreachable => "check the network, the region's name, and AWS_ENDPOINT_URL if it is set",
         ErrorKind::Throttled => "AWS is busy with this account's calls; run the same command again later",
         ErrorKind::Ambiguous | ErrorKind::TimedOut => {
             "run the same command again: it goes on where this one stopped"

@@ -4,8 +4,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kcl_aws::store::{Location, Store, spec_key};
 use kcl_aws::Aws;
+use kcl_aws::store::{Location, Remembering, Store, spec_key};
 use kcl_spec::{Cluster, Diagnostic, Loaded, Source};
 
 use crate::error::CommandError;
@@ -156,13 +156,14 @@ pub(crate) async fn open_store(
             aws.region = Some("us-east-1".to_owned());
         }
     }
-    Ok(Some(Arc::from(location.open(&aws).await)))
+    Ok(Some(Arc::new(Remembering::new(location.open(&aws).await))))
 }
 
 /// There is no state store to work with.
 pub(crate) fn no_store() -> CommandError {
-    CommandError::usage("no state store is set")
-        .hint("set --state or KCL_STATE_STORE to s3://bucket/prefix or file:///directory, or give a file with -f")
+    CommandError::usage("no state store is set").hint(
+        "set --state or KCL_STATE_STORE to s3://bucket/prefix or file:///directory, or give a file with -f",
+    )
 }
 
 /// The only cluster in a store.

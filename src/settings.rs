@@ -50,7 +50,8 @@ impl Settings {
             (None, Some((cluster, base))) => {
                 // kOps' configBase ends in the cluster's own folder.
                 let base = base.trim_end_matches('/');
-                let store = base.strip_suffix(cluster).and_then(|base| base.strip_suffix('/')).unwrap_or(base);
+                let store =
+                    base.strip_suffix(cluster).and_then(|base| base.strip_suffix('/')).unwrap_or(base);
                 Ok(Some(Location::parse(store)?))
             }
             (None, None) => Ok(None),

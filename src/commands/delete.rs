@@ -34,7 +34,8 @@ struct Target {
 pub(super) async fn run(args: Delete, settings: &Settings, printer: &Printer) -> Result<Done, CommandError> {
     let target = target(&args, settings).await?;
     if target.protected {
-        let error = format!("{} is protected: its spec has the annotation kcl.dev/protect: \"true\"", target.name);
+        let error =
+            format!("{} is protected: its spec has the annotation kcl.dev/protect: \"true\"", target.name);
         return Err(CommandError::failed(error)
             .hint("remove the annotation and register that with `kcl replace -f FILE` first"));
     }
@@ -50,13 +51,15 @@ pub(super) async fn run(args: Delete, settings: &Settings, printer: &Printer) ->
     show(&args, printer, &plan, &target, &aws);
     if plan.is_empty() {
         purge(&args, &aws, &target, printer).await?;
-        printer.say(&format!("nothing of {} is left in {} (account {})", target.name, aws.region, aws.account));
+        printer
+            .say(&format!("nothing of {} is left in {} (account {})", target.name, aws.region, aws.account));
         return Ok(Done::Clean);
     }
     if !args.yes {
-        let question = format!("This cannot be undone. Type the cluster's name to delete it [{}]:", target.name);
+        let question =
+            format!("This cannot be undone. Type the cluster's name to delete it [{}]:", target.name);
         if !target.interactive {
-            printer.say("nothing was changed; `kcl delete ... --yes` deletes all of this");
+            printer.say("nothing was changed; the same command with --yes deletes all of this");
             return Ok(Done::Pending);
         }
         if !printer.confirm(&question, &target.name) {
@@ -82,7 +85,13 @@ async fn target(args: &Delete, settings: &Settings) -> Result<Target, CommandErr
         let store = open_store(settings, base, &cluster.region).await?;
         let registered = registered(store.as_deref(), &cluster.name).await?;
         let protected = cluster.protected || registered.is_some_and(|cluster| cluster.protected);
-        return Ok(Target { name: cluster.name, region: Some(cluster.region), protected, store, interactive });
+        return Ok(Target {
+            name: cluster.name,
+            region: Some(cluster.region),
+            protected,
+            store,
+            interactive,
+        });
     }
     let store = open_store(settings, None, "").await?;
     let name = match (given, &store) {

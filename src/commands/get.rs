@@ -67,9 +67,7 @@ async fn clusters(args: &Get, settings: &Settings, printer: &Printer) -> Result<
         match kcl_spec::load(&[source]) {
             Ok(loaded) => {
                 let cluster = &loaded.cluster;
-                let size = |role| {
-                    cluster.groups(role).map(|group| group.min_size).sum::<u32>().to_string()
-                };
+                let size = |role| cluster.groups(role).map(|group| group.min_size).sum::<u32>().to_string();
                 table.row(vec![
                     name.clone(),
                     cluster.region.clone(),
@@ -89,7 +87,8 @@ async fn clusters(args: &Get, settings: &Settings, printer: &Printer) -> Result<
 
 /// The documents of our own kinds that `wanted` picks, as data.
 fn documents(documents: &[Document], wanted: impl Fn(&Document) -> bool) -> Vec<Value> {
-    let ours = documents.iter().filter(|document| [KOPS_API, KCL_API].contains(&document.api_version.as_str()));
+    let ours =
+        documents.iter().filter(|document| [KOPS_API, KCL_API].contains(&document.api_version.as_str()));
     ours.filter(|document| wanted(document))
         .map(|document| serde_json::to_value(&document.value).unwrap_or_default())
         .collect()

@@ -75,7 +75,7 @@ pub(super) async fn reconcile(
         if interactive {
             printer.say("not applied; nothing was changed");
         } else {
-            printer.say(&format!("nothing was changed; `kcl {} ... --yes` applies this plan", mode.verb));
+            printer.say("nothing was changed; the same command with --yes applies this plan");
         }
         return Ok(Done::Pending);
     }
@@ -103,21 +103,15 @@ fn nothing_to_apply(plan: &Plan, printer: &Printer, cluster: &Cluster) -> Result
 
 /// Zones that no subnet of ours is in yet may be misspelt, or not be there for this account.
 async fn check_new_zones(aws: &Aws, cluster: &Cluster, plan: &Plan) -> Result<(), CommandError> {
-    let makes_subnets = plan.steps.iter().any(|step| step.id.kind.as_str() == "subnet" && step.live.is_none());
+    let makes_subnets =
+        plan.steps.iter().any(|step| step.id.kind.as_str() == "subnet" && step.live.is_none());
     if makes_subnets {
         kcl_aws::lookup::check_zones(aws, &cluster.zones()).await?;
     }
     Ok(())
 }
 
-fn show(
-    printer: &Printer,
-    catalogue: &Catalogue,
-    plan: &Plan,
-    cluster: &Cluster,
-    aws: &Aws,
-    run: &Run,
-) {
+fn show(printer: &Printer, catalogue: &Catalogue, plan: &Plan, cluster: &Cluster, aws: &Aws, run: &Run) {
     if run.output == PlanFormat::Json {
         return printer.json(plan);
     }
@@ -151,7 +145,11 @@ pub(super) async fn apply(
         Outcome::Failed => Err(failure(&report, plan)),
         Outcome::Stopped => {
             let left = report.not_started.len();
-            let error = format!("stopped after {} of {} steps; {left} were not started", report.done, plan.steps.len());
+            let error = format!(
+                "stopped after {} of {} steps; {left} were not started",
+                report.done,
+                plan.steps.len()
+            );
             Err(CommandError::failed(error).hint("run the same command again: it goes on from here"))
         }
     }

@@ -40,7 +40,10 @@ mod tests {
     fn short_names() {
         let names = Names::new("k8s.example.com");
         let short = |name| names.short(name);
-        assert_eq!(short("masters.k8s.example.com in tcp 443 from api-elb.k8s.example.com"), "masters in tcp 443 from api-elb");
+        assert_eq!(
+            short("masters.k8s.example.com in tcp 443 from api-elb.k8s.example.com"),
+            "masters in tcp 443 from api-elb"
+        );
         assert_eq!(short("k8s.example.com"), "k8s.example.com");
         assert_eq!(short("a.k8s.example.community"), "a.k8s.example.community");
         assert_eq!(short("k8s.example.com 0.0.0.0/0"), "k8s.example.com 0.0.0.0/0");

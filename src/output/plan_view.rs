@@ -108,7 +108,12 @@ impl PlanView<'_> {
 
     fn step(&self, step: &Step, text: &mut String) {
         let sign = Sign::of(step);
-        let _ = writeln!(text, "{} {}", paint(sign.style(), &format!("{:>5}", sign.text())), self.title(&step.id));
+        let _ = writeln!(
+            text,
+            "{} {}",
+            paint(sign.style(), &format!("{:>5}", sign.text())),
+            self.title(&step.id)
+        );
         for why in step.because.iter().filter_map(|because| self.why(because)) {
             self.indented(&why, DIM, text);
         }
@@ -145,12 +150,13 @@ impl PlanView<'_> {
             return;
         }
         let fields = wanted.as_object().into_iter().flatten();
-        let shown = fields.filter(|(field, value)| *field != "tags" && is_short(value)).map(|(field, value)| {
-            match value {
-                Value::Bool(true) => field.clone(),
-                _ => format!("{field} {}", self.inline(value)),
-            }
-        });
+        let shown =
+            fields.filter(|(field, value)| *field != "tags" && is_short(value)).map(|(field, value)| {
+                match value {
+                    Value::Bool(true) => field.clone(),
+                    _ => format!("{field} {}", self.inline(value)),
+                }
+            });
         let line = shown.collect::<Vec<_>>().join(", ");
         if !line.is_empty() {
             self.indented(&line, DIM, text);
@@ -239,7 +245,9 @@ impl PlanView<'_> {
         match items {
             [] => "(none)".to_owned(),
             [one] => self.inline(one),
-            items => format!("[{}]", items.iter().map(|item| self.inline(item)).collect::<Vec<_>>().join(", ")),
+            items => {
+                format!("[{}]", items.iter().map(|item| self.inline(item)).collect::<Vec<_>>().join(", "))
+            }
         }
     }
 
@@ -288,6 +296,8 @@ fn is_marked(value: &Value) -> bool {
 fn is_short(value: &Value) -> bool {
     match value {
         Value::Null | Value::Bool(false) => false,
+        // "none", or "no limit".
+        Value::Number(number) if number.as_i64() == Some(0) => false,
         Value::Bool(true) | Value::Number(_) => true,
         Value::String(text) => !text.is_empty() && text.len() < 80,
         Value::Array(items) => !items.is_empty() && items.iter().all(|item| item.is_string()),
@@ -295,7 +305,9 @@ fn is_short(value: &Value) -> bool {
             object.contains_key("$ref")
                 || object.contains_key("$id")
                 || object.get("$set").and_then(Value::as_array).is_some_and(|items| {
-                    !items.is_empty() && items.len() <= 4 && items.iter().all(|item| item.to_string().len() < 160)
+                    !items.is_empty()
+                        && items.len() <= 4
+                        && items.iter().all(|item| item.to_string().len() < 160)
                 })
         }
     }

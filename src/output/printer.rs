@@ -79,24 +79,29 @@ impl Printer {
         if let Some(hint) = hint {
             self.write(&self.labelled(CYAN, "hint", hint));
         }
+        self.write("\n");
     }
 
     /// Warnings that stand in a spec.
     pub(crate) fn warnings(&self, warnings: &[Diagnostic]) {
         for warning in warnings {
-            self.say(&format!("{warning}"));
+            self.diagnostic(warning);
         }
     }
 
     /// An error with all that belongs to it.
     pub(crate) fn error(&self, error: &CommandError) {
         for diagnostic in error.diagnostics.iter().flat_map(Diagnostics::iter) {
-            self.say(&format!("{diagnostic}"));
+            self.diagnostic(diagnostic);
         }
         if let Some(diagnostics) = &error.diagnostics {
             let errors = diagnostics.iter().filter(|diagnostic| diagnostic.is_error()).count();
             let mistakes = if errors == 1 { "mistake" } else { "mistakes" };
-            self.write(&self.labelled(RED, "error", &format!("the spec has {errors} {mistakes}; nothing was changed")));
+            self.write(&self.labelled(
+                RED,
+                "error",
+                &format!("the spec has {errors} {mistakes}; nothing was changed"),
+            ));
         }
         for message in &error.messages {
             self.write(&self.labelled(RED, "error", message));
@@ -104,6 +109,15 @@ impl Printer {
         for hint in &error.hints {
             self.write(&self.labelled(CYAN, "hint", hint));
         }
+    }
+
+    /// A mistake or warning in a spec, and an empty line after it: each is a paragraph of its own.
+    fn diagnostic(&self, diagnostic: &Diagnostic) {
+        let text = diagnostic.to_string();
+        let (label, style) = if diagnostic.is_error() { ("error", RED) } else { ("warning", YELLOW) };
+        let rest = text.strip_prefix(label).unwrap_or(&text);
+        let rest = rest.replace("\nhint:", &format!("\n{}:", paint(CYAN.bold(), "hint")));
+        self.say(&format!("{}{rest}\n", paint(style.bold(), label)));
     }
 
     fn labelled(&self, style: Style, label: &str, text: &str) -> String {

@@ -94,7 +94,13 @@ pub(crate) fn differences(scenario: &str, kops: &Graph, ours: &Graph) -> Vec<Dif
                 }
             }
             (Some(_), None) => differs(MISSING, None, None),
-            _ => differs(EXTRA, None, None),
+            (None, ours) => {
+                differs(EXTRA, None, None);
+                // That it may be there does not mean that it may be anything.
+                for (attribute, value) in ours.into_iter().flatten() {
+                    differs(attribute, None, Some(value));
+                }
+            }
         }
     }
     differences
@@ -133,7 +139,7 @@ mod tests {
     #[test]
     fn every_kind_of_difference_is_found() {
         let kops = graph(&[("a", &[("x", "1"), ("y", "2")]), ("b", &[])]);
-        let ours = graph(&[("a", &[("x", "1"), ("y", "3"), ("z", "4")]), ("c", &[])]);
+        let ours = graph(&[("a", &[("x", "1"), ("y", "3"), ("z", "4")]), ("c", &[("x", "5")])]);
         let found: Vec<String> = differences("s", &kops, &ours).iter().map(ToString::to_string).collect();
         assert_eq!(
             found,
@@ -142,6 +148,7 @@ mod tests {
                 "s: vpc a: z\n    kOps: nothing\n    ours: 4",
                 "s: vpc b: (missing)",
                 "s: vpc c: (extra)",
+                "s: vpc c: x\n    kOps: nothing\n    ours: 5",
             ]
         );
     }

@@ -13,17 +13,17 @@ use crate::scenario::StandIns;
 use crate::terraform::{self, Resource};
 
 /// Reads a scenario's folder.
-pub(crate) fn read(folder: &Path, stand_ins: &StandIns) -> Graph {
+pub(crate) fn read(folder: &Path, stand_ins: &StandIns) -> Result<Graph, String> {
     let file = |path: &str| fs::read_to_string(folder.join(path)).ok();
     let document = file("kubernetes.tf").unwrap();
     let resources = terraform::read(&stand_ins.in_kops(&document), |path| {
         file(path).map(|content| stand_ins.in_kops(&content))
     });
     let mut graph = Graph::default();
-    for resource in resources.unwrap() {
+    for resource in resources? {
         add(&mut graph, resource);
     }
-    graph
+    Ok(graph)
 }
 
 /// An attribute, taken out.
@@ -33,7 +33,6 @@ fn take(body: &mut Map<String, Value>, name: &str) -> String {
 
 fn add(graph: &mut Graph, resource: Resource) {
     let Resource { kind, mut body } = resource;
-    body.remove("lifecycle");
     let kind = kind.strip_prefix("aws_").unwrap_or(&kind);
     let body = &mut body;
     match kind {
@@ -45,7 +44,8 @@ fn add(graph: &mut Graph, resource: Resource) {
         }
         "route" => {
             let table = take(body, "route_table_id");
-            let destination = take(body, "destination_cidr_block") + &take(body, "destination_ipv6_cidr_block");
+            let destination =
+                take(body, "destination_cidr_block") + &take(body, "destination_ipv6_cidr_block");
             graph.add(kind, &format!("{table} {destination}"), attributes(body));
         }
         "route_table_association" => {
@@ -191,7 +191,9 @@ fn auto_scaling_group(body: &mut Map<String, Value>) -> Attributes {
         tags.insert(format!("tags.{}", text(&tag["key"])), format!("{}{propagated}", text(&tag["value"])));
     }
     // Their order is a preference, which sorting would hide.
-    if let Some(types) = body.get_mut("mixed_instances_policy").and_then(|policy| policy.pointer_mut("/0/launch_template/0")) {
+    if let Some(types) =
+        body.get_mut("mixed_instances_policy").and_then(|policy| policy.pointer_mut("/0/launch_template/0"))
+    {
         let overrides = types["override"].as_array().into_iter().flatten();
         let in_order: Vec<String> = overrides.map(|one| text(&one["instance_type"])).collect();
         types["override"] = Value::String(in_order.join(", "));

@@ -2,7 +2,8 @@
 //!
 //! The vocabulary is Terraform's. References are the names of what they refer to, lists that have no order
 //! are sorted, and a policy document is one attribute per thing that it says, so that it does not matter in
-//! how many statements it is said.
+//! how many statements it is said. Where a statement names a principal (trust and queue policies), each of
+//! its conditions is an attribute too.
 
 use std::collections::BTreeMap;
 
@@ -86,7 +87,11 @@ pub(crate) fn policy(into: &mut Attributes, document: &str) {
         into.insert("policy version".to_owned(), text(&document["Version"]));
     }
     for statement in list(&document["Statement"]) {
-        for line in statement_lines(statement) {
+        for mut line in statement_lines(statement) {
+            // Conditions of two statements about the same would be one conjunction; nobody says it twice.
+            while statement.get("Principal").is_some() && into.contains_key(&line) {
+                line += " (again)";
+            }
             into.insert(line, "yes".to_owned());
         }
     }
@@ -112,18 +117,30 @@ fn statement_lines(statement: &Value) -> Vec<String> {
         none if none.iter().all(|item| item.ends_with("null")) => vec![String::new()],
         some => some.into_iter().map(|resource| format!(" on {resource}")).collect(),
     };
-    let condition = condition(&statement["Condition"]);
+    let tests = conditions(&statement["Condition"]);
+    let has_principal = statement.get("Principal").is_some();
+    let together = if has_principal || tests.is_empty() {
+        String::new()
+    } else {
+        format!(" if {}", tests.join(" and "))
+    };
     let effect = text(&statement["Effect"]);
     let mut lines = Vec::new();
     for action in either("Action") {
         for principal in &principals {
-            lines.extend(resources.iter().map(|on| format!("{effect} {action}{on}{principal}{condition}")));
+            for on in &resources {
+                let line = format!("{effect} {action}{on}{principal}{together}");
+                if has_principal {
+                    lines.extend(tests.iter().map(|test| format!("{line} only if {test}")));
+                }
+                lines.push(line);
+            }
         }
     }
     lines
 }
 
-fn condition(condition: &Value) -> String {
+fn conditions(condition: &Value) -> Vec<String> {
     let mut tests = Vec::new();
     for (operator, keys) in condition.as_object().into_iter().flatten() {
         for (key, values) in keys.as_object().into_iter().flatten() {
@@ -133,7 +150,7 @@ fn condition(condition: &Value) -> String {
         }
     }
     tests.sort();
-    if tests.is_empty() { String::new() } else { format!(" if {}", tests.join(" and ")) }
+    tests
 }
 
 /// IAM lets a list of one be written without the brackets.
@@ -195,12 +212,17 @@ mod tests {
     #[test]
     fn a_trust_policy_has_principals_and_no_resource() {
         let document = r#"{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "sts:AssumeRole",
-            "Principal": {"Service": ["a", "b"]}}}"#;
+            "Principal": {"Service": ["a", "b"]}, "Condition": {"StringEquals": {"k": "v"}}}}"#;
         let mut attributes = Attributes::new();
         policy(&mut attributes, document);
         assert_eq!(
             attributes.into_keys().collect::<Vec<_>>(),
-            ["Allow sts:AssumeRole by Service a", "Allow sts:AssumeRole by Service b"]
+            [
+                "Allow sts:AssumeRole by Service a",
+                "Allow sts:AssumeRole by Service a only if StringEquals k=v",
+                "Allow sts:AssumeRole by Service b",
+                "Allow sts:AssumeRole by Service b only if StringEquals k=v",
+            ]
         );
     }
 }

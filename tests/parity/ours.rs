@@ -12,7 +12,7 @@ use crate::neutral::{Attributes, Graph, canonical, flatten, policy, text};
 
 /// Reads an account. `given` says which ids were there before.
 pub(crate) fn read(audit: &Audit, given: impl Fn(&Value) -> bool, calls: &[Call]) -> Graph {
-    let reader = Reader { audit, names: names(audit) };
+    let reader = Reader { audit, names: names(audit, &given) };
     let mut graph = Graph::default();
     network(&reader, &given, &mut graph);
     security_groups(&reader, &given, &mut graph);
@@ -73,15 +73,17 @@ fn items(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
-/// Id or ARN -> name, of everything that others refer to.
-fn names(audit: &Audit) -> BTreeMap<String, String> {
-    const BY_TAG: [(&str, &str); 6] = [
+/// Id or ARN -> name, of everything that others refer to. What was there before is called by its id, as in
+/// the spec.
+fn names(audit: &Audit, given: &impl Fn(&Value) -> bool) -> BTreeMap<String, String> {
+    const BY_TAG: [(&str, &str); 7] = [
         ("vpcs", "VpcId"),
         ("dhcp_options", "DhcpOptionsId"),
         ("internet_gateways", "InternetGatewayId"),
         ("subnets", "SubnetId"),
         ("route_tables", "RouteTableId"),
         ("nat_gateways", "NatGatewayId"),
+        ("addresses", "AllocationId"),
     ];
     const BY_NAME: [(&str, &str, &str); 5] = [
         ("security_groups", "GroupId", "GroupName"),
@@ -90,15 +92,14 @@ fn names(audit: &Audit) -> BTreeMap<String, String> {
         ("load_balancers", "DNSName", "LoadBalancerName"),
         ("target_groups", "TargetGroupArn", "TargetGroupName"),
     ];
-    let tagged = BY_TAG.into_iter().flat_map(|(list, id)| {
-        audit.list(list).iter().map(move |item| (field(&item[id]), tag(&item["Tags"], "Name")))
-    });
+    let own = |list| audit.list(list).iter().filter(|item| !given(item));
+    let tagged = BY_TAG
+        .into_iter()
+        .flat_map(|(list, id)| own(list).map(move |item| (field(&item[id]), tag(&item["Tags"], "Name"))));
     let named = BY_NAME.into_iter().flat_map(|(list, id, name)| {
-        audit.list(list).iter().map(move |item| (field(&item[id]), field(&item[name]).to_owned()))
+        own(list).map(move |item| (field(&item[id]), field(&item[name]).to_owned()))
     });
-    let addresses = audit.list("addresses").iter();
-    let addresses = addresses.map(|item| (field(&item["AllocationId"]), tag(&item["Tags"], "Name")));
-    let all = tagged.chain(named).chain(addresses).filter(|(_, name)| !name.is_empty());
+    let all = tagged.chain(named).filter(|(_, name)| !name.is_empty());
     all.map(|(id, name)| (id.to_owned(), name)).collect()
 }
 
@@ -160,27 +161,41 @@ fn network(reader: &Reader<'_>, given: &impl Fn(&Value) -> bool, graph: &mut Gra
         graph.add("vpc_dhcp_options", &reader.of(&options["DhcpOptionsId"]), attributes.0);
     }
     for gateway in own("internet_gateways") {
-        let vpcs: Value = items(&gateway["Attachments"]).map(|at| Value::from(reader.of(&at["VpcId"]))).collect();
+        let vpcs: Value =
+            items(&gateway["Attachments"]).map(|at| Value::from(reader.of(&at["VpcId"]))).collect();
         let attributes = Builder::tagged(&gateway["Tags"]).value("vpc_id", &vpcs);
         graph.add("internet_gateway", &reader.of(&gateway["InternetGatewayId"]), attributes.0);
     }
     for gateway in own("egress_only_internet_gateways") {
-        graph.add("egress_only_internet_gateway", &text(&gateway["EgressOnlyInternetGatewayId"]), Attributes::new());
+        graph.add(
+            "egress_only_internet_gateway",
+            &text(&gateway["EgressOnlyInternetGatewayId"]),
+            Attributes::new(),
+        );
     }
     for endpoint in own("vpc_endpoints") {
         graph.add("vpc_endpoint", &text(&endpoint["VpcEndpointId"]), Attributes::new());
     }
     for subnet in own("subnets") {
         let names = &subnet["PrivateDnsNameOptionsOnLaunch"];
-        let blocks: Value =
-            items(&subnet["Ipv6CidrBlockAssociationSet"]).map(|block| block["Ipv6CidrBlock"].clone()).collect();
+        let blocks: Value = items(&subnet["Ipv6CidrBlockAssociationSet"])
+            .map(|block| block["Ipv6CidrBlock"].clone())
+            .collect();
         let attributes = Builder::tagged(&subnet["Tags"])
             .value("availability_zone", &subnet["AvailabilityZone"])
             .value("cidr_block", &subnet["CidrBlock"])
             .set("vpc_id", reader.of(&subnet["VpcId"]))
             .unless("ip-name", "private_dns_hostname_type_on_launch", &names["HostnameType"])
-            .unless("false", "enable_resource_name_dns_a_record_on_launch", &names["EnableResourceNameDnsARecord"])
-            .unless("false", "enable_resource_name_dns_aaaa_record_on_launch", &names["EnableResourceNameDnsAAAARecord"])
+            .unless(
+                "false",
+                "enable_resource_name_dns_a_record_on_launch",
+                &names["EnableResourceNameDnsARecord"],
+            )
+            .unless(
+                "false",
+                "enable_resource_name_dns_aaaa_record_on_launch",
+                &names["EnableResourceNameDnsAAAARecord"],
+            )
             .unless("false", "map_public_ip_on_launch", &subnet["MapPublicIpOnLaunch"])
             .unless("false", "assign_ipv6_address_on_creation", &subnet["AssignIpv6AddressOnCreation"])
             .unless("false", "ipv6_native", &subnet["Ipv6Native"])
@@ -272,13 +287,21 @@ fn machines(reader: &Reader<'_>, calls: &[Call], graph: &mut Graph) {
         graph.add("key_pair", field(&pair["KeyName"]), Builder::tagged(&pair["Tags"]).0);
     }
     for template in reader.audit.list("launch_templates") {
-        graph.add("launch_template", field(&template["LaunchTemplateName"]), launch_template(reader, template));
+        graph.add(
+            "launch_template",
+            field(&template["LaunchTemplateName"]),
+            launch_template(reader, template),
+        );
     }
     for group in reader.audit.list("auto_scaling_groups") {
         auto_scaling_group(reader, group, calls, graph);
     }
     for configuration in reader.audit.list("launch_configurations") {
-        graph.add("launch_configuration", field(&configuration["LaunchConfigurationName"]), Attributes::new());
+        graph.add(
+            "launch_configuration",
+            field(&configuration["LaunchConfigurationName"]),
+            Attributes::new(),
+        );
     }
     // Disks of machines follow from the launch template.
     let volumes = reader.audit.list("volumes").iter();
@@ -333,7 +356,8 @@ fn launch_template(reader: &Reader<'_>, template: &Value) -> Attributes {
             continue;
         }
         for tag in items(&specification["tags"]) {
-            attributes.insert(format!("tag_specifications.{kind}.{}", text(&tag["key"])), text(&tag["value"]));
+            attributes
+                .insert(format!("tag_specifications.{kind}.{}", text(&tag["key"])), text(&tag["value"]));
         }
     }
     if let Some(interfaces) = fields.get_mut("network_interfaces").and_then(Value::as_array_mut) {
@@ -360,8 +384,10 @@ fn auto_scaling_group(reader: &Reader<'_>, group: &Value, calls: &[Call], graph:
     let name = field(&group["AutoScalingGroupName"]);
     let subnets: Vec<&str> = field(&group["VPCZoneIdentifier"]).split(',').collect();
     let metrics: Value = items(&group["EnabledMetrics"]).map(|metric| metric["Metric"].clone()).collect();
-    let granularity = items(&group["EnabledMetrics"]).next().map_or(Value::Null, |one| one["Granularity"].clone());
-    let suspended: Value = items(&group["SuspendedProcesses"]).map(|one| one["ProcessName"].clone()).collect();
+    let granularity =
+        items(&group["EnabledMetrics"]).next().map_or(Value::Null, |one| one["Granularity"].clone());
+    let suspended: Value =
+        items(&group["SuspendedProcesses"]).map(|one| one["ProcessName"].clone()).collect();
     let mut attributes = Builder(Attributes::new())
         .value("min_size", &group["MinSize"])
         .value("max_size", &group["MaxSize"])
@@ -391,8 +417,15 @@ fn auto_scaling_group(reader: &Reader<'_>, group: &Value, calls: &[Call], graph:
         let path = "mixed_instances_policy.launch_template";
         let template = &mixed["LaunchTemplate"];
         let specification = format!("{path}.launch_template_specification");
-        template_of(reader, &mut attributes, &specification, &template["LaunchTemplateSpecification"], "launch_template_id");
-        let types: Vec<String> = items(&template["Overrides"]).map(|one| text(&one["InstanceType"])).collect();
+        template_of(
+            reader,
+            &mut attributes,
+            &specification,
+            &template["LaunchTemplateSpecification"],
+            "launch_template_id",
+        );
+        let types: Vec<String> =
+            items(&template["Overrides"]).map(|one| text(&one["InstanceType"])).collect();
         attributes.insert(format!("{path}.override"), types.join(", "));
     }
     graph.add("autoscaling_group", name, attributes);
@@ -455,9 +488,8 @@ fn identity(reader: &Reader<'_>, given: &impl Fn(&Value) -> bool, graph: &mut Gr
     }
     for profile in reader.audit.list("instance_profiles") {
         let roles: Value = items(&profile["Roles"]).map(|role| role["RoleName"].clone()).collect();
-        let attributes = Builder::tagged(&profile["Tags"])
-            .value("role", &roles)
-            .unless("/", "path", &profile["Path"]);
+        let attributes =
+            Builder::tagged(&profile["Tags"]).value("role", &roles).unless("/", "path", &profile["Path"]);
         graph.add("iam_instance_profile", field(&profile["InstanceProfileName"]), attributes.0);
     }
     for provider in reader.audit.list("oidc_providers") {
@@ -478,7 +510,8 @@ fn identity(reader: &Reader<'_>, given: &impl Fn(&Value) -> bool, graph: &mut Gr
 fn load_balancers(reader: &Reader<'_>, graph: &mut Graph) {
     for balancer in reader.audit.list("load_balancers") {
         let own = &balancer["attributes"];
-        let subnets: Vec<&str> = items(&balancer["AvailabilityZones"]).map(|zone| field(&zone["SubnetId"])).collect();
+        let subnets: Vec<&str> =
+            items(&balancer["AvailabilityZones"]).map(|zone| field(&zone["SubnetId"])).collect();
         let internal = (balancer["Scheme"] == "internal").to_string();
         let attributes = Builder::tagged(&balancer["Tags"])
             .value("load_balancer_type", &balancer["Type"])
@@ -501,7 +534,11 @@ fn load_balancers(reader: &Reader<'_>, graph: &mut Graph) {
         }
         let mut attributes = attributes.0;
         for (index, action) in items(&listener["DefaultActions"]).enumerate() {
-            let path = if index == 0 { "default_action".to_owned() } else { format!("default_action#{}", index + 1) };
+            let path = if index == 0 {
+                "default_action".to_owned()
+            } else {
+                format!("default_action#{}", index + 1)
+            };
             attributes.insert(format!("{path}.type"), text(&action["Type"]));
             attributes.insert(format!("{path}.target_group_arn"), reader.of(&action["TargetGroupArn"]));
         }
@@ -560,14 +597,18 @@ fn events_and_names(reader: &Reader<'_>, graph: &mut Graph) {
             let arn = field(&target["Arn"]);
             let queue = queues.iter().find(|queue| queue["attributes"]["QueueArn"] == arn);
             let queue = queue.map_or(arn, |queue| field(&queue["QueueName"]));
-            let attributes = Builder(Attributes::new())
-                .unless("", "input", &target["Input"])
-                .unless("", "role_arn", &target["RoleArn"]);
+            let attributes = Builder(Attributes::new()).unless("", "input", &target["Input"]).unless(
+                "",
+                "role_arn",
+                &target["RoleArn"],
+            );
             graph.add("cloudwatch_event_target", &format!("{name} {queue}"), attributes.0);
         }
     }
     for zone in reader.audit.list("hosted_zones") {
-        for record in items(&zone["records"]).filter(|record| record["Type"] != "NS" && record["Type"] != "SOA") {
+        for record in
+            items(&zone["records"]).filter(|record| record["Type"] != "NS" && record["Type"] != "SOA")
+        {
             route53_record(reader, zone, record, graph);
         }
     }
@@ -585,10 +626,11 @@ fn route53_record(reader: &Reader<'_>, zone: &Value, record: &Value, graph: &mut
         let balancer = reader.name(field(&alias["DNSName"]).trim_end_matches('.'));
         let balancers = reader.audit.list("load_balancers").iter();
         let of_balancer = balancers.filter(|one| one["CanonicalHostedZoneId"] == alias["HostedZoneId"]);
-        let alias_zone = match of_balancer.map(|one| field(&one["LoadBalancerName"])).find(|name| *name == balancer) {
-            Some(name) => name.to_owned(),
-            None => text(&alias["HostedZoneId"]),
-        };
+        let alias_zone =
+            match of_balancer.map(|one| field(&one["LoadBalancerName"])).find(|name| *name == balancer) {
+                Some(name) => name.to_owned(),
+                None => text(&alias["HostedZoneId"]),
+            };
         attributes = attributes
             .value("alias.evaluate_target_health", &alias["EvaluateTargetHealth"])
             .set("alias.name", balancer)

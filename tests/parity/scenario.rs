@@ -63,7 +63,8 @@ fn replace(text: &str, pairs: &[(String, String)]) -> String {
 
 /// The fingerprint in kOps' key pair's name.
 fn fingerprint(terraform: &str) -> Option<String> {
-    let line = terraform.lines().find(|line| line.trim_start().starts_with("key_name") && line.contains(':'))?;
+    let line =
+        terraform.lines().find(|line| line.trim_start().starts_with("key_name") && line.contains(':'))?;
     Some(line.rsplit_once('-')?.1.trim_matches('"').to_owned())
 }
 
@@ -77,17 +78,19 @@ pub(crate) struct Scenario {
 impl Scenario {
     /// An account with everything in it that the spec takes for granted.
     pub(crate) fn prepare(folder: &Path) -> Self {
-        let aws = LocalAws::shared_with(FrontConfig { region: REGION.to_owned(), ..FrontConfig::instant() }).unwrap();
+        let aws = LocalAws::shared_with(FrontConfig { region: REGION.to_owned(), ..FrontConfig::instant() })
+            .unwrap();
         let spec = fs::read_to_string(folder.join("in-v1alpha2.yaml")).unwrap();
         let mut scenario = Self { aws, spec, stand_ins: StandIns::default() };
         scenario.stores();
         scenario.given_by_id();
         scenario.names_and_images();
-        scenario.spec += &format!(
+        let key = format!(
             "\n---\napiVersion: kops.k8s.io/v1alpha2\nkind: SSHCredential\nmetadata:\n  name: admin\n  labels:\n    \
              kops.k8s.io/cluster: {}\nspec:\n  publicKey: {PUBLIC_KEY}\n",
             scenario.cluster()
         );
+        scenario.spec.push_str(&key);
         scenario
     }
 
@@ -128,30 +131,32 @@ impl Scenario {
         self.stand_in(ACCOUNT, &account, ACCOUNT);
         if self.spec.contains(POLICY) {
             let document = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"iam:GetUser","Resource":"*"}]}"#;
-            self.aws.direct("iam", "CreatePolicy", &[("PolicyName", POLICY), ("PolicyDocument", document)]).unwrap();
+            self.aws
+                .direct("iam", "CreatePolicy", &[("PolicyName", POLICY), ("PolicyDocument", document)])
+                .unwrap();
         }
     }
 
     /// The VPC and the security group that specs name by an id.
     fn given_by_id(&mut self) {
-        let make = |action: &str, path: &str, params: &[(&str, &str)]| {
+        let create = |action: &str, path: &str, params: &[(&str, &str)]| {
             self.aws.direct("ec2", action, params).unwrap().value(path).to_owned()
         };
         let mut made = Vec::new();
         if self.spec.contains("vpc-12345678") {
             let cidr = [("CidrBlock", "172.20.0.0/16"), ("AmazonProvidedIpv6CidrBlock", "true")];
-            let vpc = make("CreateVpc", "vpc/vpcId", &cidr);
-            let gateway = make("CreateInternetGateway", "internetGateway/internetGatewayId", &[]);
-            make("AttachInternetGateway", "return", &[("InternetGatewayId", &gateway), ("VpcId", &vpc)]);
+            let vpc = create("CreateVpc", "vpc/vpcId", &cidr);
+            let gateway = create("CreateInternetGateway", "internetGateway/internetGatewayId", &[]);
+            create("AttachInternetGateway", "return", &[("InternetGatewayId", &gateway), ("VpcId", &vpc)]);
             for attribute in ["EnableDnsSupport", "EnableDnsHostnames"] {
                 let value = format!("{attribute}.Value");
-                make("ModifyVpcAttribute", "return", &[("VpcId", &vpc), (&value, "true")]);
+                create("ModifyVpcAttribute", "return", &[("VpcId", &vpc), (&value, "true")]);
             }
             made = vec![(vpc, "vpc-12345678"), (gateway, "igw-1")];
         }
         if self.spec.contains("sg-exampleid") {
             let group = [("GroupName", "given"), ("GroupDescription", "of the spec's owner")];
-            made.push((make("CreateSecurityGroup", "groupId", &group), "sg-exampleid"));
+            made.push((create("CreateSecurityGroup", "groupId", &group), "sg-exampleid"));
         }
         for (real, stand_in) in made {
             self.stand_in(stand_in, &real, stand_in);
@@ -169,7 +174,8 @@ impl Scenario {
 
         // kOps takes the first part for the owner, and its mock cloud calls the image by the rest. The real
         // image's name begins with `ubuntu/`, so that the owner has to stand before all of it.
-        let image = self.spec.lines().find_map(|line| line.trim().strip_prefix("image: ")).unwrap().to_owned();
+        let image =
+            self.spec.lines().find_map(|line| line.trim().strip_prefix("image: ")).unwrap().to_owned();
         self.spec = self.spec.replace(&image, &format!("099720109477/{image}"));
         let params = [("Filter.1.Name", "name"), ("Filter.1.Value.1", image.as_str())];
         let found = self.aws.direct("ec2", "DescribeImages", &params).unwrap();
@@ -182,7 +188,9 @@ impl Scenario {
         let before = self.audit()?;
         let mut command = Command::new(env!("CARGO_BIN_EXE_kcl"));
         command.args(["create", "cluster", "-f", "-", "--yes"]);
-        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_") || name.starts_with("KCL_")) {
+        for (name, _) in
+            std::env::vars().filter(|(name, _)| name.starts_with("AWS_") || name.starts_with("KCL_"))
+        {
             command.env_remove(name);
         }
         command.envs(self.aws.env());
@@ -191,7 +199,8 @@ impl Scenario {
         child.stdin.take().unwrap().write_all(self.spec.as_bytes()).map_err(|error| error.to_string())?;
         let output = child.wait_with_output().map_err(|error| error.to_string())?;
         if !output.status.success() {
-            let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            let (out, err) =
+                (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
             return Err(format!("kcl ended with {}\n{out}\n{err}", output.status));
         }
         let unsupported = self.aws.unsupported();

@@ -23,7 +23,8 @@ pub(crate) fn read(document: &str, file: impl Fn(&str) -> Option<String>) -> Res
     let names: BTreeMap<String, String> =
         blocks.iter().map(|(kind, label, body)| (format!("{kind}.{label}"), name(body))).collect();
     let resolve = Resolve { names: &names, file: &file };
-    let resolved = blocks.into_iter().map(|(kind, _, body)| Ok(Resource { kind, body: resolve.object(body)? }));
+    let resolved =
+        blocks.into_iter().map(|(kind, _, body)| Ok(Resource { kind, body: resolve.object(body)? }));
     resolved.collect()
 }
 
@@ -49,7 +50,12 @@ fn resources(document: &str) -> Result<Vec<Block>, String> {
         let Some(header) = line.strip_prefix("resource ") else { continue };
         let labels: Vec<String> = header.split_whitespace().filter_map(quoted).collect();
         let [kind, label] = labels.as_slice() else { return Err(format!("not a resource: {line}")) };
-        blocks.push((kind.clone(), label.clone(), body(&mut lines)?));
+        let mut body = body(&mut lines)?;
+        // These tell Terraform how to work, not what to make.
+        for meta in ["lifecycle", "provider"] {
+            body.remove(meta);
+        }
+        blocks.push((kind.clone(), label.clone(), body));
     }
     Ok(blocks)
 }
@@ -125,7 +131,9 @@ impl Resolve<'_> {
             return Ok(scalar);
         }
         let known = written.rsplit_once('.').and_then(|(resource, _)| self.names.get(resource));
-        known.map(|name| Value::String(name.clone())).ok_or_else(|| format!("cannot read the value {written}"))
+        known
+            .map(|name| Value::String(name.clone()))
+            .ok_or_else(|| format!("cannot read the value {written}"))
     }
 }
 

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use kcl_apply::{Event, Lane, Outcome, Provider, Report, Resolved, apply};
-use kcl_engine::{Action, Attrs, Catalogue, Options, Plan, Ref, Resource, Schema, Set, Step, UnresolvedRef, Wanted};
+use kcl_engine::{
+    Action, Attrs, Catalogue, Options, Plan, Ref, Resource, Schema, Set, Step, UnresolvedRef, Wanted,
+};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
@@ -103,7 +105,11 @@ async fn references_become_the_clouds_own_names() {
     assert_eq!(report.outcome(), Outcome::Done);
     assert_eq!(report.done, 4);
     let seen = provider.seen.lock().unwrap();
-    assert!(seen["d"].contains(r#""$id":"id-of-b""#) && seen["d"].contains(r#""$id":"id-of-c""#), "{}", seen["d"]);
+    assert!(
+        seen["d"].contains(r#""$id":"id-of-b""#) && seen["d"].contains(r#""$id":"id-of-c""#),
+        "{}",
+        seen["d"]
+    );
     assert_eq!(report.attrs["part/d"]["id"], "id-of-d");
 }
 

@@ -137,10 +137,9 @@ where
         SdkError::ServiceError(_) => kind_of(code.as_deref(), status),
         SdkError::ConstructionFailure(_) => ErrorKind::Refused,
         SdkError::DispatchFailure(_) if is_credentials_trouble(&text) => ErrorKind::Credentials,
-        SdkError::DispatchFailure(failure) if failure.is_io() || failure.is_timeout() => {
-            if is_connect_trouble(&text) { ErrorKind::Unreachable } else { ErrorKind::Ambiguous }
+        SdkError::DispatchFailure(failure) if failure.is_user() || is_connect_trouble(&text) => {
+            ErrorKind::Unreachable
         }
-        SdkError::DispatchFailure(_) => ErrorKind::Unreachable,
         _ => ErrorKind::Ambiguous,
     };
     let message = match (error.message(), status) {
@@ -181,15 +180,6 @@ fn innermost(error: &dyn std::error::Error) -> String {
 
 /// The SDK does not model EC2's errors, so the codes themselves are what counts.
 fn kind_of(code: Option<&str>, status: Option<u16>) -> ErrorKind {
-    let Some(code) = code else {
-        return match status {
-            Some(403) => ErrorKind::Denied,
-            Some(404) => ErrorKind::NotFound,
-            Some(409 | 412) => ErrorKind::AlreadyExists,
-            Some(500..) => ErrorKind::Ambiguous,
-            _ => ErrorKind::Refused,
-        };
-    };
     const CREDENTIALS: [&str; 8] = [
         "AuthFailure",
         "InvalidClientTokenId",
@@ -247,6 +237,15 @@ fn kind_of(code: Option<&str>, status: Option<u16>) -> ErrorKind {
         "PreconditionFailed",
         "QueueAlreadyExists",
     ];
+    let Some(code) = code else {
+        return match status {
+            Some(403) => ErrorKind::Denied,
+            Some(404) => ErrorKind::NotFound,
+            Some(409 | 412) => ErrorKind::AlreadyExists,
+            Some(500..) => ErrorKind::Ambiguous,
+            _ => ErrorKind::Refused,
+        };
+    };
     match code {
         _ if CREDENTIALS.contains(&code) => ErrorKind::Credentials,
         _ if THROTTLED.contains(&code) => ErrorKind::Throttled,

@@ -442,7 +442,15 @@ fn row(machine: &Instance) -> Option<InstanceRow> {
 
 #[cfg(test)]
 mod tests {
-    use super::is_like;
+    use std::collections::BTreeSet;
+
+    use kcl_model::HostedZone;
+    use kcl_spec::cluster::Image;
+
+    use super::*;
+    use crate::testing::{self, CLUSTER, World};
+
+    const AL2023: &str = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64";
 
     #[test]
     fn patterns() {
@@ -455,5 +463,94 @@ mod tests {
         assert!(is_like("al2023-ami-1", "al2023-ami-?"));
         assert!(!is_like("al2023-ami-", "al2023-ami-?"));
         assert!(is_like("", "**") && !is_like("", "?"));
+    }
+
+    #[tokio::test]
+    async fn images_by_parameter_id_and_name_take_three_calls() {
+        let world = World::start().await;
+        let parameter = Image::SsmParameter(AL2023.to_owned());
+        let found = images(&world.aws, &BTreeSet::from([parameter.clone()])).await.expect("it is found");
+        let facts = &found[&parameter];
+        assert_eq!((facts.root_device.as_str(), facts.architecture.as_str()), ("/dev/xvda", "x86_64"));
+        let id = Image::Id(facts.id.clone());
+        let name = Image::Named { owner: "amazon".to_owned(), name: "al2023-ami-2*-x86_64".to_owned() };
+        world.local.take_calls();
+        let all = BTreeSet::from([parameter, id.clone(), name.clone()]);
+        let found = images(&world.aws, &all).await.expect("all are found");
+        assert_eq!(found[&id].id, facts.id);
+        assert_eq!(found[&name].architecture, "x86_64");
+        assert_eq!(world.local.calls().len(), 3);
+    }
+
+    #[tokio::test]
+    async fn every_missing_image_is_named() {
+        let world = World::start().await;
+        let wanted = BTreeSet::from([
+            Image::Id("ami-0badbadbadbadbad0".to_owned()),
+            Image::Named { owner: "self".to_owned(), name: "mine".to_owned() },
+            Image::SsmParameter("/nothing/here".to_owned()),
+        ]);
+        let errors = images(&world.aws, &wanted).await.unwrap_err();
+        let text = errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+        assert_eq!(errors.len(), 3, "{text}");
+        for name in ["ami-0badbadbadbadbad0", "self/mine", "ssm:/nothing/here"] {
+            assert!(text.contains(name), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn zones() {
+        let world = World::start().await;
+        check_zones(&world.aws, &["eu-north-1a", "eu-north-1b"]).await.expect("they are there");
+        let errors = check_zones(&world.aws, &["eu-north-1a", "eu-north-1x"]).await.unwrap_err();
+        assert_eq!(errors.len(), 1);
+        assert!(errors[0].message.contains("eu-north-1x") && errors[0].message.contains("eu-north-1c"));
+    }
+
+    #[tokio::test]
+    async fn zones_of_names() {
+        let world = World::start().await;
+        let call = world.aws.route53.create_hosted_zone().name("example.org.").caller_reference("1");
+        call.send().await.expect("a zone is made");
+        let zones = hosted_zones(&world.aws).await.expect("they are listed");
+        let [HostedZone { id, name, private }] = zones.as_slice() else { panic!("{zones:?}") };
+        assert!(!id.contains('/'));
+        assert_eq!((name.as_str(), *private), ("example.org.", false));
+    }
+
+    #[tokio::test]
+    async fn shared_networks() {
+        let world = World::start().await;
+        world.reach(&testing::network("a")).await;
+        let live = world.live(&testing::network("a"), crate::Depth::Preview).await;
+        let id = |kind: &str| {
+            let node = live.iter().find(|node| node.id.kind.as_str() == kind).expect("it is there");
+            node.attrs["id"].clone()
+        };
+        let found = vpc(&world.aws, Some(&id("vpc"))).await.expect("it is found").expect("it is found");
+        assert_eq!(found.internet_gateway, Some(id("internet-gateway")));
+        assert_eq!(found.cidrs, ["10.0.0.0/16".parse().expect("a range")]);
+        let ids = BTreeSet::from([id("subnet"), "subnet-0badbadbad".to_owned()]);
+        let errors = subnets(&world.aws, &ids).await.unwrap_err();
+        assert!(errors[0].message.contains("subnet-0badbadbad"));
+        let found = subnets(&world.aws, &BTreeSet::from([id("subnet")])).await.expect("it is found");
+        assert_eq!(found[&id("subnet")].zone, "eu-north-1a");
+        let errors = vpc(&world.aws, Some("vpc-0badbadbad")).await.unwrap_err();
+        assert!(errors[0].message.contains("vpc-0badbadbad"));
+    }
+
+    #[tokio::test]
+    async fn machines() {
+        let world = World::start().await;
+        let name = format!("nodes.{CLUSTER}");
+        let mut wanted = testing::network("a");
+        testing::add(&mut wanted, &name, &testing::launch_template(&name));
+        testing::add(&mut wanted, &name, &testing::auto_scaling_group(&name));
+        world.reach(&wanted).await;
+        let rows = instances(&world.aws, CLUSTER).await.expect("they are listed");
+        let [row] = rows.as_slice() else { panic!("{rows:?}") };
+        assert_eq!((row.group.as_deref(), row.machine_type.as_str()), (Some("nodes"), "t3.micro"));
+        assert_eq!((row.zone.as_str(), row.state.as_str()), ("eu-north-1a", "running"));
+        assert!(row.launched.is_some() && row.private_ip.is_some());
     }
 }

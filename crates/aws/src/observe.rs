@@ -130,7 +130,15 @@ async fn read_all(scope: &Scope<'_>, kinds: &[&'static dyn AnyKind]) -> Vec<Resu
 async fn tagged(scope: &Scope<'_>) -> Result<BTreeMap<String, Vec<String>>, Error> {
     let filter = aws_sdk_resourcegroupstagging::types::TagFilter::builder();
     let filter = filter.key(tags::ownership_key(scope.cluster)).build();
-    let mut pages = scope.aws.tagging.get_resources().tag_filters(filter).into_paginator().items().send();
+    let mut pages = scope
+        .aws
+        .tagging
+        .get_resources()
+        .tag_filters(filter)
+        .resources_per_page(100)
+        .into_paginator()
+        .items()
+        .send();
     let mut seen: BTreeMap<String, Vec<String>> = BTreeMap::new();
     while let Some(mapping) = pages.next().await {
         let mapping = mapping.during("tag:GetResources")?;

@@ -38,7 +38,9 @@ impl World {
     }
 
     async fn with(config: FrontConfig) -> Self {
-        let local = LocalAws::shared_with(config).expect("the local AWS starts");
+        // It blocks, and may drop a runtime that lost a race: neither is for an asynchronous thread.
+        let local = tokio::task::spawn_blocking(move || LocalAws::shared_with(config)).await;
+        let local = local.expect("nothing panics").expect("the local AWS starts");
         let aws = Aws::over(&sdk_config(&local)).await.expect("the local AWS answers");
         Self { local, aws }
     }
@@ -240,8 +242,8 @@ pub(crate) fn launch_template(name: &str) -> resource::LaunchTemplate {
         spot: None,
         ebs_optimized: None,
         user_data: kcl_engine::Text::new("#!/bin/sh\necho first\n"),
-        machine_tags: tags(name),
-        tags: tags(name),
+        machine_tags: group_tags(name),
+        tags: group_tags(name),
     }
 }
 
@@ -261,8 +263,13 @@ pub(crate) fn auto_scaling_group(name: &str) -> resource::AutoScalingGroup {
         suspended_processes: kcl_engine::Set::default(),
         metrics: ["GroupMinSize", "GroupMaxSize"].into_iter().map(str::to_owned).collect(),
         lifecycle_hooks: std::collections::BTreeMap::new(),
-        tags: tags(name),
+        tags: group_tags(name),
     }
+}
+
+/// The tags of an instance group, its machines and their disks.
+fn group_tags(name: &str) -> Tags {
+    tags_and(name, "kops.k8s.io/instancegroup", "nodes")
 }
 
 /// A load balancer in the network's subnet `a`, with its target group and a listener at 443.

@@ -38,9 +38,9 @@ impl Pauses {
 
 /// How long something just made may stay unknown to another part of AWS: IAM spreads a new role or profile
 /// within about 15 s, EC2 shows a new id within a few.
-pub(crate) const PROPAGATION: Duration = Duration::from_secs(60);
+pub(crate) const PROPAGATION: Duration = Duration::from_mins(1);
 /// NAT gateways and network load balancers come and go within minutes.
-pub(crate) const SLOW_RESOURCE: Duration = Duration::from_secs(15 * 60);
+pub(crate) const SLOW_RESOURCE: Duration = Duration::from_mins(15);
 
 /// Runs `call` until it succeeds, as long as `worth_it` says of its error that time will help.
 pub(crate) async fn retry<T, F>(

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kcl_engine::{
-    Action, Attrs, Catalogue, LiveNode, Options, Owner, Plan, Ref, Resource, Schedule, Schema, Set, StepState,
-    Wanted, diff, plan,
+    Action, Attrs, Catalogue, LiveNode, Options, Owner, Plan, Ref, Resource, Schedule, Schema, Set,
+    StepState, Wanted, diff, plan,
 };
 use proptest::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -64,9 +64,8 @@ fn parts() -> impl Strategy<Value = Vec<(u8, u8, Vec<bool>, bool)>> {
 /// The cloud as it is once `wanted` was applied: references are the cloud's own identifiers.
 fn as_live(wanted: &Wanted) -> Vec<LiveNode> {
     let attrs = |name: &str| Attrs::from([("id".to_owned(), format!("part-{name}"))]);
-    let resolve = |fields: &Value| {
-        kcl_engine::resolve(fields, &|id, _| Some(format!("part-{}", id.name))).unwrap()
-    };
+    let resolve =
+        |fields: &Value| kcl_engine::resolve(fields, &|id, _| Some(format!("part-{}", id.name))).unwrap();
     let nodes = wanted.nodes().map(|(id, node)| LiveNode {
         id: id.clone(),
         fields: resolve(&node.fields),
@@ -229,7 +228,9 @@ fn a_replacement_says_why_and_its_dependents_follow() {
     let steps: Vec<String> = plan
         .steps
         .iter()
-        .map(|step| format!("{:?} {} {}", step.action, step.id.name, serde_json::to_string(&step.because).unwrap()))
+        .map(|step| {
+            format!("{:?} {} {}", step.action, step.id.name, serde_json::to_string(&step.because).unwrap())
+        })
         .collect();
     let referent = r#"{"reason":"referent_replaced","referent":{"kind":"part","name":"p0"}}"#;
     let referent1 = r#"{"reason":"referent_replaced","referent":{"kind":"part","name":"p1"}}"#;
@@ -265,7 +266,8 @@ fn tags_of_others_are_left_alone_and_ours_are_not() {
 fn what_controllers_made_is_seen_only_when_the_cluster_goes() {
     let mut live = as_live(&one(0));
     live[0].owner = Owner::Controller;
-    let updated = plan(&catalogue(), &Wanted::default(), live.clone(), Options { prune: true, teardown: false });
+    let updated =
+        plan(&catalogue(), &Wanted::default(), live.clone(), Options { prune: true, teardown: false });
     assert_eq!(updated.unwrap().steps.len(), 2);
     let torn_down = plan(&catalogue(), &Wanted::default(), live, Options { prune: true, teardown: true });
     assert_eq!(torn_down.unwrap().steps.len(), 3);

@@ -321,8 +321,9 @@ def machines_of_groups():
             kwargs["security_group_ids"] = list(groups)
         if nics and nics[0].get("AssociatePublicIpAddress") is not None:
             kwargs["associate_public_ip"] = nics[0]["AssociatePublicIpAddress"] in (True, "true")
-        disks = data.get("BlockDeviceMappings") or []
-        if disks and all(isinstance(disk.get("Ebs"), dict) for disk in disks):
+        # What a type brings along (`VirtualName: ephemeral0`) is no volume; moto takes every entry for one.
+        disks = [d for d in data.get("BlockDeviceMappings") or [] if isinstance(d.get("Ebs"), dict)]
+        if disks:
             # As given: otherwise moto adds a root disk of its own.
             kwargs["block_device_mappings"] = [
                 {**disk, "Ebs": {"DeleteOnTermination": True, **disk["Ebs"]}} for disk in disks

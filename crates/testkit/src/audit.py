@@ -124,11 +124,15 @@ def iam(api):
         answer = api.get_open_id_connect_provider(OpenIDConnectProviderArn=arn)
         answer.pop("ResponseMetadata")
         providers.append({"Arn": arn, **answer})
+    policies = pages(api, "list_policies", "Policies", Scope="Local")
+    for policy in policies:
+        # Says something about roles, not about the policy.
+        policy.pop("AttachmentCount", None)
     return {
         "roles": roles,
         "instance_profiles": profiles,
         "oidc_providers": providers,
-        "policies": pages(api, "list_policies", "Policies", Scope="Local"),
+        "policies": policies,
         "users": pages(api, "list_users", "Users"),
     }
 

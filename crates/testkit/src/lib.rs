@@ -27,6 +27,7 @@ mod redact;
 mod rules;
 mod upstream;
 mod wire;
+mod world;
 mod xml;
 
 pub use audit::{Audit, audit};
@@ -38,4 +39,5 @@ pub use redact::Redactor;
 pub use rules::{Decision, Reply, Rule};
 pub use upstream::Ask;
 pub use wire::{Protocol, Request, Response};
+pub use world::{Run, World, example, examples, make_zone, run_without_cloud};
 pub use xml::{Edits, Element};

@@ -1,10 +1,13 @@
 //! Auto scaling groups.
 //!
-//! AWS tells lifecycle hooks one group at a time. A preview does not ask for them: a group that is wanted is
-//! taken to have the hooks it should have. [`crate::Depth::Deep`] and deeper reads ask for all.
+//! AWS tells lifecycle hooks one group at a time, so a preview that asked for them would grow with the groups.
+//! A tag of the group (not passed on to machines) says which hooks it was given; only where that is not what is
+//! wanted, the hooks themselves are read. [`crate::Depth::Deep`] and deeper reads ask for all, and see also what
+//! was changed by hand.
 
 use std::collections::BTreeMap;
 
+use aws_sdk_autoscaling::types::builders::TagBuilder;
 use aws_sdk_autoscaling::types::{
     AutoScalingGroup as Live, Filter, InstanceRequirements as SdkRequirements, InstancesDistribution,
     LaunchTemplate as SdkTemplate, LaunchTemplateOverrides, LaunchTemplateSpecification,
@@ -16,6 +19,7 @@ use kcl_model::resource::{
     AutoScalingGroup as Wanted, InstanceRequirements, LaunchTemplate, LifecycleHook, MixedInstances, Subnet,
     Tags, TargetGroup,
 };
+use sha2::{Digest, Sha256};
 
 use super::{Kind, Service};
 use crate::client::Aws;
@@ -52,7 +56,10 @@ impl Kind for AutoScalingGroup {
             let Some(owner) = owner.filter(|owner| *owner == Owner::Cluster) else { return Ok(None) };
             let hooks = match wanted {
                 _ if scope.is_deep() => hooks(scope.aws, name).await?,
-                Some(wanted) => wanted.lifecycle_hooks,
+                Some(wanted) if recorded_hooks(group) == record(&wanted.lifecycle_hooks) => {
+                    wanted.lifecycle_hooks
+                }
+                Some(_) => hooks(scope.aws, name).await?,
                 None => BTreeMap::new(),
             };
             Ok::<_, Error>(Some(LiveNode::new(name, &fields(group, hooks), attrs(group), owner)?))
@@ -129,6 +136,24 @@ async fn hooks(aws: &Aws, name: &str) -> Result<BTreeMap<String, LifecycleHook>,
 /// All tags, for finding out whose it is.
 fn all_tags(group: &Live) -> Tags {
     tags::collect(group.tags().iter().map(|tag| (tag.key.clone(), tag.value.clone())))
+}
+
+/// The tag that says which lifecycle hooks a group was given.
+const HOOKS_TAG: &str = "kcl.dev/lifecycle-hooks";
+
+fn recorded_hooks(group: &Live) -> Option<String> {
+    let tag = group.tags().iter().find(|tag| tag.key() == Some(HOOKS_TAG))?;
+    tag.value().map(str::to_owned)
+}
+
+/// What [`HOOKS_TAG`] says of `hooks`; nothing where there is none.
+fn record(hooks: &BTreeMap<String, LifecycleHook>) -> Option<String> {
+    // Debug output of plain data is the same for the same data.
+    (!hooks.is_empty()).then(|| hex::encode(&Sha256::digest(format!("{hooks:?}"))[..8]))
+}
+
+fn record_tag(name: &str) -> TagBuilder {
+    Tag::builder().resource_type(TAGGED).resource_id(name).propagate_at_launch(false).key(HOOKS_TAG)
 }
 
 fn fields(group: &Live, lifecycle_hooks: BTreeMap<String, LifecycleHook>) -> Wanted {
@@ -277,6 +302,8 @@ async fn request_creation(aws: &Aws, name: &str, want: &Wanted) -> Result<(), Er
     let (template, policy) = templates(want)?;
     let hooks = want.lifecycle_hooks.iter();
     let hooks: Vec<_> = hooks.map(|(name, hook)| hook_specification(name, hook)).collect();
+    let mut tags = sdk_tags(name, &want.tags);
+    tags.extend(record(&want.lifecycle_hooks).map(|record| record_tag(name).value(record).build()));
     let call = aws
         .autoscaling
         .create_auto_scaling_group()
@@ -292,7 +319,7 @@ async fn request_creation(aws: &Aws, name: &str, want: &Wanted) -> Result<(), Er
         .new_instances_protected_from_scale_in(want.protect_from_scale_in)
         .capacity_rebalance(want.capacity_rebalance)
         .set_lifecycle_hook_specification_list(some(hooks))
-        .set_tags(some(sdk_tags(name, &want.tags)));
+        .set_tags(some(tags));
     wait::retry(PROPAGATION, iam::is_machine_config_unknown_yet, || async {
         call.clone().send().await.during("autoscaling:CreateAutoScalingGroup").map(|_| ())
     })
@@ -426,8 +453,9 @@ async fn change_processes(aws: &Aws, name: &str, old: &Set<String>, want: &Set<S
 async fn change_metrics(aws: &Aws, name: &str, old: &Set<String>, want: &Set<String>) -> Result<(), Error> {
     let (enabled, disabled) = difference(old, want);
     if !enabled.is_empty() {
+        // All that are wanted: those that are on already stay on.
         let call = aws.autoscaling.enable_metrics_collection().auto_scaling_group_name(name);
-        let call = call.granularity(EVERY_MINUTE).set_metrics(Some(enabled.iter().cloned().collect()));
+        let call = call.granularity(EVERY_MINUTE).set_metrics(Some(want.iter().cloned().collect()));
         call.send().await.during("autoscaling:EnableMetricsCollection")?;
     }
     if !disabled.is_empty() {
@@ -458,6 +486,17 @@ async fn change_hooks(
     for hook_name in old.keys().filter(|name| !want.contains_key(*name)) {
         let call = aws.autoscaling.delete_lifecycle_hook().auto_scaling_group_name(name);
         call.lifecycle_hook_name(hook_name).send().await.during("autoscaling:DeleteLifecycleHook")?;
+    }
+    // Last: as long as it does not say so, the hooks are read.
+    if old != want {
+        let tag = record_tag(name);
+        if let Some(record) = record(want) {
+            let call = aws.autoscaling.create_or_update_tags().tags(tag.value(record).build());
+            call.send().await.during("autoscaling:CreateOrUpdateTags")?;
+        } else {
+            let call = aws.autoscaling.delete_tags().tags(tag.build());
+            call.send().await.during("autoscaling:DeleteTags")?;
+        }
     }
     Ok(())
 }
@@ -571,7 +610,7 @@ mod tests {
             suspended_processes: ["Launch".to_owned()].into_iter().collect(),
             metrics: ["GroupMinSize".to_owned(), "GroupTotalInstances".to_owned()].into_iter().collect(),
             lifecycle_hooks: hooks(600),
-            tags: testing::tags_and(&name(), "k8s.io/role/node", "1"),
+            tags: testing::tags_and(&name(), "kops.k8s.io/instancegroup", "workers"),
             ..first.clone()
         };
         world.reach(&wanted(&first)).await;

@@ -12,13 +12,13 @@ use crate::error::{During, Error};
 use crate::observe::Scope;
 use crate::wait;
 
-/// Elastic IP addresses. Always read, and so without a name in the tagging API: not every implementation
-/// lists them, and one that is forgotten costs money.
+/// Elastic IP addresses. Not every implementation of the tagging API lists them: a NAT gateway is a hint too.
 pub(crate) struct ElasticIp;
 
 impl Kind for ElasticIp {
     type Resource = resource::ElasticIp;
     const SERVICE: Service = Service::Ec2;
+    const TAGGED_AS: &'static [&'static str] = &["ec2:elastic-ip", "ec2:natgateway"];
 
     async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
         let call = scope.aws.ec2.describe_addresses().filters(scope.ec2_filter());

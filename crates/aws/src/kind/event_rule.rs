@@ -1,8 +1,6 @@
 //! EventBridge rules that tell the termination handler's queue what happens to machines.
 //!
-//! AWS tells a rule's tags one rule at a time. A preview does not ask for them: a rule that is wanted, by its
-//! name, is taken to have the tags it should have; only rules that the spec does not want are asked whose
-//! they are. [`crate::Depth::Deep`] and deeper reads ask for all.
+//! AWS tells a rule's tags one rule at a time; a cluster has four rules, whatever its size.
 
 use std::collections::BTreeSet;
 
@@ -34,10 +32,7 @@ impl Kind for EventRule {
         let nodes = rules.iter().map(|rule| async {
             let (Some(name), Some(rule_arn)) = (rule.name(), rule.arn()) else { return Ok(None) };
             let wanted = scope.wanted.get::<Wanted>(name);
-            let tags = match &wanted {
-                Some(wanted) if !scope.is_deep() => wanted.tags.clone(),
-                _ => list_tags(scope.aws, rule_arn).await?,
-            };
+            let tags = list_tags(scope.aws, rule_arn).await?;
             let owner = named::owner(scope.cluster, &tags, wanted.is_some());
             let Some(owner) = owner.filter(|owner| *owner == Owner::Cluster) else { return Ok(None) };
             let target = targeting.contains(name).then_some(arn.as_str());
@@ -81,22 +76,39 @@ impl Kind for EventRule {
     }
 
     async fn delete(aws: &Aws, name: &str, _live: &Attrs, _old: &Wanted) -> Result<(), Error> {
-        let answer = aws.events.list_targets_by_rule().rule(name).send().await;
-        let targets = match answer.during("events:ListTargetsByRule") {
+        match remove_targets(aws, name, vec![TARGET.to_owned()]).await {
             Err(error) if error.is_not_found() => return Ok(()),
-            answer => answer?.targets.unwrap_or_default(),
-        };
-        if !targets.is_empty() {
-            let ids = targets.into_iter().map(|target| target.id).collect();
-            let call = aws.events.remove_targets().rule(name).set_ids(Some(ids));
-            let answer = call.send().await.during("events:RemoveTargets")?;
-            let failure = answer.failed_entries().first().and_then(|entry| entry.error_message());
-            refuse(answer.failed_entry_count(), "events:RemoveTargets", failure)?;
+            removed => removed?,
         }
-        match aws.events.delete_rule().name(name).send().await.during("events:DeleteRule") {
-            Err(error) if !error.is_not_found() => Err(error),
-            _ => Ok(()),
+        // Refused while there are other targets, which nobody but a stranger can have added.
+        if let Err(error) = delete_rule(aws, name).await {
+            let answer = aws.events.list_targets_by_rule().rule(name).send().await;
+            let others = answer.during("events:ListTargetsByRule")?.targets.unwrap_or_default();
+            if others.is_empty() {
+                return Err(error);
+            }
+            remove_targets(aws, name, others.into_iter().map(|target| target.id).collect()).await?;
+            delete_rule(aws, name).await?;
         }
+        Ok(())
+    }
+}
+
+async fn remove_targets(aws: &Aws, name: &str, ids: Vec<String>) -> Result<(), Error> {
+    let answer = aws.events.remove_targets().rule(name).set_ids(Some(ids)).send().await;
+    let answer = answer.during("events:RemoveTargets")?;
+    let failure = answer.failed_entries().first();
+    // One that is not there need not be removed.
+    if failure.and_then(|entry| entry.error_code()).is_some_and(|code| code.contains("NotFound")) {
+        return Ok(());
+    }
+    refuse(answer.failed_entry_count(), "events:RemoveTargets", failure.and_then(|it| it.error_message()))
+}
+
+async fn delete_rule(aws: &Aws, name: &str) -> Result<(), Error> {
+    match aws.events.delete_rule().name(name).send().await.during("events:DeleteRule") {
+        Err(error) if !error.is_not_found() => Err(error),
+        _ => Ok(()),
     }
 }
 
@@ -204,7 +216,13 @@ mod tests {
 
     fn wanted(detail: &str) -> Wanted {
         let mut wanted = Wanted::default();
-        let policy = json!({ "Version": "2012-10-17", "Statement": [] });
+        let statement = json!({
+            "Effect": "Allow",
+            "Principal": { "Service": "events.amazonaws.com" },
+            "Action": "sqs:SendMessage",
+            "Resource": "*",
+        });
+        let policy = json!({ "Version": "2012-10-17", "Statement": [statement] });
         let queue =
             Queue { message_retention: 300, policy: Json { document: policy }, tags: testing::tags(QUEUE) };
         testing::add(&mut wanted, QUEUE, &queue);
@@ -234,6 +252,16 @@ mod tests {
         assert_eq!(world.reach(&wanted).await.len(), 1);
         world.aws.events.disable_rule().name(name()).send().await.expect("the rule is switched off");
         assert_eq!(world.reach(&wanted).await.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_strangers_target_is_no_obstacle() {
+        let world = World::start().await;
+        world.reach(&wanted("first")).await;
+        let arn = super::queue::arn(&world.aws, "other");
+        let target = super::Target::builder().id("other").arn(arn).build().expect("a target");
+        world.aws.events.put_targets().rule(name()).targets(target).send().await.expect("it is added");
+        world.remove().await;
     }
 
     #[tokio::test]

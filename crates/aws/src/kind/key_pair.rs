@@ -12,13 +12,13 @@ use crate::error::{During, Error, ErrorKind};
 use crate::observe::Scope;
 use crate::{tags, wait};
 
-/// Key pairs, called by their key names. Always read, and so without a name in the tagging API: not every
-/// implementation lists them.
+/// Key pairs, called by their key names.
 pub(crate) struct KeyPair;
 
 impl Kind for KeyPair {
     type Resource = resource::KeyPair;
     const SERVICE: Service = Service::Ec2;
+    const TAGGED_AS: &'static [&'static str] = &["ec2:key-pair"];
 
     async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
         let call = scope.aws.ec2.describe_key_pairs().include_public_key(true).filters(scope.ec2_filter());

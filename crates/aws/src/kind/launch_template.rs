@@ -45,7 +45,7 @@ impl Kind for LaunchTemplate {
     const SERVICE: Service = Service::Ec2;
 
     async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
-        let call = scope.aws.ec2.describe_launch_templates().filters(scope.ec2_filter());
+        let call = scope.aws.ec2.describe_launch_templates().filters(scope.ec2_filter()).max_results(PAGE);
         let templates = async {
             let templates = call.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
             templates.during("ec2:DescribeLaunchTemplates")
@@ -131,8 +131,11 @@ fn attrs(template: &Template) -> Attrs {
 
 /// The latest version of each of the account's templates, by the template's id. AWS cannot filter these by
 /// tag, and asking for one template after the other would take a call for each group.
+/// The most that AWS gives in one answer.
+const PAGE: i32 = 200;
+
 async fn latest_versions(aws: &Aws) -> Result<BTreeMap<String, LaunchTemplateVersion>, Error> {
-    let call = aws.ec2.describe_launch_template_versions().versions(LATEST);
+    let call = aws.ec2.describe_launch_template_versions().versions(LATEST).max_results(PAGE);
     let versions = call.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
     let versions = versions.during("ec2:DescribeLaunchTemplateVersions")?.into_iter();
     Ok(versions.filter_map(|version| Some((version.launch_template_id.clone()?, version))).collect())
@@ -395,7 +398,7 @@ mod life {
         let second = LaunchTemplate {
             user_data: Text::new("#!/bin/sh\necho second\n"),
             spot: Some(SpotOptions { max_price: Some("0.01".to_owned()), interruption_behavior: None }),
-            tags: testing::tags_and(&name(), "kcl.dev/x", "1"),
+            tags: testing::tags_and(&name(), "kops.k8s.io/instancegroup", "workers"),
             ..first.clone()
         };
         let update = vec![(Action::Update, format!("launch-template/{}", name()))];
@@ -415,7 +418,7 @@ mod life {
     async fn another_tag_makes_no_version() {
         let world = World::start().await;
         let first = testing::launch_template(&name());
-        let tags = testing::tags_and(&name(), "kcl.dev/x", "1");
+        let tags = testing::tags_and(&name(), "kops.k8s.io/instancegroup", "workers");
         let second = LaunchTemplate { tags, ..first.clone() };
         world.reach(&wanted(&first)).await;
         world.reach(&wanted(&second)).await;

@@ -43,7 +43,7 @@ use crate::observe::Scope;
 
 /// The AWS service a kind's calls go to; calls are limited per service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Service {
+pub(crate) enum Service {
     /// EC2.
     Ec2,
     /// IAM: global, with a low rate.

@@ -8,6 +8,7 @@
 //! missing is made by a plan, never by a read.
 
 mod file;
+mod remembering;
 mod s3;
 
 use std::fmt::Debug;
@@ -15,6 +16,7 @@ use std::fmt::Debug;
 use futures::future::BoxFuture;
 
 pub use file::FileStore;
+pub use remembering::Remembering;
 pub use s3::S3Store;
 
 use crate::client::Settings;

@@ -143,7 +143,9 @@ impl S3Store {
     /// The first (at most 1,000) versions and delete markers under `prefix`; `None` without a bucket.
     async fn versions(&self, prefix: &str) -> Result<Option<Vec<ObjectIdentifier>>, Error> {
         let call = self.client.list_object_versions().bucket(&self.bucket).prefix(prefix);
-        let Some(page) = or_nothing(call.send().await.during("s3:ListBucketVersions"))? else { return Ok(None) };
+        let Some(page) = or_nothing(call.send().await.during("s3:ListBucketVersions"))? else {
+            return Ok(None);
+        };
         let versions = page.versions().iter().map(|version| (version.key(), version.version_id()));
         let markers = page.delete_markers().iter().map(|marker| (marker.key(), marker.version_id()));
         let identifiers = versions.chain(markers).filter_map(|(key, version)| {

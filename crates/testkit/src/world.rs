@@ -1,0 +1,181 @@
+//! What whole-binary tests share: the real `kcl`, against a local AWS of its own.
+//!
+//! These are test helpers: they stop the test at the first thing that is wrong.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is wrong")]
+#![expect(clippy::missing_panics_doc, reason = "a test stops at the first thing that is wrong")]
+
+use std::io::{Read, Write};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::audit::audit;
+use crate::local_aws::{FrontConfig, LocalAws};
+
+/// How a run of `kcl` ended.
+#[derive(Debug)]
+pub struct Run {
+    /// The exit code.
+    pub code: i32,
+    /// What it printed as data.
+    pub stdout: String,
+    /// What else it said.
+    pub stderr: String,
+}
+
+impl Run {
+    /// The run, which must have ended with `code`.
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Everything it printed, for snapshots.
+    pub fn all(&self) -> String {
+        format!("exit code {}\n--- stdout\n{}--- stderr\n{}", self.code, self.stdout, self.stderr)
+    }
+}
+
+/// One AWS account, and a folder with the state store.
+pub struct World {
+    /// The binary: `env!("CARGO_BIN_EXE_kcl")` of the test.
+    pub binary: &'static str,
+    /// The account.
+    pub aws: LocalAws,
+    /// A folder for this test.
+    pub folder: tempfile::TempDir,
+    /// `--state` of every run; empty: none.
+    pub state: String,
+}
+
+impl World {
+    /// An account in the process's shared moto, with a file store.
+    pub fn new(binary: &'static str) -> Self {
+        Self::with(binary, FrontConfig::default())
+    }
+
+    /// Likewise, with a front of this kind.
+    pub fn with(binary: &'static str, config: FrontConfig) -> Self {
+        let aws = LocalAws::shared_with(config).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let state = format!("file://{}", folder.path().join("state").display());
+        Self { binary, aws, folder, state }
+    }
+
+    /// The same, with an S3 store in a bucket of its own, which is not there yet.
+    pub fn with_bucket(binary: &'static str) -> Self {
+        let mut world = Self::new(binary);
+        world.state = format!("s3://{}/clusters", world.bucket());
+        world
+    }
+
+    /// The name of the bucket of [`World::with_bucket`].
+    pub fn bucket(&self) -> String {
+        format!("kcl-state-{}", self.aws.account())
+    }
+
+    /// `kcl` with `args` in this world, ready to be run.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(self.binary);
+        for (name, _) in
+            std::env::vars().filter(|(name, _)| name.starts_with("AWS_") || name.starts_with("KCL_"))
+        {
+            command.env_remove(name);
+        }
+        command.args(args).envs(self.aws.env()).env_remove("AWS_REGION").env_remove("AWS_DEFAULT_REGION");
+        command.env("NO_COLOR", "1").stdin(Stdio::null());
+        if !self.state.is_empty() {
+            command.env("KCL_STATE_STORE", &self.state);
+        }
+        command
+    }
+
+    /// Runs `kcl` with `args`.
+    pub fn kcl(&self, args: &[&str]) -> Run {
+        finish(self.command(args).output().unwrap())
+    }
+
+    /// Runs `kcl` with `args` and `input` on its standard input.
+    pub fn kcl_reads(&self, args: &[&str], input: &str) -> Run {
+        let mut command = self.command(args);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        finish(child.wait_with_output().unwrap())
+    }
+
+    /// Writes a spec into the world's folder, and gives its path.
+    pub fn spec(&self, text: &str) -> String {
+        let path = self.folder.path().join("cluster.yaml");
+        std::fs::write(&path, text).unwrap();
+        path.display().to_string()
+    }
+
+    /// Makes a public hosted zone in the account.
+    pub fn make_zone(&self, name: &str) {
+        make_zone(&self.aws, name).unwrap();
+    }
+
+    /// Everything in the account that a fresh one does not have, but for the state store's bucket: listed with
+    /// plain SDK calls, not with kcl's own.
+    pub fn left(&self) -> Vec<String> {
+        let audit = audit(&self.aws, self.aws.region()).unwrap();
+        let bucket = self.bucket();
+        audit.leftovers().into_iter().filter(|left| !left.contains(&bucket)).collect()
+    }
+}
+
+/// Makes a public hosted zone, past the front's rules and recording.
+pub fn make_zone(aws: &LocalAws, name: &str) -> std::io::Result<()> {
+    let body = format!(
+        "<CreateHostedZoneRequest xmlns=\"https://route53.amazonaws.com/doc/2013-04-01/\"><Name>{name}</Name>\
+         <CallerReference>{name}-{}</CallerReference></CreateHostedZoneRequest>",
+        aws.account()
+    );
+    let address = aws.direct_endpoint().replace("http://", "");
+    let mut stream = std::net::TcpStream::connect(&address)?;
+    // moto picks the service by the credential's scope, and checks no signature.
+    write!(
+        stream,
+        "POST /2013-04-01/hostedzone HTTP/1.1\r\nHost: route53.amazonaws.com\r\nConnection: close\r\n\
+         Authorization: AWS4-HMAC-SHA256 Credential=TEST/20260101/us-east-1/route53/aws4_request, \
+         SignedHeaders=host, Signature=0\r\nContent-Type: text/xml\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    if answer.starts_with("HTTP/1.1 201") {
+        return Ok(());
+    }
+    Err(std::io::Error::other(answer))
+}
+
+/// Runs `binary` with `args` and without any cloud.
+pub fn run_without_cloud(binary: &str, args: &[&str]) -> Run {
+    let mut command = Command::new(binary);
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_") || name.starts_with("KCL_"))
+    {
+        command.env_remove(name);
+    }
+    command.env("AWS_EC2_METADATA_DISABLED", "true").env("NO_COLOR", "1").stdin(Stdio::null());
+    finish(command.args(args).output().unwrap())
+}
+
+fn finish(output: std::process::Output) -> Run {
+    Run {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// The folder `examples/` of the project.
+pub fn examples() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples"))
+}
+
+/// The text of a file in `examples/`.
+pub fn example(name: &str) -> String {
+    std::fs::read_to_string(examples().join(name)).unwrap()
+}

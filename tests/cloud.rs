@@ -1,0 +1,348 @@
+//! The life of clusters in the local AWS: create, nothing to do, each kind of change and only that change,
+//! drift and its repair, delete, and an independent listing that finds nothing.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is wrong")]
+
+use kcl_testkit::{World, example};
+use serde_json::{Value, json};
+
+const KCL: &str = env!("CARGO_BIN_EXE_kcl");
+
+/// The reference cluster in a world of its own, with the account's zone for its names.
+fn reference() -> (World, String) {
+    let world = World::with_bucket(KCL);
+    world.make_zone("karlaru.com");
+    // Bucket names are one namespace for all accounts of the local AWS.
+    let spec = example("karlaru.yaml").replace("karlaru-kcl-oidc", &format!("oidc-{}", world.aws.account()));
+    (world, spec)
+}
+
+/// The plan's steps as `action kind name`, without the spec's own registration.
+fn steps(plan: &str) -> Vec<String> {
+    let plan: Value = serde_json::from_str(plan).unwrap();
+    let text = |step: &Value, field: &str| step[field].as_str().unwrap().to_owned();
+    let steps = plan["steps"].as_array().unwrap().iter();
+    let steps = steps.filter(|step| step["id"]["kind"] != "registered-spec");
+    steps
+        .map(|step| {
+            format!("{} {} {}", text(step, "action"), text(&step["id"], "kind"), text(&step["id"], "name"))
+        })
+        .collect()
+}
+
+/// Previews `spec` and applies it; gives the steps of the preview.
+#[track_caller]
+fn change(world: &World, spec: &str, more: &[&str]) -> Vec<String> {
+    let path = world.spec(spec);
+    let preview = [&["update", "-f", &path, "-o", "json"], more].concat();
+    let planned = world.kcl(&preview).expect(0).stdout;
+    world.kcl(&[&["update", "-f", &path, "--yes"], more].concat()).expect(0);
+    assert_in_step(world, &path);
+    steps(&planned)
+}
+
+#[track_caller]
+fn assert_in_step(world: &World, path: &str) {
+    let run = world.kcl(&["update", "-f", path, "--detailed-exitcode", "--deep"]);
+    assert_eq!(run.code, 0, "stdout:\n{}\nstderr:\n{}", run.stdout, run.stderr);
+    assert_eq!(run.stdout, "");
+}
+
+#[test]
+fn the_whole_life_of_the_reference_cluster() {
+    let (world, spec) = reference();
+    let path = world.spec(&spec);
+    world.kcl(&["create", "cluster", "-f", &path, "--yes"]).expect(0);
+    assert_eq!(world.aws.unsupported(), Vec::<String>::new());
+    assert_in_step(&world, &path);
+    // The registered spec is all that is needed from here on.
+    let run = world.kcl(&["update", "--detailed-exitcode"]).expect(0);
+    assert!(run.stderr.contains("k8s.karlaru.com is in step with its spec"), "{}", run.stderr);
+
+    world.kcl(&["delete", "cluster", "k8s.karlaru.com", "--yes"]).expect(0);
+    let zone = "hosted zone";
+    let left: Vec<String> = world.left().into_iter().filter(|left| !left.starts_with(zone)).collect();
+    assert_eq!(left, Vec::<String>::new());
+    let run =
+        world.kcl(&["delete", "cluster", "k8s.karlaru.com", "--region", "eu-north-1", "--detailed-exitcode"]);
+    assert_eq!(run.code, 0, "{}", run.stderr);
+}
+
+#[test]
+fn each_change_is_that_change_and_no_other() {
+    let (world, spec) = reference();
+    let path = world.spec(&spec);
+    world.kcl(&["create", "cluster", "-f", &path, "--yes"]).expect(0);
+
+    let mut now = spec;
+    let mut edit = |from: &str, to: &str| {
+        assert!(now.contains(from), "{from}");
+        now = now.replacen(from, to, 1);
+        now.clone()
+    };
+    let n = "k8s.karlaru.com";
+    let spec = edit("  minSize: 2\n  maxSize: 2\n", "  minSize: 2\n  maxSize: 3\n");
+    assert_eq!(change(&world, &spec, &[]), [format!("update auto-scaling-group nodes.{n}")]);
+
+    let spec = edit("\"s3:PutObject\",", "\"s3:GetObject\",\n                  \"s3:PutObject\",");
+    assert_eq!(change(&world, &spec, &[]), [format!("update iam-role iam-account.default.sa.{n}")]);
+
+    // A changed template is a new version of the same template; its group follows by itself.
+    let spec = edit("machineType: t3.micro", "machineType: t3.small");
+    let group = format!("update launch-template nodes.{n}");
+    assert_eq!(change(&world, &spec, &[]), [group]);
+    let templates = world.aws.direct("ec2", "DescribeLaunchTemplates", &[]).unwrap();
+    let templates = format!("{templates:?}");
+    assert!(templates.contains("latestVersionNumber") && templates.contains("\"2\""), "{templates}");
+
+    let spec = edit("volumeSize: 6", "volumeSize: 8");
+    assert_eq!(change(&world, &spec, &[]), [format!("update volume a.etcd-main.{n}")]);
+
+    let spec = edit("    - 203.0.113.0/24\n", "    - 203.0.113.0/24\n    - 198.51.100.0/24\n");
+    let made = change(&world, &spec, &[]);
+    let rule = format!("create security-group-rule api-elb.{n} in");
+    assert_eq!(
+        made,
+        [format!("{rule} icmp 3/4 from 198.51.100.0/24"), format!("{rule} tcp 6443 from 198.51.100.0/24")]
+    );
+
+    let spec = edit("    - docs.karlaru.com\n", "    - docs.karlaru.com\n    - www.karlaru.com\n");
+    assert_eq!(change(&world, &spec, &[]), ["create dns-record www.karlaru.com A"]);
+
+    let spec = edit("  metricsServer:\n", "  cloudLabels:\n    team: web\n  metricsServer:\n");
+    let changed = change(&world, &spec, &[]);
+    assert!(changed.iter().all(|step| step.starts_with("update ")), "{changed:?}");
+    assert!(changed.contains(&format!("update vpc {n}")));
+
+    // Nothing goes without --prune.
+    let spec = edit("    - www.karlaru.com\n", "");
+    let path = world.spec(&spec);
+    let run = world.kcl(&["update", "-f", &path, "--yes", "--detailed-exitcode"]);
+    assert!(run.stdout.contains("? dns-record www.karlaru.com A"), "{}", run.stdout);
+    assert_eq!(change(&world, &spec, &["--prune"]), ["delete dns-record www.karlaru.com A"]);
+}
+
+#[test]
+fn drift_is_seen_whatever_it_is_and_repaired() {
+    let (world, spec) = reference();
+    let path = world.spec(&spec);
+    world.kcl(&["create", "cluster", "-f", &path, "--yes"]).expect(0);
+    let resources = world.kcl(&["get", "resources", "-o", "json"]).expect(0).stdout;
+    let resources: Vec<Value> = serde_json::from_str(&resources).unwrap();
+    let attr = |kind: &str, name: &str, attr: &str| {
+        let found = resources.iter().find(|r| r["id"]["kind"] == kind && r["id"]["name"] == name);
+        found.unwrap_or_else(|| panic!("no {kind} {name}"))["attrs"][attr].as_str().unwrap().to_owned()
+    };
+    let n = "k8s.karlaru.com";
+    let nodes = attr("security-group", &format!("nodes.{n}"), "id");
+    let vpc = attr("vpc", n, "id");
+    let listener = attr("listener", &format!("api.{n} 80"), "arn");
+
+    let tamper = |service: &str, action: &str, params: &[(&str, &str)]| {
+        world.aws.direct(service, action, params).unwrap();
+    };
+    tamper(
+        "ec2",
+        "AuthorizeSecurityGroupIngress",
+        &[
+            ("GroupId", &nodes),
+            ("IpPermissions.1.IpProtocol", "tcp"),
+            ("IpPermissions.1.FromPort", "31337"),
+            ("IpPermissions.1.ToPort", "31337"),
+            ("IpPermissions.1.IpRanges.1.CidrIp", "0.0.0.0/0"),
+        ],
+    );
+    tamper(
+        "ec2",
+        "CreateTags",
+        &[
+            ("ResourceId.1", &vpc),
+            ("Tag.1.Key", "Name"),
+            ("Tag.1.Value", n),
+            ("Tag.2.Key", "KubernetesCluster"),
+            ("Tag.2.Value", n),
+            ("Tag.3.Key", "k8s.io/odd"),
+            ("Tag.3.Value", "1"),
+        ],
+    );
+    tamper(
+        "iam",
+        "DeleteRolePolicy",
+        &[
+            ("RoleName", &format!("iam-account.default.sa.{n}")),
+            ("PolicyName", &format!("iam-account.default.sa.{n}")),
+        ],
+    );
+    tamper("elasticloadbalancing", "DeleteListener", &[("ListenerArn", &listener)]);
+    tamper(
+        "autoscaling",
+        "UpdateAutoScalingGroup",
+        &[("AutoScalingGroupName", &format!("nodes.{n}")), ("MaxSize", "7")],
+    );
+
+    let preview = world.kcl(&["update", "-f", &path, "--detailed-exitcode", "-o", "json"]).expect(2);
+    let mut found = steps(&preview.stdout);
+    found.sort();
+    assert_eq!(
+        found,
+        [
+            format!("create listener api.{n} 80"),
+            format!("update auto-scaling-group nodes.{n}"),
+            format!("update iam-role iam-account.default.sa.{n}"),
+            format!("update vpc {n}"),
+        ]
+    );
+    let plan: Value = serde_json::from_str(&preview.stdout).unwrap();
+    assert_eq!(plan["unwanted"][0]["id"]["name"], json!(format!("nodes.{n} in tcp 31337 from 0.0.0.0/0")));
+
+    world.kcl(&["update", "-f", &path, "--yes", "--prune"]).expect(0);
+    assert_in_step(&world, &path);
+}
+
+#[test]
+fn what_others_made_is_left_alone_until_the_cluster_goes() {
+    let (world, spec) = reference();
+    let path = world.spec(&spec);
+    world.kcl(&["create", "cluster", "-f", &path, "--yes"]).expect(0);
+    let n = "k8s.karlaru.com";
+    let owned = format!("kubernetes.io/cluster/{n}");
+    // As the cloud controller and the CSI driver make them.
+    let resources = world.kcl(&["get", "resources", "-o", "json"]).expect(0).stdout;
+    let resources: Vec<Value> = serde_json::from_str(&resources).unwrap();
+    let id = |kind: &str| {
+        let found = resources.iter().find(|r| r["id"]["kind"] == kind).unwrap();
+        found["attrs"]["id"].as_str().unwrap().to_owned()
+    };
+    world
+        .aws
+        .direct(
+            "ec2",
+            "CreateVolume",
+            &[
+                ("AvailabilityZone", "eu-north-1a"),
+                ("Size", "1"),
+                ("TagSpecification.1.ResourceType", "volume"),
+                ("TagSpecification.1.Tag.1.Key", &owned),
+                ("TagSpecification.1.Tag.1.Value", "owned"),
+                ("TagSpecification.1.Tag.2.Key", "kubernetes.io/created-for/pvc/name"),
+                ("TagSpecification.1.Tag.2.Value", "data"),
+            ],
+        )
+        .unwrap();
+    world
+        .aws
+        .direct(
+            "elasticloadbalancing",
+            "CreateLoadBalancer",
+            &[
+                ("Name", "a1b2c3d4e5"),
+                ("Type", "network"),
+                ("Subnets.member.1", &id("subnet")),
+                ("Tags.member.1.Key", &owned),
+                ("Tags.member.1.Value", "owned"),
+                ("Tags.member.2.Key", "kubernetes.io/service-name"),
+                ("Tags.member.2.Value", "default/web"),
+            ],
+        )
+        .unwrap();
+    world
+        .aws
+        .direct(
+            "ec2",
+            "CreateSecurityGroup",
+            &[
+                ("GroupName", "k8s-elb-a1b2c3d4e5"),
+                ("GroupDescription", "Security group for Kubernetes ELB"),
+                ("VpcId", &id("vpc")),
+                ("TagSpecification.1.ResourceType", "security-group"),
+                ("TagSpecification.1.Tag.1.Key", &owned),
+                ("TagSpecification.1.Tag.1.Value", "owned"),
+            ],
+        )
+        .unwrap();
+    assert_in_step(&world, &path);
+    let run = world.kcl(&["update", "-f", &path, "--prune", "--detailed-exitcode"]);
+    assert_eq!(run.code, 0, "{}", run.stdout);
+
+    // The spec is lost; name and region are enough.
+    let mut lost = World::with_bucket(KCL);
+    std::mem::swap(&mut lost.state, &mut String::new());
+    let command = &["delete", "cluster", n, "--region", "eu-north-1", "--yes"];
+    let output = world.command(command).env_remove("KCL_STATE_STORE").output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let left: Vec<String> =
+        world.left().into_iter().filter(|left| !left.starts_with("hosted zone")).collect();
+    assert_eq!(left, Vec::<String>::new());
+}
+
+#[test]
+fn a_preview_of_the_reference_cluster_makes_at_most_35_calls() {
+    let (world, spec) = reference();
+    let path = world.spec(&spec);
+    world.kcl(&["create", "cluster", "-f", &path, "--yes"]).expect(0);
+    world.aws.take_calls();
+    world.kcl(&["update", "-f", &path, "--detailed-exitcode"]).expect(0);
+    let counts = world.aws.counts();
+    let calls: usize = counts.values().sum();
+    assert!(calls <= 35, "{calls} calls: {counts:#?}");
+    assert_eq!(world.aws.mutating_calls().len(), 0);
+}
+
+#[test]
+fn more_groups_and_rules_need_no_more_calls() {
+    let count = |groups: usize| {
+        let world = World::new(KCL);
+        let base = example("minimal.yaml");
+        let (head, _) = base.split_once("---\n").unwrap();
+        let mut spec = base.clone();
+        let group = base.split("---\n").find(|document| document.contains("role: Node")).unwrap();
+        for extra in 1..groups {
+            spec.push_str("\n---\n");
+            spec.push_str(&group.replace("name: nodes", &format!("name: nodes-{extra}")));
+        }
+        let more: String = (0..groups).map(|n| format!("    - 198.51.{n}.0/24\n")).collect();
+        spec = spec.replacen("  kubernetesApiAccess:\n", &format!("  kubernetesApiAccess:\n{more}"), 1);
+        assert!(head.contains("kubernetesApiAccess"));
+        let path = world.spec(&spec);
+        world.kcl(&["create", "cluster", "-f", &path, "--yes"]).expect(0);
+        world.aws.take_calls();
+        world.kcl(&["update", "-f", &path, "--detailed-exitcode"]).expect(0);
+        world.aws.calls().len()
+    };
+    assert_eq!(count(1), count(20));
+}
+
+#[test]
+fn purging_takes_the_state_and_its_bucket() {
+    let world = World::with_bucket(KCL);
+    let path = world.spec(&example("minimal.yaml"));
+    world.kcl(&["create", "cluster", "-f", &path, "--yes"]).expect(0);
+    let buckets = || {
+        let audit = kcl_testkit::audit(&world.aws, world.aws.region()).unwrap();
+        audit
+            .list("buckets")
+            .iter()
+            .map(|bucket| bucket["Name"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert!(buckets().contains(&world.bucket()));
+    world.kcl(&["delete", "-f", &path, "--yes"]).expect(0);
+    assert!(buckets().contains(&world.bucket()), "buckets are kept");
+    world.kcl(&["delete", "-f", &path, "--yes", "--purge-state"]).expect(0);
+    assert!(!buckets().contains(&world.bucket()));
+}
+
+#[test]
+fn the_states_bucket_is_private_versioned_and_encrypted() {
+    let world = World::with_bucket(KCL);
+    let path = world.spec(&example("minimal.yaml"));
+    world.kcl(&["create", "cluster", "-f", &path, "--yes"]).expect(0);
+    let made = world.aws.mutating_calls();
+    let names: Vec<String> =
+        made.iter().filter(|call| call.service == "s3").map(|call| call.action.clone()).collect();
+    for action in
+        ["CreateBucket", "PutPublicAccessBlock", "PutBucketVersioning", "PutBucketEncryption", "PutObject"]
+    {
+        assert!(names.iter().any(|name| name == action), "{action} is not among {names:?}");
+    }
+}
