@@ -16,5 +16,5 @@ pub(super) async fn run(
     printer: &Printer,
 ) -> Result<Done, CommandError> {
     let input = Input::read(&args.files)?;
-    reconcile(input, settings, printer, &Mode { verb: "create", prune: false, run: args.run }).await
+    reconcile(input, settings, printer, &Mode { prune: false, run: args.run }).await
 }

@@ -20,8 +20,6 @@ use crate::settings::Settings;
 
 /// What is asked for.
 pub(super) struct Mode {
-    /// The command's name, for hints.
-    pub(super) verb: &'static str,
     /// Remove what is not wanted.
     pub(super) prune: bool,
     /// Its options.

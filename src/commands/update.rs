@@ -16,5 +16,5 @@ pub(super) async fn run(args: Update, settings: &Settings, printer: &Printer) ->
     } else {
         Input::read(&args.files)?.expect_cluster(name.as_deref())?
     };
-    reconcile(input, settings, printer, &Mode { verb: "update", prune: args.prune, run: args.run }).await
+    reconcile(input, settings, printer, &Mode { prune: args.prune, run: args.run }).await
 }

@@ -41,7 +41,8 @@ pub(crate) const TABLE: &[Deviation] = &[
     Deviation {
         scenario: "irsa",
         resource: "iam_role *.sa.*",
-        attribute: "Allow sts:AssumeRoleWithWebIdentity by Federated * only if StringEquals *:aud=amazonaws.com|sts.amazonaws.com",
+        attribute: "Allow sts:AssumeRoleWithWebIdentity by Federated * only if StringEquals \
+                    *:aud=amazonaws.com|sts.amazonaws.com",
         reason: "without the audience a token of the service account that was made for somebody else would do",
     },
     Deviation {

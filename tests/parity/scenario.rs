@@ -17,10 +17,11 @@ const ACCOUNT: &str = "123456789012";
 const POLICY: &str = "UsersManageOwnCredentials";
 
 /// kOps' tests give a key beside the spec; any will do, as only its fingerprint is seen.
-const PUBLIC_KEY: &str = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQCfkHYOAs+A/APp5PYP4ByKuYjD+Cm2Uxu0+9WZkLW74w7lsL+tDytK\
-vVrgzc10qTFikbP83lVvVwztiRGqq9N9r0zsp+9X+NoaHKtjALmLrFrRScaGuhz61JPlikwvSmhUV0C/mMLEgIHW9n3lMZHuzat8OTw9bCSSaNSy0AO4\
-GDhKGFxpctOkPFe7lg0+0jls0PFu0vJyZ6YjyzmZixZKirTG5xMOhbHrHedsd1WKOIJpKktLIo50CdMca/2+f8jLhOyzZ30BD4hKn51JwEXzoCOhodam\
-if03t/eQJhFKiJL6xWuIAqHk4cVT7KdolyGigf2FWyoZSq3WCjTWLcP9 parity";
+const PUBLIC_KEY: &str = "\
+ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQCfkHYOAs+A/APp5PYP4ByKuYjD+Cm2Uxu0+9WZkLW74w7lsL+tDytKvVrgzc10\
+qTFikbP83lVvVwztiRGqq9N9r0zsp+9X+NoaHKtjALmLrFrRScaGuhz61JPlikwvSmhUV0C/mMLEgIHW9n3lMZHuzat8OTw9bCSS\
+aNSy0AO4GDhKGFxpctOkPFe7lg0+0jls0PFu0vJyZ6YjyzmZixZKirTG5xMOhbHrHedsd1WKOIJpKktLIo50CdMca/2+f8jLhOyz\
+Z30BD4hKn51JwEXzoCOhodamif03t/eQJhFKiJL6xWuIAqHk4cVT7KdolyGigf2FWyoZSq3WCjTWLcP9 parity";
 /// What `ssh-keygen -E md5 -l` says of it.
 const FINGERPRINT: &str = "a1:a8:3b:af:5e:d5:d2:17:0f:fe:5d:b3:cc:c4:3e:20";
 
@@ -130,7 +131,8 @@ impl Scenario {
         self.stand_in("us-test-1", REGION, REGION);
         self.stand_in(ACCOUNT, &account, ACCOUNT);
         if self.spec.contains(POLICY) {
-            let document = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"iam:GetUser","Resource":"*"}]}"#;
+            let document = r#"{"Version":"2012-10-17","Statement":[
+                {"Effect":"Allow","Action":"iam:GetUser","Resource":"*"}]}"#;
             self.aws
                 .direct("iam", "CreatePolicy", &[("PolicyName", POLICY), ("PolicyDocument", document)])
                 .unwrap();

@@ -41,8 +41,8 @@ pub(crate) fn owner(cluster: &str, live: &Tags, is_wanted: bool) -> Option<Owner
 pub(crate) fn stranger(mut error: Error, what: &str) -> Error {
     error.kind = ErrorKind::Refused;
     error.message = format!(
-        "there is a {what} already, and its tags do not say that it is this cluster's: rename or remove it, or \
-         tag it KubernetesCluster and kubernetes.io/cluster/<name> if it is"
+        "the {what} exists already, and its tags do not say that it is this cluster's: remove it, or tag it \
+         kubernetes.io/cluster/<cluster>=owned if it is"
     );
     error
 }
@@ -50,6 +50,6 @@ pub(crate) fn stranger(mut error: Error, what: &str) -> Error {
 /// The name is taken by one of the cluster's that cannot become what is wanted.
 pub(crate) fn unfit(mut error: Error, what: &str, why: &str) -> Error {
     error.kind = ErrorKind::Refused;
-    error.message = format!("there is a {what} already, {why}: remove it");
+    error.message = format!("the {what} exists already, {why}: remove it");
     error
 }

@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 
 use crate::client::Aws;
 use crate::error::{During, Error};
-use crate::kind::{self, AnyKind};
+use crate::kind::{self, AnyKind, Service};
 use crate::tags;
 
 /// How much is read.
@@ -130,11 +130,20 @@ async fn read_all(scope: &Scope<'_>, kinds: &[&'static dyn AnyKind]) -> Vec<Resu
 async fn tagged(scope: &Scope<'_>) -> Result<BTreeMap<String, Vec<String>>, Error> {
     let filter = aws_sdk_resourcegroupstagging::types::TagFilter::builder();
     let filter = filter.key(tags::ownership_key(scope.cluster)).build();
+    // Machines and their disks carry the cluster's tag as well; asking for what is of interest only keeps the
+    // answer from growing with them.
+    let wanted: BTreeSet<&str> = scope.wanted.nodes().map(|(id, _)| id.kind.as_str()).collect();
+    let names = kind::all().iter().filter(|kind| !kind.only_removed()).flat_map(|kind| {
+        let found_by_tag = !wanted.contains(kind.name()) || kind.service() == Service::Elb;
+        kind.tagged_as().iter().filter(move |_| found_by_tag).map(|name| (*name).to_owned())
+    });
+    let names: BTreeSet<String> = names.collect();
     let mut pages = scope
         .aws
         .tagging
         .get_resources()
         .tag_filters(filter)
+        .set_resource_type_filters(Some(names.into_iter().collect()))
         .resources_per_page(100)
         .into_paginator()
         .items()

@@ -1,7 +1,5 @@
 //! The audit sees what is there, in its own account, and is not among the recorded calls.
 
-#![expect(clippy::unwrap_used, reason = "in a test that is how to fail")]
-
 use kcl_testkit::{LocalAws, audit};
 
 #[test]

@@ -72,7 +72,7 @@ fn attrs(name: &str) -> Attrs {
 
 /// Where the bucket lies; `None` where there is none.
 async fn region(aws: &Aws, name: &str) -> Result<Option<String>, Error> {
-    match aws.s3.head_bucket().bucket(name).send().await.during("s3:HeadBucket") {
+    match aws.s3.head_bucket().bucket(name).send().await.during("s3:ListBucket") {
         Ok(answer) => Ok(Some(answer.bucket_region.unwrap_or_else(|| aws.region.clone()))),
         Err(error) if error.is_not_found() => Ok(None),
         Err(mut error) if error.kind == ErrorKind::Denied => {
@@ -129,6 +129,7 @@ async fn protect(aws: &Aws, name: &str) -> Result<(), Error> {
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_s3::types::BucketVersioningStatus;
     use kcl_engine::{Action, Wanted};
     use kcl_model::resource::Bucket;
 
@@ -146,7 +147,7 @@ mod tests {
         let block = block.public_access_block_configuration.expect("it is there");
         assert_eq!(block.block_public_policy(), Some(true));
         let versioning = world.aws.s3.get_bucket_versioning().bucket(&name).send().await.expect("it is set");
-        assert_eq!(versioning.status().map(|status| status.as_str()), Some("Enabled"));
+        assert_eq!(versioning.status(), Some(&BucketVersioningStatus::Enabled));
         world.remove().await;
         assert_eq!(world.live(&wanted, Depth::Preview).await.len(), 1, "the bucket stays");
     }

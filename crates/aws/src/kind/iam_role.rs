@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use futures::future::try_join_all;
 use kcl_engine::{Attrs, Json, LiveNode, Owner, Set};
 use kcl_model::resource::IamRole as Wanted;
 
@@ -108,9 +107,13 @@ async fn change_boundary(aws: &Aws, name: &str, boundary: Option<&str>) -> Resul
 async fn change_policies(aws: &Aws, name: &str, old: &Wanted, want: &Wanted) -> Result<(), Error> {
     let written = want.inline_policies.iter();
     let written = written.filter(|(policy, document)| old.inline_policies.get(*policy) != Some(document));
-    try_join_all(written.map(|(policy, document)| put(aws, name, policy, document))).await?;
-    let attached = want.attached_policies.iter().filter(|arn| !old.attached_policies.contains(arn));
-    try_join_all(attached.map(|arn| attach(aws, name, arn))).await?;
+    // One after the other: IAM refuses simultaneous changes of one role.
+    for (policy, document) in written {
+        put(aws, name, policy, document).await?;
+    }
+    for arn in want.attached_policies.iter().filter(|arn| !old.attached_policies.contains(arn)) {
+        attach(aws, name, arn).await?;
+    }
     for policy in old.inline_policies.keys().filter(|policy| !want.inline_policies.contains_key(*policy)) {
         delete_policy(aws, name, policy).await?;
     }
@@ -178,7 +181,11 @@ async fn remove(aws: &Aws, name: &str) -> Result<(), Error> {
 
 /// One of that name is there already: an interrupted run's, or somebody else's.
 async fn adopt(aws: &Aws, name: &str, want: &Wanted, error: Error) -> Result<Attrs, Error> {
-    let Some(Role { arn, fields, .. }) = iam::find_role(aws, name).await? else { return Err(error) };
+    // It exists, so it will be listed, though perhaps not at once.
+    let what = format!("the role {name} to be listed");
+    let found =
+        wait::until(PROPAGATION, "iam:GetAccountAuthorizationDetails", &what, || iam::find_role(aws, name));
+    let Role { arn, fields, .. } = found.await?;
     if !named::is_ours(&fields.tags, &want.tags) {
         return Err(named::stranger(error, &format!("IAM role {name}")));
     }

@@ -127,11 +127,19 @@ async fn change_role(aws: &Aws, name: &str, old: Option<&Ref>, want: Option<&Ref
     }
     let Some(want) = want else { return Ok(()) };
     let role = want.value()?;
-    wait::retry(PROPAGATION, iam::is_role_unknown_yet, || async {
+    let added = wait::retry(PROPAGATION, iam::is_role_unknown_yet, || async {
         let call = aws.iam.add_role_to_instance_profile().instance_profile_name(name).role_name(role);
         call.send().await.during("iam:AddRoleToInstanceProfile").map(|_| ())
-    })
-    .await
+    });
+    match added.await {
+        // A first try whose answer was lost has put it in already.
+        Err(error) if error.is_code(&["LimitExceeded"]) => {
+            let live = get(aws, name).await?;
+            let is_in = live.is_some_and(|live| live.roles().iter().any(|it| it.role_name() == role));
+            if is_in { Ok(()) } else { Err(error) }
+        }
+        added => added,
+    }
 }
 
 async fn remove_role(aws: &Aws, name: &str, role: &str) -> Result<(), Error> {
@@ -144,7 +152,9 @@ async fn remove_role(aws: &Aws, name: &str, role: &str) -> Result<(), Error> {
 
 /// One of that name is there already: an interrupted run's, or somebody else's.
 async fn adopt(aws: &Aws, name: &str, want: &Wanted, error: Error) -> Result<Attrs, Error> {
-    let Some(live) = get(aws, name).await? else { return Err(error) };
+    // It exists, so it will be found, though perhaps not at once.
+    let what = format!("the instance profile {name} to be found");
+    let live = wait::until(PROPAGATION, "iam:GetInstanceProfile", &what, || get(aws, name)).await?;
     let old = fields(&live);
     if !named::is_ours(&old.tags, &want.tags) {
         return Err(named::stranger(error, &format!("instance profile {name}")));

@@ -259,6 +259,42 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_missing_one_hides_no_other() {
+        let world = World::start().await;
+        let first = wanted(|_| ());
+        world.reach(&first).await;
+        let mut second = first.clone();
+        let other: LoadBalancer = first.get(&name()).expect("it is there");
+        let other = LoadBalancer { lb_name: "not-there".to_owned(), ..other };
+        testing::add(&mut second, "other", &other);
+        let live = world.live(&second, Depth::Preview).await;
+        assert_eq!(live.iter().filter(|node| node.id.kind.as_str() == "load-balancer").count(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_controllers_one_goes_with_the_cluster_only() {
+        let world = World::start().await;
+        let network = testing::network("a");
+        world.reach(&network).await;
+        let live = world.live(&network, Depth::Preview).await;
+        let subnet = live.iter().find(|node| node.id.kind.as_str() == "subnet").expect("it is there");
+        let tag = |key: &str, value: &str| {
+            aws_sdk_elasticloadbalancingv2::types::Tag::builder().key(key).value(value).build()
+        };
+        let call =
+            world.aws.elb.create_load_balancer().name("a0123").r#type(super::LoadBalancerTypeEnum::Network);
+        let call = call.subnets(&subnet.attrs["id"]).tags(tag("kubernetes.io/service-name", "default/web"));
+        let call = call.tags(tag(&format!("kubernetes.io/cluster/{CLUSTER}"), "owned"));
+        call.send().await.expect("a controller makes it");
+        assert!(world.plan(&network).await.is_empty());
+        let live = world.live(&network, Depth::Everything).await;
+        assert!(
+            live.iter().any(|node| node.owner == kcl_engine::Owner::Controller && node.id.name == "a0123")
+        );
+        world.remove().await;
+    }
+
+    #[tokio::test]
     async fn a_protected_one_says_so() {
         let world = World::start().await;
         let wanted = wanted(|_| ());
