@@ -96,9 +96,10 @@ pub(crate) struct CreateCluster {
 }
 
 #[derive(Debug, Args)]
+#[command(override_usage = "kcl update [OPTIONS] [cluster] [NAME]")]
 pub(crate) struct Update {
     /// The cluster's name; may be left out where the spec or the state store has only one
-    #[arg(value_names = ["cluster", "NAME"], num_args = 0..=2)]
+    #[arg(value_name = "NAME")]
     pub(crate) cluster: Vec<String>,
     /// Spec file to take instead of the registered one; - reads standard input
     #[arg(short, long = "filename", value_name = "FILE")]
@@ -141,9 +142,10 @@ pub(crate) enum PlanFormat {
 }
 
 #[derive(Debug, Args)]
+#[command(override_usage = "kcl delete [OPTIONS] [cluster] [NAME]")]
 pub(crate) struct Delete {
     /// The cluster's name; may be left out where the spec or the state store has only one
-    #[arg(value_names = ["cluster", "NAME"], num_args = 0..=2)]
+    #[arg(value_name = "NAME")]
     pub(crate) cluster: Vec<String>,
     /// Spec file that names the cluster and its region; - reads standard input
     #[arg(short, long = "filename", value_name = "FILE")]

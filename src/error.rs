@@ -106,13 +106,21 @@ pub(crate) fn hint(error: &kcl_aws::Error) -> Option<String> {
             "set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; \
              `aws sts get-caller-identity` shows who you are"
         }
+        ErrorKind::Denied if error.action.starts_with("s3:") => {
+            "ask whoever manages the account to allow this action for you; bucket names are shared by all of \
+             AWS, so if the bucket is somebody else's, choose another name"
+        }
         ErrorKind::Denied => "ask whoever manages the account to allow this action for you",
         ErrorKind::Unreachable => "check the network, the region's name, and AWS_ENDPOINT_URL if it is set",
         ErrorKind::Throttled => "AWS is busy with this account's calls; run the same command again later",
         ErrorKind::Ambiguous | ErrorKind::TimedOut => {
             "run the same command again: it goes on where this one stopped"
         }
-        _ if error.message.contains("no region") => "set --region or AWS_REGION",
+        ErrorKind::NoRegion => "set --region or AWS_REGION",
+        // What a spec names was looked up, and is not there.
+        ErrorKind::NotFound if error.code.is_none() => {
+            "check the spec, the region, and that this is the account you mean: `aws sts get-caller-identity`"
+        }
         _ => return None,
     };
     Some(hint.to_owned())

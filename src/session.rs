@@ -4,8 +4,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kcl_aws::Aws;
 use kcl_aws::store::{Location, Remembering, Store, spec_key};
+use kcl_aws::{Aws, ErrorKind};
 use kcl_spec::{Cluster, Diagnostic, Loaded, Source};
 
 use crate::error::CommandError;
@@ -75,9 +75,9 @@ impl Input {
     }
 
     /// The spec must be of the cluster `name`, if one is given.
-    pub(crate) fn expect_cluster(mut self, name: Option<&str>) -> Result<Self, CommandError> {
+    pub(crate) fn expect_cluster(mut self, name: Option<&str>) -> Self {
         self.expected = name.map(str::to_owned);
-        Ok(self)
+        self
     }
 
     /// Judges the spec, and keeps its documents.
@@ -159,11 +159,17 @@ pub(crate) async fn open_store(
     Ok(Some(Arc::new(Remembering::new(location.open(&aws).await))))
 }
 
+/// Opens the state store that `cluster`'s spec is, or will be, registered in.
+pub(crate) async fn store_of(cluster: &Cluster, settings: &Settings) -> Result<Arc<dyn Store>, CommandError> {
+    let spec = Some((cluster.name.as_str(), cluster.config_base.as_deref()));
+    let store = open_store(settings, spec, &cluster.region).await?;
+    store.ok_or_else(|| no_store().hint("or set `configBase` in the spec"))
+}
+
 /// There is no state store to work with.
 pub(crate) fn no_store() -> CommandError {
-    CommandError::usage("no state store is set").hint(
-        "set --state or KCL_STATE_STORE to s3://bucket/prefix or file:///directory, or give a file with -f",
-    )
+    CommandError::usage("no state store is set")
+        .hint("set --state or KCL_STATE_STORE to s3://bucket/prefix or file:///directory")
 }
 
 /// The only cluster in a store.
@@ -171,20 +177,36 @@ pub(crate) async fn only_cluster(store: &dyn Store) -> Result<String, CommandErr
     let mut clusters = store.folders().await?;
     match clusters.len() {
         1 => Ok(clusters.remove(0)),
-        0 => Err(CommandError::usage(format!("there is no cluster in {}", store.location()))
-            .hint("create one with `kcl create cluster -f FILE --yes`")),
+        0 => Err(CommandError::failed(format!("there is no cluster in {}", store.location()))
+            .hint("name the cluster, or create one with `kcl create cluster -f FILE --yes`")),
         _ => Err(CommandError::usage(format!("there are several clusters in {}", store.location()))
             .hint(format!("name one: {}", clusters.join(", ")))),
     }
 }
 
 async fn unknown_cluster(name: &str, store: &dyn Store) -> CommandError {
-    let error = CommandError::usage(format!("{name} is not registered in {}", store.location()));
+    let error = CommandError::failed(format!("{name} is not registered in {}", store.location()));
     match store.folders().await {
         Ok(clusters) if !clusters.is_empty() => {
             error.hint(format!("registered there: {}", clusters.join(", ")))
         }
         _ => error.hint("`kcl create cluster -f FILE --yes` registers and creates it"),
+    }
+}
+
+/// Connects to the account in the region of the options or the environment: all that is known of a cluster whose
+/// spec is not in `store`.
+pub(crate) async fn connect_unregistered(
+    settings: &Settings,
+    name: &str,
+    store: Option<&dyn Store>,
+) -> Result<Aws, CommandError> {
+    match (Aws::connect(&settings.aws).await, store) {
+        (Ok(aws), _) => Ok(aws),
+        (Err(error), Some(store)) if error.kind == ErrorKind::NoRegion => {
+            Err(unknown_cluster(name, store).await.hint("or say where to look for it: --region REGION"))
+        }
+        (Err(error), _) => Err(error.into()),
     }
 }
 

@@ -44,15 +44,19 @@ impl Settings {
         &self,
         spec: Option<(&str, Option<&str>)>,
     ) -> Result<Option<Location>, CommandError> {
+        let parse = |text: &str| match Location::parse(text) {
+            Ok(location) => Ok(Some(location)),
+            Err(error) => Err(CommandError::usage(error.to_string())),
+        };
         let from_spec = spec.and_then(|(cluster, base)| Some((cluster, base?)));
         match (&self.state, from_spec) {
-            (Some(state), _) => Ok(Some(Location::parse(state)?)),
+            (Some(state), _) => parse(state),
             (None, Some((cluster, base))) => {
                 // kOps' configBase ends in the cluster's own folder.
                 let base = base.trim_end_matches('/');
                 let store =
                     base.strip_suffix(cluster).and_then(|base| base.strip_suffix('/')).unwrap_or(base);
-                Ok(Some(Location::parse(store)?))
+                parse(store)
             }
             (None, None) => Ok(None),
         }

@@ -112,7 +112,7 @@ fn without_colour(text: &str) -> String {
     let mut chars = text.chars();
     while let Some(char) = chars.next() {
         if char == '\u{1b}' {
-            chars.by_ref().find(|char| char.is_ascii_alphabetic());
+            chars.by_ref().find(char::is_ascii_alphabetic);
         } else {
             plain.push(char);
         }

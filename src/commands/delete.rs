@@ -14,7 +14,9 @@ use super::reconcile::apply;
 use crate::cli::{Delete, PlanFormat};
 use crate::error::CommandError;
 use crate::output::{PlanView, Printer};
-use crate::session::{Input, cluster_name, connect, no_store, only_cluster, open_store};
+use crate::session::{
+    Input, cluster_name, connect, connect_unregistered, no_store, only_cluster, open_store,
+};
 use crate::settings::Settings;
 
 /// How often the cloud is listed again before what is left counts as stuck. Things appear late (a controller's
@@ -41,7 +43,7 @@ pub(super) async fn run(args: Delete, settings: &Settings, printer: &Printer) ->
     }
     let aws = match &target.region {
         Some(region) => connect(settings, region).await?,
-        None => Aws::connect(&settings.aws).await?,
+        None => connect_unregistered(settings, &target.name, target.store.as_deref()).await?,
     };
     let aws = match &target.store {
         Some(store) => aws.with_state(store.clone()),
@@ -59,17 +61,17 @@ pub(super) async fn run(args: Delete, settings: &Settings, printer: &Printer) ->
         let question =
             format!("This cannot be undone. Type the cluster's name to delete it [{}]:", target.name);
         if !target.interactive {
-            printer.say("nothing was changed; the same command with --yes deletes all of this");
+            printer.note("nothing was changed; the same command with --yes deletes all of this");
             return Ok(Done::Pending);
         }
         if !printer.confirm(&question, &target.name) {
-            printer.say("not deleted; nothing was changed");
+            printer.note("not deleted; nothing was changed");
             return Ok(Done::Pending);
         }
     }
     until_nothing_is_left(&aws, plan, &target, printer).await?;
     purge(&args, &aws, &target, printer).await?;
-    printer.say(&format!("nothing of {} is left in {} (account {})", target.name, aws.region, aws.account));
+    printer.note(&format!("nothing of {} is left in {} (account {})", target.name, aws.region, aws.account));
     Ok(Done::Clean)
 }
 
@@ -78,7 +80,7 @@ async fn target(args: &Delete, settings: &Settings) -> Result<Target, CommandErr
     let given = cluster_name(args.cluster.clone())?;
     let region = settings.aws.region.clone();
     if !args.files.is_empty() {
-        let input = Input::read(&args.files)?.expect_cluster(given.as_deref())?;
+        let input = Input::read(&args.files)?.expect_cluster(given.as_deref());
         let interactive = settings.interactive && !input.from_stdin;
         let cluster = input.validate()?.cluster;
         let base = Some((cluster.name.as_str(), cluster.config_base.as_deref()));
@@ -98,7 +100,9 @@ async fn target(args: &Delete, settings: &Settings) -> Result<Target, CommandErr
         (Some(name), _) => name,
         (None, Some(store)) => only_cluster(store.as_ref()).await?,
         (None, None) => {
-            return Err(no_store().hint("or name the cluster: kcl delete cluster NAME --region REGION"));
+            return Err(no_store().hint(
+                "or give the spec with -f FILE, or name the cluster and its region: NAME --region REGION",
+            ));
         }
     };
     let registered = registered(store.as_deref(), &name).await?;
@@ -152,7 +156,7 @@ async fn until_nothing_is_left(
         if plan.is_empty() {
             return Ok(());
         }
-        printer.say(&format!("{} more appeared meanwhile", plan.steps.len()));
+        printer.note(&format!("{} more appeared meanwhile", plan.steps.len()));
     }
     let left: Vec<String> = plan.steps.iter().map(|step| step.id.to_string()).collect();
     let mut error = CommandError::failed(format!("{} resources of {} are left", left.len(), target.name));
@@ -163,13 +167,13 @@ async fn until_nothing_is_left(
 async fn purge(args: &Delete, _aws: &Aws, target: &Target, printer: &Printer) -> Result<(), CommandError> {
     let (true, Some(store)) = (args.purge_state, &target.store) else { return Ok(()) };
     if !args.yes && !target.interactive {
-        printer.say(&format!("`--yes` also removes {} from {}", target.name, store.location()));
+        printer.note(&format!("`--yes` also removes {} from {}", target.name, store.location()));
         return Ok(());
     }
     let purged = store.purge(&target.name).await?;
-    printer.say(&format!("removed {} objects of {} from {}", purged.objects, target.name, store.location()));
+    printer.note(&format!("removed {} objects of {} from {}", purged.objects, target.name, store.location()));
     if purged.bucket_deleted {
-        printer.say(&format!("deleted the bucket of {}, which is empty now", store.location()));
+        printer.note(&format!("deleted the bucket of {}, which is empty now", store.location()));
     }
     Ok(())
 }

@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use super::Done;
 use crate::cli::{Format, Get, What};
 use crate::error::CommandError;
-use crate::output::{Printer, Table};
-use crate::session::{Input, connect, no_store, only_cluster, open_store};
+use crate::output::{Names, Printer, Table};
+use crate::session::{Input, connect, connect_unregistered, no_store, only_cluster, open_store};
 use crate::settings::Settings;
 
 /// Runs the command.
@@ -26,8 +26,10 @@ pub(super) async fn run(args: Get, settings: &Settings, printer: &Printer) -> Re
 }
 
 /// Prints rows the way that was asked for.
-fn print(args: &Get, printer: &Printer, table: &Table, items: Vec<Value>) {
+fn print(args: &Get, printer: &Printer, table: &Table, items: &[Value]) {
     match args.output {
+        Format::Table if table.is_empty() && args.names.is_empty() => printer.say("nothing found"),
+        Format::Table if table.is_empty() => {}
         Format::Table => printer.data(&table.render()),
         Format::Json => printer.json(&items),
         Format::Yaml => {
@@ -81,7 +83,7 @@ async fn clusters(args: &Get, settings: &Settings, printer: &Printer) -> Result<
             Err(_) => table.row(vec![name.clone(), "(the registered spec is not sound)".to_owned()]),
         }
     }
-    print(args, printer, &table, items);
+    print(args, printer, &table, &items);
     check_missing(args, &names)
 }
 
@@ -104,7 +106,7 @@ async fn instance_groups(args: &Get, settings: &Settings, printer: &Printer) -> 
         table.row(vec![
             group.name.clone(),
             role_name(group.role).to_owned(),
-            group.machine_type.to_string(),
+            group.machine_type.clone(),
             group.min_size.to_string(),
             group.max_size.to_string(),
             group.subnets.join(","),
@@ -113,7 +115,7 @@ async fn instance_groups(args: &Get, settings: &Settings, printer: &Printer) -> 
     let items = documents(loaded.spec.documents(), |document| {
         document.kind == "InstanceGroup" && document.name.as_ref().is_some_and(|name| found.contains(name))
     });
-    print(args, printer, &table, items);
+    print(args, printer, &table, &items);
     check_missing(args, &found)
 }
 
@@ -144,7 +146,8 @@ async fn target(args: &Get, settings: &Settings) -> Result<(String, Aws), Comman
         let cluster = Input::registered(Some(name.clone()), settings).await?.validate()?.cluster;
         return Ok((name, connect(settings, &cluster.region).await?));
     }
-    Ok((name, Aws::connect(&settings.aws).await?))
+    let aws = connect_unregistered(settings, &name, store.as_deref()).await?;
+    Ok((name, aws))
 }
 
 async fn is_registered(store: &dyn Store, name: &str) -> Result<bool, CommandError> {
@@ -171,7 +174,7 @@ async fn instances(args: &Get, settings: &Settings, printer: &Printer) -> Result
         ]);
     }
     let found: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
-    print(args, printer, &table, rows.iter().map(|row| json!(row)).collect());
+    print(args, printer, &table, &rows.iter().map(|row| json!(row)).collect::<Vec<_>>());
     check_missing(args, &found)
 }
 
@@ -180,23 +183,26 @@ async fn resources(args: &Get, settings: &Settings, printer: &Printer) -> Result
     let wanted = Wanted::default();
     let mut live = kcl_aws::observe(&Scope::new(&aws, &cluster, &wanted, Depth::Everything)).await?;
     let catalogue = kcl_model::resource::catalogue();
-    live.retain(|node| is_asked_for(args, &node.id.name));
+    // People read and type names without the cluster's own.
+    let names = Names::new(&cluster);
+    live.retain(|node| is_asked_for(args, &node.id.name) || is_asked_for(args, &names.short(&node.id.name)));
     live.sort_by_cached_key(|node| (catalogue.rank(node.id.kind.as_str()), node.id.name.clone()));
     let mut table = Table::new(&["KIND", "NAME", "ID", "OWNER"]);
     for node in &live {
-        let id = ["id", "arn", "name"].iter().find_map(|attr| node.attrs.get(*attr));
         let owner = match node.owner {
             Owner::Cluster => "cluster",
             Owner::Controller => "controller",
         };
         table.row(vec![
             node.id.kind.to_string(),
-            node.id.name.clone(),
-            id.cloned().unwrap_or_default(),
+            names.short(&node.id.name),
+            // An ARN says no more than kind and name do, in four times the width.
+            node.attrs.get("id").cloned().unwrap_or_else(|| "-".to_owned()),
             owner.to_owned(),
         ]);
     }
-    let found: Vec<String> = live.iter().map(|node| node.id.name.clone()).collect();
-    print(args, printer, &table, live.iter().map(|node| json!(node)).collect());
+    let found = live.iter().flat_map(|node| [node.id.name.clone(), names.short(&node.id.name)]);
+    let found: Vec<String> = found.collect();
+    print(args, printer, &table, &live.iter().map(|node| json!(node)).collect::<Vec<_>>());
     check_missing(args, &found)
 }

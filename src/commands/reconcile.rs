@@ -15,7 +15,7 @@ use super::Done;
 use crate::cli::{PlanFormat, Run};
 use crate::error::CommandError;
 use crate::output::{PlanView, Printer, Progress};
-use crate::session::{Input, Validated, bucket_to_make, connect, open_store};
+use crate::session::{Input, Validated, bucket_to_make, connect, store_of};
 use crate::settings::Settings;
 
 /// What is asked for.
@@ -36,11 +36,8 @@ pub(super) async fn reconcile(
     let interactive = settings.interactive && !input.from_stdin;
     let Validated { cluster, warnings, text } = input.validate()?;
     printer.warnings(&warnings);
-    let aws = connect(settings, &cluster.region).await?;
-    let store = open_store(settings, Some((&cluster.name, cluster.config_base.as_deref())), &cluster.region)
-        .await?
-        .ok_or_else(crate::session::no_store)?;
-    let aws = aws.with_state(store.clone());
+    let store = store_of(&cluster, settings).await?;
+    let aws = connect(settings, &cluster.region).await?.with_state(store.clone());
 
     let (registered, facts) = futures::join!(
         async { store.get(&spec_key(&cluster.name)).await.map(|spec| spec.is_some()) },
@@ -69,16 +66,17 @@ pub(super) async fn reconcile(
     if let Some(done) = nothing_to_apply(&plan, printer, &cluster)? {
         return Ok(done);
     }
-    if !mode.run.yes && !(interactive && printer.confirm("Apply this plan? [yes/no]", "yes")) {
+    let confirmed = mode.run.yes || interactive && printer.confirm("Apply this plan? [yes/no]", "yes");
+    if !confirmed {
         if interactive {
-            printer.say("not applied; nothing was changed");
+            printer.note("not applied; nothing was changed");
         } else {
-            printer.say("nothing was changed; the same command with --yes applies this plan");
+            printer.note("nothing was changed; the same command with --yes applies this plan");
         }
         return Ok(Done::Pending);
     }
     apply(&aws, &plan, &cluster.name, printer).await?;
-    printer.say(&format!("{} is in step with its spec", cluster.name));
+    printer.note(&format!("{} is in step with its spec", cluster.name));
     Ok(Done::Clean)
 }
 
@@ -93,7 +91,7 @@ fn nothing_to_apply(plan: &Plan, printer: &Printer, cluster: &Cluster) -> Result
         return Ok(None);
     }
     if plan.unwanted.is_empty() {
-        printer.say(&format!("{} is in step with its spec", cluster.name));
+        printer.note(&format!("{} is in step with its spec", cluster.name));
         return Ok(Some(Done::Clean));
     }
     Ok(Some(Done::Pending))

@@ -6,27 +6,25 @@ use super::Done;
 use crate::cli::Replace;
 use crate::error::CommandError;
 use crate::output::Printer;
-use crate::session::{Input, Validated, open_store};
+use crate::session::{Input, Validated, store_of};
 use crate::settings::Settings;
 
 /// Runs the command.
 pub(super) async fn run(args: Replace, settings: &Settings, printer: &Printer) -> Result<Done, CommandError> {
     let Validated { cluster, warnings, text } = Input::read(&args.files)?.validate()?;
     printer.warnings(&warnings);
-    let store = open_store(settings, Some((&cluster.name, cluster.config_base.as_deref())), &cluster.region)
-        .await?
-        .ok_or_else(crate::session::no_store)?;
+    let store = store_of(&cluster, settings).await?;
     let key = spec_key(&cluster.name);
     let Some(old) = store.get(&key).await? else {
         let error = format!("{} is not registered in {}", cluster.name, store.location());
         return Err(CommandError::failed(error).hint("create it with `kcl create cluster -f FILE --yes`"));
     };
     if old == text.as_bytes() {
-        printer.say(&format!("the registered spec of {} is the same already", cluster.name));
+        printer.note(&format!("the registered spec of {} is the same already", cluster.name));
         return Ok(Done::Clean);
     }
     store.put(&key, text.into_bytes()).await?;
-    printer.say(&format!("replaced the spec of {} in {}", cluster.name, store.location()));
-    printer.say("`kcl update` shows what it changes");
+    printer.note(&format!("replaced the spec of {} in {}", cluster.name, store.location()));
+    printer.note("`kcl update` shows what it changes");
     Ok(Done::Clean)
 }

@@ -6,6 +6,7 @@ mod printer;
 mod progress;
 mod table;
 
+pub(crate) use names::Names;
 pub(crate) use plan_view::PlanView;
 pub(crate) use printer::Printer;
 pub(crate) use progress::Progress;

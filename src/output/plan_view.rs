@@ -187,17 +187,21 @@ impl PlanView<'_> {
         let (old, new) = (long_text(&change.old), long_text(&change.new));
         if old.is_some() || new.is_some() {
             self.indented(&format!("{}:", change.path), Style::new(), text);
-            return self.text_diff(&old.unwrap_or_default(), &new.unwrap_or_default(), text);
+            return Self::text_diff(&old.unwrap_or_default(), &new.unwrap_or_default(), text);
         }
         let line = match (&change.old, &change.new) {
             (Value::Null, new) => format!("{}: {}", change.path, self.inline(new)),
             (old, Value::Null) => format!("{}: {} -> (none)", change.path, self.inline(old)),
             (old, new) => format!("{}: {} -> {}", change.path, self.inline(old), self.inline(new)),
         };
-        self.indented(&line, Style::new(), text);
+        // What follows a long first line stands in under it, so that it is not taken for a field.
+        for (nth, line) in wrap(&line, self.width.saturating_sub(INDENT + 2)).iter().enumerate() {
+            let indent = if nth == 0 { INDENT } else { INDENT + 2 };
+            let _ = writeln!(text, "{:indent$}{line}", "");
+        }
     }
 
-    fn text_diff(&self, old: &str, new: &str, text: &mut String) {
+    fn text_diff(old: &str, new: &str, text: &mut String) {
         let diff = TextDiff::from_lines(old, new);
         for (nth, group) in diff.grouped_ops(2).iter().enumerate() {
             if nth > 0 {
@@ -258,7 +262,11 @@ impl PlanView<'_> {
         let _ = writeln!(text, "{}", paint(BOLD, "Not in the spec (left alone; --prune removes it)"));
         for unwanted in &plan.unwanted {
             let id = unwanted.attrs.get("id").map(|id| format!(" ({id})")).unwrap_or_default();
-            let _ = writeln!(text, "{} {}{id}", paint(RED, "    ?"), self.title(&unwanted.id));
+            let line = format!("{}{id}", self.title(&unwanted.id));
+            for (nth, line) in wrap(&line, self.width.saturating_sub(INDENT)).iter().enumerate() {
+                let sign = if nth == 0 { paint(RED, "    ?") } else { " ".repeat(INDENT - 1) };
+                let _ = writeln!(text, "{sign} {line}");
+            }
         }
         text.push('\n');
     }
@@ -300,7 +308,7 @@ fn is_short(value: &Value) -> bool {
         Value::Number(number) if number.as_i64() == Some(0) => false,
         Value::Bool(true) | Value::Number(_) => true,
         Value::String(text) => !text.is_empty() && text.len() < 80,
-        Value::Array(items) => !items.is_empty() && items.iter().all(|item| item.is_string()),
+        Value::Array(items) => !items.is_empty() && items.iter().all(Value::is_string),
         Value::Object(object) => {
             object.contains_key("$ref")
                 || object.contains_key("$id")

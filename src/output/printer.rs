@@ -66,6 +66,11 @@ impl Printer {
         self.write(&format!("{text}\n"));
     }
 
+    /// A sentence for people, to stderr, wrapped.
+    pub(crate) fn note(&self, text: &str) {
+        self.say(&wrap(text, self.width).join("\n"));
+    }
+
     /// Text for people as it is, to stderr.
     pub(crate) fn write(&self, text: &str) {
         let mut stderr = AutoStream::new(std::io::stderr().lock(), self.choice);
@@ -147,7 +152,7 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     for paragraph in text.lines() {
         let mut line = String::new();
         for word in paragraph.split(' ') {
-            if !line.is_empty() && line.chars().count() + 1 + word.chars().count() > width {
+            if !line.is_empty() && columns(&line) + 1 + columns(word) > width {
                 lines.push(std::mem::take(&mut line));
             }
             if !line.is_empty() {
@@ -160,14 +165,21 @@ pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// How wide `text` is on a terminal: styles take no room.
+fn columns(text: &str) -> usize {
+    anstream::adapter::strip_str(text).map(|piece| piece.chars().count()).sum()
+}
+
 #[cfg(test)]
 mod tests {
-    use super::wrap;
+    use super::{GREEN, paint, wrap};
 
     #[test]
     fn wraps_at_spaces() {
         assert_eq!(wrap("aa bb cc", 5), ["aa bb", "cc"]);
         assert_eq!(wrap("a-very-long-word b", 5), ["a-very-long-word", "b"]);
         assert_eq!(wrap("a\nb", 5), ["a", "b"]);
+        let green = paint(GREEN, "aa");
+        assert_eq!(wrap(&format!("{green} bb cc"), 5), [format!("{green} bb"), "cc".to_owned()]);
     }
 }

@@ -7,7 +7,7 @@ use kcl_apply::Event;
 use kcl_engine::{Action, Plan};
 
 use super::names::Names;
-use super::printer::{DIM, GREEN, Printer, RED, YELLOW, paint};
+use super::printer::{DIM, GREEN, Printer, RED, YELLOW, paint, wrap};
 
 /// Draws the events of one apply.
 pub(crate) struct Progress<'a> {
@@ -88,7 +88,9 @@ impl<'a> Progress<'a> {
 
     fn line(&mut self, text: &str) {
         self.clear();
-        self.printer.say(&format!("  {text}"));
+        for (nth, line) in wrap(text, self.printer.width.saturating_sub(6)).iter().enumerate() {
+            self.printer.say(&format!("{}{line}", if nth == 0 { "  " } else { "      " }));
+        }
     }
 
     fn sign(&self, index: usize) -> String {

@@ -17,6 +17,11 @@ impl Table {
         self.rows.push(cells);
     }
 
+    /// Whether there is nothing under the headings.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.len() < 2
+    }
+
     /// The table as text.
     pub(crate) fn render(&self) -> String {
         let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);

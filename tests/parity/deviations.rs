@@ -53,6 +53,13 @@ pub(crate) const TABLE: &[Deviation] = &[
                  finds listeners through their load balancer",
     },
     Deviation {
+        scenario: "*",
+        resource: "autoscaling_group *",
+        attribute: "tags.kcl.dev/lifecycle-hooks",
+        reason: "AWS tells the hooks of one group at a time: the tag, which machines do not get, says which ones a \
+                 group was given, so that a preview makes no more calls where there are more groups",
+    },
+    Deviation {
         scenario: "mixed_instances_spot",
         resource: "autoscaling_group nodes.*",
         attribute: "mixed_instances_policy.instances_distribution.*_allocation_strategy",

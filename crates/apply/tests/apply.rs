@@ -87,6 +87,7 @@ impl Provider for Recorder {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the executor gives it away")]
 fn unresolved(error: UnresolvedRef) -> Broken {
     Broken(error.to_string())
 }

@@ -1,5 +1,7 @@
 //! The connection to one AWS account and region.
 
+use aws_config::profile::ProfileFileCredentialsProvider;
+use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -61,7 +63,7 @@ impl Aws {
     /// Connects with a configuration that is complete.
     pub(crate) async fn over(config: &SdkConfig) -> Result<Self, Error> {
         let Some(region) = config.region().map(ToString::to_string) else {
-            return Err(Error::new(ErrorKind::Refused, "aws", "no region is set"));
+            return Err(Error::new(ErrorKind::NoRegion, "connecting to AWS", "no region is set"));
         };
         let identity = aws_sdk_sts::Client::new(config)
             .get_caller_identity()
@@ -114,6 +116,16 @@ fn run_id() -> String {
     format!("{}-{}", std::process::id(), now.as_nanos())
 }
 
+/// The credentials of a profile that is named. As with the AWS CLI it comes before credentials in the environment:
+/// who names one account must not work in another.
+async fn of_profile(profile: &str, settings: &Settings) -> ProfileFileCredentialsProvider {
+    let provider = match &settings.region {
+        Some(region) => ProviderConfig::without_region().with_region(Some(Region::new(region.clone()))),
+        None => ProviderConfig::with_default_region().await,
+    };
+    ProfileFileCredentialsProvider::builder().configure(&provider).profile_name(profile).build()
+}
+
 /// The SDK's configuration for `settings`.
 pub(crate) async fn load(settings: &Settings) -> SdkConfig {
     let timeouts = TimeoutConfig::builder()
@@ -128,7 +140,7 @@ pub(crate) async fn load(settings: &Settings) -> SdkConfig {
         loader = loader.region(Region::new(region.clone()));
     }
     if let Some(profile) = &settings.profile {
-        loader = loader.profile_name(profile);
+        loader = loader.profile_name(profile).credentials_provider(of_profile(profile, settings).await);
     }
     loader.load().await
 }

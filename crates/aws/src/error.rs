@@ -14,6 +14,8 @@ use aws_smithy_types::error::operation::BuildError;
 pub enum ErrorKind {
     /// There are no usable credentials.
     Credentials,
+    /// Nothing says which region is meant.
+    NoRegion,
     /// The credentials do not allow the action.
     Denied,
     /// AWS could not be reached.

@@ -166,18 +166,30 @@ async fn by_name(aws: &Aws, names: &BTreeMap<&Image, (&str, &str)>) -> Result<(I
         return Ok((Images::new(), Vec::new()));
     }
     let owners: BTreeSet<String> = names.values().map(|(owner, _)| (*owner).to_owned()).collect();
-    let patterns: BTreeSet<String> = names.values().map(|(_, name)| (*name).to_owned()).collect();
+    let patterns: BTreeSet<String> =
+        names.values().flat_map(|(owner, name)| spellings(owner, name)).collect();
     let call = aws.ec2.describe_images().set_owners(Some(owners.into_iter().collect()));
     let call = call.filters(filter("name", patterns)).filters(filter("state", ["available".to_owned()]));
     let images = call.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
     let images = images.during(DESCRIBE_IMAGES)?;
     let newest = |owner: &str, pattern: &str| {
-        let fits = |image: &&SdkImage| {
-            is_owner(aws, image, owner) && image.name().is_some_and(|name| is_like(name, pattern))
-        };
+        let patterns = spellings(owner, pattern);
+        let is_named = |name: &str| patterns.iter().any(|pattern| is_like(name, pattern));
+        let fits = |image: &&SdkImage| is_owner(aws, image, owner) && image.name().is_some_and(is_named);
         images.iter().filter(fits).max_by_key(|image| (image.creation_date(), image.image_id()))
     };
     Ok(pick(names.iter().map(|(image, (owner, name))| (*image, newest(owner, name))), aws))
+}
+
+/// The names an image of `owner` may have. Canonical's images are all named `ubuntu/images/...`, and kOps' users
+/// write that as alias and name at once (`ubuntu/images/...`), in which the alias has eaten the name's beginning.
+fn spellings(owner: &str, name: &str) -> Vec<String> {
+    const CANONICAL: &str = "099720109477";
+    let mut names = vec![name.to_owned()];
+    if owner == CANONICAL && !name.starts_with("ubuntu/") {
+        names.push(format!("ubuntu/{name}"));
+    }
+    names
 }
 
 fn pick<'a>(

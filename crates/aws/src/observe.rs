@@ -9,7 +9,7 @@ use kcl_engine::{LiveNode, Owner, Resource, Wanted};
 use tokio::sync::OnceCell;
 
 use crate::client::Aws;
-use crate::error::{During, Error};
+use crate::error::{During, Error, ErrorKind};
 use crate::kind::{self, AnyKind, Service};
 use crate::tags;
 
@@ -127,27 +127,30 @@ async fn read_all(scope: &Scope<'_>, kinds: &[&'static dyn AnyKind]) -> Vec<Resu
     join_all(kinds.iter().map(|kind| kind.observe(scope))).await
 }
 
+/// Asks for the kinds of interest only: machines and their disks carry the cluster's tag as well, and the answer
+/// would grow with them. AWS refuses the whole question where it does not know one of the kinds; then it is asked
+/// for everything.
 async fn tagged(scope: &Scope<'_>) -> Result<BTreeMap<String, Vec<String>>, Error> {
-    let filter = aws_sdk_resourcegroupstagging::types::TagFilter::builder();
-    let filter = filter.key(tags::ownership_key(scope.cluster)).build();
-    // Machines and their disks carry the cluster's tag as well; asking for what is of interest only keeps the
-    // answer from growing with them.
     let wanted: BTreeSet<&str> = scope.wanted.nodes().map(|(id, _)| id.kind.as_str()).collect();
     let names = kind::all().iter().filter(|kind| !kind.only_removed()).flat_map(|kind| {
         let found_by_tag = !wanted.contains(kind.name()) || kind.service() == Service::Elb;
         kind.tagged_as().iter().filter(move |_| found_by_tag).map(|name| (*name).to_owned())
     });
     let names: BTreeSet<String> = names.collect();
-    let mut pages = scope
-        .aws
-        .tagging
-        .get_resources()
-        .tag_filters(filter)
-        .set_resource_type_filters(Some(names.into_iter().collect()))
-        .resources_per_page(100)
-        .into_paginator()
-        .items()
-        .send();
+    match tagged_of_kinds(scope, Some(names.into_iter().collect())).await {
+        Err(error) if error.kind == ErrorKind::Refused => tagged_of_kinds(scope, None).await,
+        found => found,
+    }
+}
+
+async fn tagged_of_kinds(
+    scope: &Scope<'_>,
+    kinds: Option<Vec<String>>,
+) -> Result<BTreeMap<String, Vec<String>>, Error> {
+    let filter = aws_sdk_resourcegroupstagging::types::TagFilter::builder();
+    let filter = filter.key(tags::ownership_key(scope.cluster)).build();
+    let call = scope.aws.tagging.get_resources().tag_filters(filter).set_resource_type_filters(kinds);
+    let mut pages = call.resources_per_page(100).into_paginator().items().send();
     let mut seen: BTreeMap<String, Vec<String>> = BTreeMap::new();
     while let Some(mapping) = pages.next().await {
         let mapping = mapping.during("tag:GetResources")?;

@@ -121,7 +121,7 @@ fn no_zone(builder: &mut Builder<'_>, name: &str, dns: DnsType) {
     let kind = if dns == DnsType::Private { "private" } else { "public" };
     builder.warn(
         format!("the account has no {kind} hosted zone for {name}: no record is made"),
-        "create the zone, or point the name to the load balancer where it is hosted",
+        "create the zone, or point the name to the cluster where it is hosted",
     );
 }
 

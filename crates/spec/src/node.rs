@@ -123,6 +123,10 @@ impl Chunk<'_> {
             );
             return Diagnostic::error(&place, "the document is too large or nested too deeply").hint(hint);
         }
+        if matches!(without_alias(error), serde_saphyr::Error::AliasReplayLimitExceeded { .. }) {
+            let hint = format!("at most {MAX_ALIAS_EVENTS} values may come from aliases (`*name`)");
+            return Diagnostic::error(&place, "the aliases stand for too many values").hint(hint);
+        }
         Diagnostic::error(&place, format!("broken YAML: {}", message(error)))
             .hint("look at the indentation, brackets and quotes here and in the lines above")
     }

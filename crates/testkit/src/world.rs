@@ -3,7 +3,11 @@
 //! These are test helpers: they stop the test at the first thing that is wrong.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is wrong")]
-#![expect(clippy::missing_panics_doc, reason = "a test stops at the first thing that is wrong")]
+#![expect(
+    clippy::missing_panics_doc,
+    clippy::return_self_not_must_use,
+    reason = "a test stops at the first thing that is wrong"
+)]
 
 use std::io::{Read, Write};
 use std::path::PathBuf;
@@ -93,7 +97,7 @@ impl World {
 
     /// Runs `kcl` with `args`.
     pub fn kcl(&self, args: &[&str]) -> Run {
-        finish(self.command(args).output().unwrap())
+        finish(&self.command(args).output().unwrap())
     }
 
     /// Runs `kcl` with `args` and `input` on its standard input.
@@ -102,7 +106,7 @@ impl World {
         let mut child =
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-        finish(child.wait_with_output().unwrap())
+        finish(&child.wait_with_output().unwrap())
     }
 
     /// Writes a spec into the world's folder, and gives its path.
@@ -159,10 +163,10 @@ pub fn run_without_cloud(binary: &str, args: &[&str]) -> Run {
         command.env_remove(name);
     }
     command.env("AWS_EC2_METADATA_DISABLED", "true").env("NO_COLOR", "1").stdin(Stdio::null());
-    finish(command.args(args).output().unwrap())
+    finish(&command.args(args).output().unwrap())
 }
 
-fn finish(output: std::process::Output) -> Run {
+fn finish(output: &std::process::Output) -> Run {
     Run {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

@@ -148,8 +148,11 @@ fn recorded_hooks(group: &Live) -> Option<String> {
 
 /// What [`HOOKS_TAG`] says of `hooks`; nothing where there is none.
 fn record(hooks: &BTreeMap<String, LifecycleHook>) -> Option<String> {
-    // Debug output of plain data is the same for the same data.
-    (!hooks.is_empty()).then(|| hex::encode(&Sha256::digest(format!("{hooks:?}"))[..8]))
+    let line = |(name, hook): (&String, &LifecycleHook)| {
+        format!("{name}|{}|{}|{}\n", hook.transition, hook.heartbeat_timeout, hook.default_result)
+    };
+    let lines: String = hooks.iter().map(line).collect();
+    (!lines.is_empty()).then(|| hex::encode(&Sha256::digest(lines)[..8]))
 }
 
 fn record_tag(name: &str) -> TagBuilder {

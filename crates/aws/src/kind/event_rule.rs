@@ -205,7 +205,6 @@ mod tests {
     use kcl_model::resource::{EventRule, Queue};
     use serde_json::json;
 
-    use crate::Depth;
     use crate::testing::{self, CLUSTER, World};
 
     const QUEUE: &str = "k-example-com-nth";
@@ -262,15 +261,5 @@ mod tests {
         let target = super::Target::builder().id("other").arn(arn).build().expect("a target");
         world.aws.events.put_targets().rule(name()).targets(target).send().await.expect("it is added");
         world.remove().await;
-    }
-
-    #[tokio::test]
-    async fn a_preview_asks_for_no_rules_tags() {
-        let world = World::start().await;
-        let wanted = wanted("first");
-        world.reach(&wanted).await;
-        world.local.take_calls();
-        assert_eq!(world.live(&wanted, Depth::Preview).await.len(), 2);
-        assert_eq!(world.local.count("events", "ListTagsForResource"), 0);
     }
 }

@@ -16,15 +16,19 @@ pub struct Remembering {
     read: Mutex<BTreeMap<String, Option<Vec<u8>>>>,
 }
 
+/// Nothing was read at that key.
+struct NotRead;
+
 impl Remembering {
     /// `store`, read once.
     pub fn new(store: Box<dyn Store>) -> Self {
         Self { store, read: Mutex::new(BTreeMap::new()) }
     }
 
-    fn remembered(&self, key: &str) -> Option<Option<Vec<u8>>> {
+    /// What was read at `key`: `Err` where nothing was read yet, `Ok(None)` where there is no object.
+    fn remembered(&self, key: &str) -> Result<Option<Vec<u8>>, NotRead> {
         // A thread that panicked while holding the lock leaves the map as it was.
-        self.read.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(key).cloned()
+        self.read.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(key).cloned().ok_or(NotRead)
     }
 
     fn remember(&self, key: &str, body: Option<Vec<u8>>) {
@@ -44,7 +48,7 @@ impl Store for Remembering {
 
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, Error>> {
         Box::pin(async move {
-            if let Some(known) = self.remembered(key) {
+            if let Ok(known) = self.remembered(key) {
                 return Ok(known);
             }
             let body = self.store.get(key).await?;

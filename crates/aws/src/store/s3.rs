@@ -26,22 +26,24 @@ impl S3Store {
 }
 
 /// A missing bucket is an empty store: a plan makes it.
-fn or_nothing<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
+fn or_nothing<T>(bucket: &str, result: Result<T, Error>) -> Result<Option<T>, Error> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.is_not_found() => Ok(None),
-        Err(error) => Err(explain(error)),
+        Err(error) => Err(explain(bucket, error)),
     }
 }
 
-fn explain(mut error: Error) -> Error {
+fn explain(bucket: &str, mut error: Error) -> Error {
     if error.is_code(&[
         "PermanentRedirect",
         "AuthorizationHeaderMalformed",
         "IllegalLocationConstraintException",
     ]) {
         error.kind = ErrorKind::Refused;
-        error.message = format!("the bucket lies in another region: {}", error.message);
+        error.message = format!("the bucket {bucket} lies in another region: {}", error.message);
+    } else {
+        error.message = format!("bucket {bucket}: {}", error.message);
     }
     error
 }
@@ -59,7 +61,9 @@ impl Store for S3Store {
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, Error>> {
         Box::pin(async move {
             let call = self.client.get_object().bucket(&self.bucket).key(self.key(key));
-            let Some(answer) = or_nothing(call.send().await.during("s3:GetObject"))? else { return Ok(None) };
+            let Some(answer) = or_nothing(&self.bucket, call.send().await.during("s3:GetObject"))? else {
+                return Ok(None);
+            };
             let body = answer.body.collect().await.map_err(|error| {
                 Error::new(ErrorKind::Ambiguous, "s3:GetObject", format!("the object was cut short: {error}"))
             })?;
@@ -71,7 +75,7 @@ impl Store for S3Store {
         Box::pin(async move {
             let call = self.client.put_object().bucket(&self.bucket).key(self.key(key)).body(body.into());
             let call = call.server_side_encryption(ServerSideEncryption::Aes256);
-            call.send().await.during("s3:PutObject").map_err(explain)?;
+            call.send().await.during("s3:PutObject").map_err(|error| explain(&self.bucket, error))?;
             Ok(())
         })
     }
@@ -79,7 +83,7 @@ impl Store for S3Store {
     fn delete<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
             let call = self.client.delete_object().bucket(&self.bucket).key(self.key(key));
-            or_nothing(call.send().await.during("s3:DeleteObject"))?;
+            or_nothing(&self.bucket, call.send().await.during("s3:DeleteObject"))?;
             Ok(())
         })
     }
@@ -91,7 +95,7 @@ impl Store for S3Store {
             let ours = self.key("");
             let mut keys = Vec::new();
             while let Some(page) = pages.next().await {
-                let Some(page) = or_nothing(page.during("s3:ListBucket"))? else { break };
+                let Some(page) = or_nothing(&self.bucket, page.during("s3:ListBucket"))? else { break };
                 let page_keys = page.contents().iter().filter_map(|object| object.key());
                 keys.extend(page_keys.filter_map(|key| key.strip_prefix(&ours)).map(str::to_owned));
             }
@@ -107,7 +111,7 @@ impl Store for S3Store {
             let mut pages = call.into_paginator().send();
             let mut names = Vec::new();
             while let Some(page) = pages.next().await {
-                let Some(page) = or_nothing(page.during("s3:ListBucket"))? else { break };
+                let Some(page) = or_nothing(&self.bucket, page.during("s3:ListBucket"))? else { break };
                 let prefixes = page.common_prefixes().iter().filter_map(|prefix| prefix.prefix());
                 let prefixes = prefixes.filter_map(|prefix| prefix.strip_prefix(&ours));
                 names.extend(prefixes.map(|name| name.trim_end_matches('/').to_owned()));
@@ -131,7 +135,7 @@ impl Store for S3Store {
             }
             if self.versions("").await?.is_some_and(|versions| versions.is_empty()) {
                 let call = self.client.delete_bucket().bucket(&self.bucket);
-                or_nothing(call.send().await.during("s3:DeleteBucket"))?;
+                or_nothing(&self.bucket, call.send().await.during("s3:DeleteBucket"))?;
                 purged.bucket_deleted = true;
             }
             Ok(purged)
@@ -143,7 +147,7 @@ impl S3Store {
     /// The first (at most 1,000) versions and delete markers under `prefix`; `None` without a bucket.
     async fn versions(&self, prefix: &str) -> Result<Option<Vec<ObjectIdentifier>>, Error> {
         let call = self.client.list_object_versions().bucket(&self.bucket).prefix(prefix);
-        let Some(page) = or_nothing(call.send().await.during("s3:ListBucketVersions"))? else {
+        let Some(page) = or_nothing(&self.bucket, call.send().await.during("s3:ListBucketVersions"))? else {
             return Ok(None);
         };
         let versions = page.versions().iter().map(|version| (version.key(), version.version_id()));

@@ -25,10 +25,8 @@ pub(super) fn clusters(
         groups.iter().map(|group| &group.value).filter(|group| group.role == Role::ControlPlane).collect();
     let context = Context { control_plane, drafts };
     let Some(list) = scope.spec.etcd_clusters.as_ref().filter(|list| !list.value.is_empty()) else {
-        return ["main", "events"]
-            .into_iter()
-            .map(|name| context.default_cluster(name, scope.spec_place, check))
-            .collect();
+        // kOps makes a second one for events; kubeadm runs one etcd.
+        return vec![context.default_cluster("main", scope.spec_place, check)];
     };
     check.unique("etcd cluster", list.value.iter().filter_map(|cluster| cluster.value.name.as_ref()));
     let mut clusters: Vec<EtcdCluster> = list.value.iter().map(|spec| context.cluster(spec, check)).collect();

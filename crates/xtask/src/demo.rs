@@ -1,0 +1,167 @@
+//! The demo: the real kcl binary, the reference cluster, and a local AWS.
+//!
+//! It creates, finds nothing to do, changes, finds and repairs what was tampered with, deletes, and has an
+//! independent listing confirm that nothing is left. All of it happens on this machine, in a folder that goes
+//! with it.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail, ensure};
+use kcl_testkit::{LocalAws, audit, make_zone};
+
+/// Text of the demo itself, to stderr as kcl does with what is no data.
+pub(crate) fn say(text: &str) {
+    // Nothing can be done about a terminal that went away.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+fn heading(text: &str) {
+    say(&format!("\n=== {text}\n\n"));
+}
+
+/// Runs the demo.
+pub(crate) fn run() -> Result<()> {
+    let begun = Instant::now();
+    let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    say("Building kcl (the AWS SDK takes about ten minutes the first time)...\n");
+    let kcl = build(&root)?;
+    say("Starting a local AWS (its first start installs moto, which takes a minute)...\n");
+    let aws = LocalAws::start().context("the local AWS does not start")?;
+    make_zone(&aws, "karlaru.com").context("the hosted zone karlaru.com cannot be made")?;
+    let built = begun.elapsed().as_secs();
+
+    let folder = tempfile::tempdir().context("no temporary folder")?;
+    let spec =
+        std::fs::read_to_string(root.join("examples/karlaru.yaml")).context("examples/karlaru.yaml")?;
+    let demo = Demo { kcl, aws, folder, begun: Instant::now() };
+    demo.show(spec)?;
+    let took = demo.begun.elapsed().as_secs();
+    say(&format!("\nDone: {took} s, after {built} s of building and starting.\n"));
+    Ok(())
+}
+
+/// Builds the binary, and asks cargo where it is.
+fn build(root: &Path) -> Result<PathBuf> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .current_dir(root)
+        .args(["build", "--package", "kcl", "--bin", "kcl", "--message-format", "json-render-diagnostics"])
+        .stderr(Stdio::inherit())
+        .output()
+        .context("cargo cannot be run")?;
+    ensure!(output.status.success(), "kcl does not build");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let path = text.lines().rev().find_map(|line| {
+        let rest = line.split_once("\"executable\":\"")?.1;
+        Some(PathBuf::from(rest.split_once('"')?.0))
+    });
+    path.context("cargo does not say where kcl is")
+}
+
+struct Demo {
+    kcl: PathBuf,
+    aws: LocalAws,
+    folder: tempfile::TempDir,
+    begun: Instant,
+}
+
+impl Demo {
+    fn show(&self, mut spec: String) -> Result<()> {
+        heading("1. Create the reference cluster: three spot machines, one load balancer");
+        self.write(&spec)?;
+        self.kcl(&["create", "cluster", "-f", "cluster.yaml", "--yes"], 0)?;
+
+        heading("2. Update: there is nothing to do");
+        self.aws.take_calls();
+        self.kcl(&["update", "-f", "cluster.yaml", "--detailed-exitcode"], 0)?;
+        say(&format!("  ({} AWS calls, none of them a change)\n", self.aws.calls().len()));
+        ensure!(self.aws.mutating_calls().is_empty(), "a preview changed something");
+
+        heading("3. Three workers in place of two, and one more action for the pods' role");
+        replace(&mut spec, "  minSize: 2\n  maxSize: 2\n", "  minSize: 3\n  maxSize: 3\n")?;
+        replace(
+            &mut spec,
+            "\"s3:PutObject\",\n",
+            "\"s3:GetObject\",\n                  \"s3:PutObject\",\n",
+        )?;
+        self.write(&spec)?;
+        self.kcl(&["update", "-f", "cluster.yaml", "--yes"], 0)?;
+        self.kcl(&["get", "instances"], 0)?;
+
+        heading("4. Somebody opens a port of the nodes to the world and closes the one for HTTP");
+        self.tamper()?;
+        self.kcl(&["update", "--detailed-exitcode"], 2)?;
+        say("\nRepair it, and remove what the spec does not want:\n\n");
+        self.kcl(&["update", "--yes", "--prune"], 0)?;
+        self.kcl(&["update", "--detailed-exitcode"], 0)?;
+
+        heading("5. Delete it, and its state");
+        self.kcl(&["delete", "cluster", "k8s.karlaru.com", "--yes", "--purge-state"], 0)?;
+
+        heading("6. An independent listing of the account");
+        let left = audit(&self.aws, self.aws.region())?.leftovers();
+        let left: Vec<String> = left.into_iter().filter(|left| !left.starts_with("hosted zone")).collect();
+        ensure!(left.is_empty(), "still there: {}", left.join(", "));
+        say("nothing is left\n");
+        Ok(())
+    }
+
+    fn write(&self, spec: &str) -> Result<()> {
+        std::fs::write(self.folder.path().join("cluster.yaml"), spec).context("the spec cannot be written")
+    }
+
+    /// Runs kcl as a person would, and shows what it says.
+    fn kcl(&self, arguments: &[&str], expected: i32) -> Result<()> {
+        say(&format!("$ kcl {}\n", arguments.join(" ")));
+        let mut command = Command::new(&self.kcl);
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AWS_")) {
+            command.env_remove(name);
+        }
+        let status = command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .envs(self.aws.env())
+            .env("KCL_STATE_STORE", "s3://karlaru-kcl-state")
+            .stdin(Stdio::null())
+            .status()
+            .context("kcl cannot be run")?;
+        if status.code() != Some(expected) {
+            bail!("kcl ended with {status}, not with the exit code {expected}");
+        }
+        Ok(())
+    }
+
+    /// What a hurried colleague does in the console.
+    fn tamper(&self) -> Result<()> {
+        let name = "nodes.k8s.karlaru.com";
+        let filter = [("Filter.1.Name", "group-name"), ("Filter.1.Value.1", name)];
+        let groups = self.aws.direct("ec2", "DescribeSecurityGroups", &filter)?;
+        let group = groups.value("securityGroupInfo/item/groupId").to_owned();
+        ensure!(!group.is_empty(), "the nodes' security group is not there");
+        let rules = [("Filter.1.Name", "group-id"), ("Filter.1.Value.1", group.as_str())];
+        let rules = self.aws.direct("ec2", "DescribeSecurityGroupRules", &rules)?;
+        let http =
+            rules.all("securityGroupRuleSet/item").into_iter().find(|rule| rule.value("fromPort") == "80");
+        let http = http.context("the nodes' rule for HTTP is not there")?.value("securityGroupRuleId");
+        let open = [
+            ("GroupId", group.as_str()),
+            ("IpPermissions.1.IpProtocol", "tcp"),
+            ("IpPermissions.1.FromPort", "31337"),
+            ("IpPermissions.1.ToPort", "31337"),
+            ("IpPermissions.1.IpRanges.1.CidrIp", "0.0.0.0/0"),
+        ];
+        self.aws.direct("ec2", "AuthorizeSecurityGroupIngress", &open)?;
+        let close = [("GroupId", group.as_str()), ("SecurityGroupRuleId.1", http)];
+        self.aws.direct("ec2", "RevokeSecurityGroupIngress", &close)?;
+        Ok(())
+    }
+}
+
+fn replace(spec: &mut String, from: &str, to: &str) -> Result<()> {
+    ensure!(spec.contains(from), "examples/karlaru.yaml no longer has {from:?}");
+    *spec = spec.replacen(from, to, 1);
+    Ok(())
+}
