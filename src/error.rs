@@ -102,6 +102,9 @@ impl From<kcl_engine::PlanError> for CommandError {
 /// What to do about an AWS error.
 pub(crate) fn hint(error: &kcl_aws::Error) -> Option<String> {
     let hint = match error.kind {
+        ErrorKind::Credentials if error.code.as_ref().is_some_and(|code| code.contains("Expired")) => {
+            "these credentials have expired: sign in again, as with `aws sso login`"
+        }
         ErrorKind::Credentials => {
             "set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; \
              `aws sts get-caller-identity` shows who you are"

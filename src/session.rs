@@ -204,7 +204,13 @@ pub(crate) async fn connect_unregistered(
     match (Aws::connect(&settings.aws).await, store) {
         (Ok(aws), _) => Ok(aws),
         (Err(error), Some(store)) if error.kind == ErrorKind::NoRegion => {
-            Err(unknown_cluster(name, store).await.hint("or say where to look for it: --region REGION"))
+            let unknown = match store.get(&spec_key(name)).await? {
+                Some(_) => CommandError::failed(format!(
+                    "the registered spec of {name} is not sound, so its region is not known"
+                )),
+                None => unknown_cluster(name, store).await,
+            };
+            Err(unknown.hint("say in which region to look for it: --region REGION"))
         }
         (Err(error), _) => Err(error.into()),
     }

@@ -28,7 +28,7 @@ const DEFAULT_WIDTH: usize = 80;
 impl Settings {
     /// Settles everything that does not depend on the command, and starts logging.
     pub(crate) fn resolve(global: &Global) -> Self {
-        start_logging(global.verbose);
+        start_logging(global);
         let width = terminal_size::terminal_size().map_or(DEFAULT_WIDTH, |(width, _)| usize::from(width.0));
         Self {
             state: global.state.clone().filter(|state| !state.is_empty()),
@@ -63,13 +63,21 @@ impl Settings {
     }
 }
 
-fn start_logging(verbose: u8) {
-    let level = match verbose {
+fn start_logging(global: &Global) {
+    let level = match global.verbose {
         0 => return,
         1 => "kcl=debug,kcl_aws=debug,kcl_apply=debug",
         _ => "kcl=trace,kcl_aws=trace,kcl_apply=trace,aws_config=debug,aws_smithy_runtime=debug",
     };
     // Bodies are never logged, at any level: they hold policies and user data.
     let filter = tracing_subscriber::EnvFilter::new(level);
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let color = match global.color {
+        Color::Auto => {
+            std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|it| it.is_empty())
+        }
+        Color::Always => true,
+        Color::Never => false,
+    };
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    log.with_target(false).with_ansi(color).init();
 }

@@ -258,6 +258,28 @@ fn several_clusters_in_the_store() {
 }
 
 #[test]
+fn a_registered_spec_that_is_not_sound() {
+    let world = World::new(KCL);
+    let cluster = world.folder.path().join("state/old.example.com");
+    std::fs::create_dir_all(&cluster).unwrap();
+    std::fs::write(cluster.join("config"), "kind: Cluster\n").unwrap();
+    let mut text = String::new();
+    let lines: [&[&str]; 5] = [
+        &["get", "clusters"],
+        &["get", "ig"],
+        &["update"],
+        &["delete", "old.example.com"],
+        &["delete", "old.example.com", "--region", "eu-north-1"],
+    ];
+    for line in lines {
+        let run = world.kcl(line);
+        text.push_str(&format!("$ kcl {}\n{}\n", line.join(" "), redacted(&world, &run)));
+    }
+    assert!(world.aws.mutating_calls().is_empty());
+    assert_snapshot!(text);
+}
+
+#[test]
 fn replace() {
     let world = World::with_bucket(KCL);
     let spec = example("minimal.yaml");

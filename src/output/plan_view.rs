@@ -150,8 +150,9 @@ impl PlanView<'_> {
             return;
         }
         let fields = wanted.as_object().into_iter().flatten();
+        let says_more = |value: &Value| is_short(value) && value.as_str() != Some(id.name.as_str());
         let shown =
-            fields.filter(|(field, value)| *field != "tags" && is_short(value)).map(|(field, value)| {
+            fields.filter(|(field, value)| *field != "tags" && says_more(value)).map(|(field, value)| {
                 match value {
                     Value::Bool(true) => field.clone(),
                     _ => format!("{field} {}", self.inline(value)),

@@ -147,28 +147,34 @@ where
     let message = match (error.message(), status) {
         (Some(message), _) => message.to_owned(),
         (None, Some(status)) if code.is_none() => format!("HTTP status {status}"),
+        _ if kind == ErrorKind::Credentials => without_chain(innermost(error)),
         _ => innermost(error),
     };
     Error { kind, action: action.to_owned(), code, message, request_id }
 }
 
 fn is_credentials_trouble(text: &str) -> bool {
-    [
-        "CredentialsNotLoaded",
-        "no providers in chain",
-        "CredentialsProvider",
-        "credentials",
-        "Unhandled(Unhandled",
-    ]
-    .iter()
-    .take(4)
-    .any(|mark| text.contains(mark))
+    ["CredentialsNotLoaded", "no providers in chain", "CredentialsProvider", "credentials"]
+        .iter()
+        .any(|mark| text.contains(mark))
 }
 
 fn is_connect_trouble(text: &str) -> bool {
     ["ConnectError", "Connection refused", "dns error", "tcp connect error"]
         .iter()
         .any(|mark| text.contains(mark))
+}
+
+/// The SDK tells of each place where it looked for credentials; that there are none says it all.
+fn without_chain(message: String) -> String {
+    if message.starts_with("no credentials found in chain") {
+        return "no credentials were found".to_owned();
+    }
+    // What a chain of one, the profile that was named, says.
+    if message == "the credential provider was not enabled" {
+        return "there is no such profile, or it has no credentials".to_owned();
+    }
+    message
 }
 
 /// The message at the bottom of the chain: the one that says what happened.
