@@ -352,7 +352,7 @@ fn unreached(args: &[&str]) -> String {
 }
 
 /// Each system has its own number for a refused connection.
-const OS_ERROR: (&str, &str) = (r"\(os error \d+\)", "(os error)");
+const OS_ERROR: (&str, &str) = (r"\(os\s+error \d+\)", "(os error)");
 
 #[test]
 fn an_endpoint_that_cannot_be_reached() {
