@@ -151,13 +151,12 @@ impl PlanView<'_> {
         }
         let fields = wanted.as_object().into_iter().flatten();
         let says_more = |value: &Value| is_short(value) && value.as_str() != Some(id.name.as_str());
-        let shown =
-            fields.filter(|(field, value)| *field != "tags" && says_more(value)).map(|(field, value)| {
-                match value {
-                    Value::Bool(true) => field.clone(),
-                    _ => format!("{field} {}", self.inline(value)),
-                }
-            });
+        let shown = fields.filter(|(field, value)| !field.ends_with("tags") && says_more(value)).map(
+            |(field, value)| match value {
+                Value::Bool(true) => field.clone(),
+                _ => format!("{field} {}", self.inline(value)),
+            },
+        );
         let line = shown.collect::<Vec<_>>().join(", ");
         if !line.is_empty() {
             self.indented(&line, DIM, text);
@@ -310,15 +309,17 @@ fn is_short(value: &Value) -> bool {
         Value::Bool(true) | Value::Number(_) => true,
         Value::String(text) => !text.is_empty() && text.len() < 80,
         Value::Array(items) => !items.is_empty() && items.iter().all(Value::is_string),
-        Value::Object(object) => {
-            object.contains_key("$ref")
-                || object.contains_key("$id")
-                || object.get("$set").and_then(Value::as_array).is_some_and(|items| {
-                    !items.is_empty()
-                        && items.len() <= 4
-                        && items.iter().all(|item| item.to_string().len() < 160)
-                })
-        }
+        Value::Object(object) => match object.get("$set").and_then(Value::as_array) {
+            Some(items) => {
+                !items.is_empty() && items.len() <= 4 && items.iter().all(|item| item.to_string().len() < 160)
+            }
+            None if is_marked(value) => object.contains_key("$ref") || object.contains_key("$id"),
+            // A part with fields of its own: how spot machines are bought, a health check, a route's target.
+            None => {
+                let is_plain = |field: &Value| !field.is_object() || field.get("$ref").is_some();
+                !object.is_empty() && object.values().all(is_plain)
+            }
+        },
     }
 }
 
