@@ -133,8 +133,17 @@ pub(crate) fn cluster_name(words: Vec<String>) -> Result<Option<String>, Command
     let name = words.next();
     match words.next() {
         Some(extra) => Err(CommandError::usage(format!("`{extra}` is one argument too many"))),
-        None => Ok(name),
+        None => name.map(checked_name).transpose(),
     }
+}
+
+/// `name`, which becomes part of names and paths: nothing but a cluster's name will do.
+pub(crate) fn checked_name(name: String) -> Result<String, CommandError> {
+    if kcl_spec::is_cluster_name(&name) {
+        return Ok(name);
+    }
+    Err(CommandError::usage(format!("`{name}` is no cluster's name"))
+        .hint("it is a DNS name with a dot, as in the spec's metadata.name: k8s.example.com"))
 }
 
 /// Opens the state store: the option's, else that of the spec (`cluster` name and configBase).

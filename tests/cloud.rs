@@ -160,7 +160,7 @@ fn drift_is_seen_whatever_it_is_and_repaired() {
         &[
             ("ResourceId.1", &vpc),
             ("Tag.1.Key", "Name"),
-            ("Tag.1.Value", n),
+            ("Tag.1.Value", "somebody-elses"),
             ("Tag.2.Key", "KubernetesCluster"),
             ("Tag.2.Value", n),
             ("Tag.3.Key", "k8s.io/odd"),
@@ -356,4 +356,99 @@ fn the_states_bucket_is_private_versioned_and_encrypted() {
     {
         assert!(names.iter().any(|name| name == action), "{action} is not among {names:?}");
     }
+}
+
+/// The minimal cluster, made, with the resources it has.
+fn minimal() -> (World, String, Vec<Value>) {
+    let world = World::new(KCL);
+    let path = world.spec(&example("minimal.yaml"));
+    world.kcl(&["create", "cluster", "-f", &path, "--yes"]).expect(0);
+    let resources = world.kcl(&["get", "resources", "-o", "json"]).expect(0).stdout;
+    (world, path, serde_json::from_str(&resources).unwrap())
+}
+
+fn id_of(resources: &[Value], kind: &str) -> String {
+    let found = resources.iter().find(|resource| resource["id"]["kind"] == kind).unwrap();
+    found["attrs"]["id"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn what_lost_its_name_is_found_again_and_never_made_twice() {
+    let (world, path, resources) = minimal();
+    for kind in ["vpc", "subnet", "internet-gateway", "volume"] {
+        let id = id_of(&resources, kind);
+        let rename = [("ResourceId.1", id.as_str()), ("Tag.1.Key", "Name"), ("Tag.1.Value", "renamed")];
+        world.aws.direct("ec2", "CreateTags", &rename).unwrap();
+    }
+    let preview = world.kcl(&["update", "-f", &path, "-o", "json", "--prune"]).expect(0);
+    let found = steps(&preview.stdout);
+    assert_eq!(found.len(), 4, "{found:?}");
+    assert!(found.iter().all(|step| step.starts_with("update ")), "{found:?}");
+    world.kcl(&["update", "-f", &path, "--yes"]).expect(0);
+    assert_in_step(&world, &path);
+}
+
+#[test]
+fn what_would_break_the_cluster_is_refused_and_nothing_is_changed() {
+    let (world, _, _) = minimal();
+    world.aws.take_calls();
+    let moved = example("minimal.yaml").replace("cidr: 172.20.32.0/19", "cidr: 172.20.64.0/19");
+    let path = world.spec(&moved);
+    let run = world.kcl(&["update", "-f", &path, "--yes"]).expect(1);
+    assert!(run.stdout.contains("machines run in it"), "{}", run.stdout);
+    assert!(run.stderr.contains("nothing was changed"), "{}", run.stderr);
+    assert_eq!(world.aws.mutating_calls().len(), 0);
+}
+
+#[test]
+fn no_pruning_deletes_a_volume_of_etcd() {
+    let (world, _, _) = minimal();
+    let renamed = example("minimal.yaml").replace("name: control-plane\n", "name: masters\n");
+    let path = world.spec(&renamed);
+    let preview = world.kcl(&["update", "-f", &path, "--prune", "-o", "json"]).expect(0).stdout;
+    let gone = steps(&preview);
+    assert!(gone.iter().any(|step| step.starts_with("delete auto-scaling-group control-plane")), "{gone:?}");
+    assert!(!gone.iter().any(|step| step.starts_with("delete volume")), "{gone:?}");
+}
+
+#[test]
+fn secrets_of_the_spec_stand_in_no_plan() {
+    let (world, _, _) = minimal();
+    let secret = |password: &str| {
+        let secret = "apiVersion: v1\nkind: Secret\nmetadata: {name: db}\nstringData:\n  password: ";
+        format!("{}\n---\n{secret}{password}\n", example("minimal.yaml"))
+    };
+    for password in ["HUNTER2", "HUNTER3"] {
+        let path = world.spec(&secret(password));
+        for more in [&["-o", "json"][..], &["--full"], &["-vv"], &["--yes"]] {
+            let run = world.kcl(&[&["update", "-f", &path], more].concat()).expect(0);
+            assert!(!run.all().contains("HUNTER"), "{}", run.all());
+        }
+        assert_in_step(&world, &path);
+    }
+    let stored = world.folder.path().join("state/minimal.example.com/config");
+    assert!(std::fs::read_to_string(stored).unwrap().contains("HUNTER3"));
+}
+
+#[test]
+fn a_name_that_is_none_deletes_nothing() {
+    let (world, _, _) = minimal();
+    for name in ["..", "", ".", "/tmp", "a/b.c", "nodots"] {
+        let command = ["delete", name, "--region", "eu-north-1", "--purge-state", "--yes"];
+        let run = world.kcl(&command).expect(2);
+        assert!(run.stderr.contains("is no cluster's name"), "{}", run.stderr);
+    }
+    assert!(world.folder.path().join("state/minimal.example.com/config").exists());
+}
+
+#[test]
+fn a_dns_record_of_somebody_else_is_not_taken_over() {
+    let (world, spec) = reference();
+    let path = world.spec(&spec);
+    kcl_testkit::make_record(&world.aws, "docs.karlaru.com", "198.51.100.7").unwrap();
+    let run = world.kcl(&["create", "cluster", "-f", &path, "--yes"]).expect(1);
+    assert!(run.stderr.contains("docs.karlaru.com A is there already"), "{}", run.stderr);
+    world.kcl(&["delete", "cluster", "k8s.karlaru.com", "--yes"]).expect(0);
+    let zones = world.left();
+    assert!(zones.iter().any(|left| left.contains("docs.karlaru.com")), "{zones:?}");
 }

@@ -185,7 +185,6 @@ fn changes() {
     let spec = example("minimal.yaml")
         .replace("203.0.113.0/24", "198.51.100.0/24")
         .replace("role: Node\n", "role: Node\n  machineType: t3.large\n  minSize: 2\n  maxSize: 5\n")
-        .replace("cidr: 172.20.32.0/19", "cidr: 172.20.64.0/19")
         .replace("  networking:\n", "  additionalPolicies:\n    node: |\n      [{\"Effect\": \"Allow\", \"Action\": \"s3:GetObject\", \"Resource\": \"*\"}]\n  networking:\n");
     world.spec(&spec);
     world.aws.take_calls();

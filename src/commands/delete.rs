@@ -52,7 +52,9 @@ pub(super) async fn run(args: Delete, settings: &Settings, printer: &Printer) ->
     let plan = teardown(&aws, &target.name).await?;
     show(&args, printer, &plan, &target, &aws);
     if plan.is_empty() {
-        purge(&args, &aws, &target, printer).await?;
+        if !purge(&args, args.yes, &target, printer).await? {
+            return Ok(Done::Pending);
+        }
         printer
             .say(&format!("nothing of {} is left in {} (account {})", target.name, aws.region, aws.account));
         return Ok(Done::Clean);
@@ -70,7 +72,10 @@ pub(super) async fn run(args: Delete, settings: &Settings, printer: &Printer) ->
         }
     }
     until_nothing_is_left(&aws, plan, &target, printer).await?;
-    purge(&args, &aws, &target, printer).await?;
+    purge(&args, true, &target, printer).await?;
+    if target.store.is_none() {
+        printer.note("no state store was given: a registered spec, if there is one, was left there");
+    }
     printer.note(&format!("nothing of {} is left in {} (account {})", target.name, aws.region, aws.account));
     Ok(Done::Clean)
 }
@@ -151,8 +156,11 @@ async fn until_nothing_is_left(
     printer: &Printer,
 ) -> Result<(), CommandError> {
     for _ in 0..ROUNDS {
-        apply(aws, &plan, &target.name, printer).await?;
+        let applied = apply(aws, &plan, &target.name, printer).await;
         plan = teardown(aws, &target.name).await?;
+        if let Err(error) = applied {
+            return Err(with_left(error, &plan));
+        }
         if plan.is_empty() {
             return Ok(());
         }
@@ -164,16 +172,37 @@ async fn until_nothing_is_left(
     Err(error.hint("something in the account makes them again; stop it and run the same command again"))
 }
 
-async fn purge(args: &Delete, _aws: &Aws, target: &Target, printer: &Printer) -> Result<(), CommandError> {
-    let (true, Some(store)) = (args.purge_state, &target.store) else { return Ok(()) };
-    if !args.yes && !target.interactive {
-        printer.note(&format!("`--yes` also removes {} from {}", target.name, store.location()));
-        return Ok(());
+/// `error`, and what is there still.
+fn with_left(mut error: CommandError, plan: &Plan) -> CommandError {
+    let left = plan.steps.iter().map(|step| step.id.to_string()).collect::<Vec<_>>();
+    if !left.is_empty() {
+        error.messages.push(format!("left: {}", left.join(", ")));
+    }
+    error
+}
+
+/// Removes the cluster's objects from the state store, if that is asked for and `confirmed`, or is confirmed now.
+/// Gives false where it was not.
+async fn purge(
+    args: &Delete,
+    confirmed: bool,
+    target: &Target,
+    printer: &Printer,
+) -> Result<bool, CommandError> {
+    let (true, Some(store)) = (args.purge_state, &target.store) else { return Ok(true) };
+    let objects = store.list(&format!("{}/", target.name)).await?.len();
+    if objects > 0 && !confirmed {
+        let question =
+            format!("Remove {objects} objects of {} from {}? [yes/no]", target.name, store.location());
+        if !(target.interactive && printer.confirm(&question, "yes")) {
+            printer.note(&format!("nothing was removed from {}; --yes removes it", store.location()));
+            return Ok(false);
+        }
     }
     let purged = store.purge(&target.name).await?;
-    printer.note(&format!("removed {} objects of {} from {}", purged.objects, target.name, store.location()));
+    printer.say(&format!("removed {} objects of {} from {}", purged.objects, target.name, store.location()));
     if purged.bucket_deleted {
-        printer.note(&format!("deleted the bucket of {}, which is empty now", store.location()));
+        printer.say(&format!("deleted the bucket of {}, which is empty now", store.location()));
     }
-    Ok(())
+    Ok(true)
 }

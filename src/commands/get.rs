@@ -11,7 +11,9 @@ use super::Done;
 use crate::cli::{Format, Get, What};
 use crate::error::CommandError;
 use crate::output::{Names, Printer, Table};
-use crate::session::{Input, connect, connect_unregistered, no_store, only_cluster, open_store};
+use crate::session::{
+    Input, checked_name, connect, connect_unregistered, no_store, only_cluster, open_store,
+};
 use crate::settings::Settings;
 
 /// Runs the command.
@@ -97,7 +99,7 @@ fn documents(documents: &[Document], wanted: impl Fn(&Document) -> bool) -> Vec<
 }
 
 async fn instance_groups(args: &Get, settings: &Settings, printer: &Printer) -> Result<(), CommandError> {
-    let input = Input::registered(args.cluster.clone(), settings).await?;
+    let input = Input::registered(args.cluster.clone().map(checked_name).transpose()?, settings).await?;
     let loaded = input.load()?;
     let mut table = Table::new(&["NAME", "ROLE", "MACHINE TYPE", "MIN", "MAX", "SUBNETS"]);
     let mut found = Vec::new();
@@ -133,7 +135,7 @@ fn role_name(role: Role) -> &'static str {
 async fn target(args: &Get, settings: &Settings) -> Result<(String, Aws), CommandError> {
     let store = open_store(settings, None, "").await?;
     let name = match (&args.cluster, &store) {
-        (Some(name), _) => name.clone(),
+        (Some(name), _) => checked_name(name.clone())?,
         (None, Some(store)) => only_cluster(store.as_ref()).await?,
         (None, None) => {
             return Err(no_store().hint("or name the cluster and its region: --name NAME --region REGION"));

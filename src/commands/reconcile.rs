@@ -37,7 +37,7 @@ pub(super) async fn reconcile(
     let Validated { cluster, warnings, text } = input.validate()?;
     printer.warnings(&warnings);
     let store = store_of(&cluster, settings).await?;
-    let aws = connect(settings, &cluster.region).await?.with_state(store.clone());
+    let aws = connect(settings, &cluster.region).await?.with_state(store.clone()).with_documents(&text);
 
     let (registered, facts) = futures::join!(
         async { store.get(&spec_key(&cluster.name)).await.map(|spec| spec.is_some()) },
@@ -76,6 +76,14 @@ pub(super) async fn reconcile(
         return Ok(Done::Pending);
     }
     apply(&aws, &plan, &cluster.name, printer).await?;
+    let left = plan.unwanted.len();
+    if left > 0 {
+        printer.note(&format!(
+            "{} is as its spec wants it; {left} more left alone without --prune",
+            cluster.name
+        ));
+        return Ok(Done::Pending);
+    }
     printer.note(&format!("{} is in step with its spec", cluster.name));
     Ok(Done::Clean)
 }
@@ -83,9 +91,9 @@ pub(super) async fn reconcile(
 /// How a command without steps ends; `None` where there are some.
 fn nothing_to_apply(plan: &Plan, printer: &Printer, cluster: &Cluster) -> Result<Option<Done>, CommandError> {
     if !plan.refusals.is_empty() {
-        let error = "the spec asks for a change that would lose data; nothing was changed";
-        return Err(CommandError::failed(error)
-            .hint("set the field back, or move the data and delete the resource by hand first"));
+        let error =
+            "the spec asks for a change that would break the cluster or lose data; nothing was changed";
+        return Err(CommandError::failed(error).hint("set the field back"));
     }
     if !plan.is_empty() {
         return Ok(None);

@@ -145,8 +145,7 @@ impl PlanView<'_> {
     /// The fields of something new that tell what it is, in a few lines. What every resource has (tags) and
     /// what fills a screen (documents, user data) only stands in the full view.
     fn main_fields(&self, id: &ResourceId, wanted: &Value, text: &mut String) {
-        // The name of a rule says all of it.
-        if id.kind.as_str() == "security-group-rule" {
+        if self.catalogue.get(id.kind.as_str()).is_some_and(|schema| schema.name_says_all) {
             return;
         }
         let fields = wanted.as_object().into_iter().flatten();
@@ -275,9 +274,10 @@ impl PlanView<'_> {
         for refusal in refusals {
             let _ = writeln!(
                 text,
-                "{} {} holds data and would have to be replaced; it is left as it is",
+                "{} {} would have to be replaced, and cannot be: {}",
                 paint(RED, "    !"),
-                self.title(&refusal.id)
+                self.title(&refusal.id),
+                refusal.why
             );
             for why in refusal.because.iter().filter_map(|because| self.why(because)) {
                 self.indented(&why, DIM, text);

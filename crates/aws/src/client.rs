@@ -33,6 +33,8 @@ pub struct Aws {
     pub partition: String,
     /// The state store, once it is known.
     pub(crate) state: Option<Arc<dyn Store>>,
+    /// The documents to register. They may hold secrets, so they never stand in a plan.
+    pub(crate) documents: Option<Arc<str>>,
     /// Makes client tokens of this run unlike those of any other: a token used again after what it made was
     /// deleted would give back the deleted thing.
     run: String,
@@ -91,6 +93,7 @@ impl Aws {
             s3: aws_sdk_s3::Client::new(config),
             tagging: aws_sdk_resourcegroupstagging::Client::new(config),
             state: None,
+            documents: None,
             run: run_id(),
         })
     }
@@ -99,6 +102,13 @@ impl Aws {
     #[must_use]
     pub fn with_state(mut self, state: Arc<dyn Store>) -> Self {
         self.state = Some(state);
+        self
+    }
+
+    /// The same account, with the documents to register.
+    #[must_use]
+    pub fn with_documents(mut self, documents: &str) -> Self {
+        self.documents = Some(Arc::from(documents));
         self
     }
 

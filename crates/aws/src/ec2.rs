@@ -5,7 +5,7 @@ use aws_sdk_ec2::types::{
     TagSpecification,
 };
 use kcl_engine::{Attrs, LiveNode, Owner, Resource};
-use kcl_model::resource::Tags;
+use kcl_model::resource::{self, Tags};
 
 use crate::client::Aws;
 use crate::error::{During, Error, ErrorKind};
@@ -45,6 +45,46 @@ impl Ours {
     pub(crate) fn live<R: Resource>(&self, name: impl Into<String>, fields: &R) -> Result<LiveNode, Error> {
         Ok(LiveNode::new(name, fields, attrs(&self.id), self.owner)?)
     }
+}
+
+/// Finds again what lost its name: EC2 knows most resources by their `Name` tag only, which anybody can change.
+/// Where a wanted resource is not there under its name, the only one of the cluster's own with a name that is not
+/// wanted, and `same` as what is wanted, is it; its tags then differ, and are set right.
+pub(crate) fn recognise<R: Resource>(
+    scope: &Scope<'_>,
+    mut nodes: Vec<LiveNode>,
+    same: impl Fn(&R, &R) -> bool,
+) -> Vec<LiveNode> {
+    let wanted = scope.wanted_resources::<R>();
+    let is_wanted = |name: &str| wanted.iter().any(|(wanted, _)| *wanted == name);
+    for (name, want) in &wanted {
+        if nodes.iter().any(|node| node.id.name == *name) {
+            continue;
+        }
+        let candidates = nodes.iter_mut().filter(|node| {
+            let fields = serde_json::from_value::<R>(node.fields.clone());
+            node.owner == Owner::Cluster
+                && !is_wanted(&node.id.name)
+                && fields.is_ok_and(|fields| same(&fields, want))
+        });
+        let mut candidates: Vec<&mut LiveNode> = candidates.collect();
+        if let [only] = candidates.as_mut_slice() {
+            (*name).clone_into(&mut only.id.name);
+        }
+    }
+    nodes
+}
+
+/// What a subnet is called: by its `Name` tag, or, where that is not wanted, by its block and zone.
+pub(crate) fn subnet_name(scope: &Scope<'_>, subnet: &Subnet, ours: &Ours) -> String {
+    let name = ours.name();
+    let wanted = scope.wanted_resources::<resource::Subnet>();
+    if wanted.iter().any(|(wanted, _)| *wanted == name) {
+        return name;
+    }
+    let (cidr, zone) = (subnet.cidr_block(), subnet.availability_zone());
+    let same = |want: &resource::Subnet| cidr == Some(want.cidr.as_str()) && zone == Some(want.zone.as_str());
+    wanted.iter().find(|(_, want)| same(want)).map_or(name, |(wanted, _)| (*wanted).to_owned())
 }
 
 /// The attributes of what has only an id.

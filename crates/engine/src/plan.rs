@@ -83,11 +83,13 @@ pub struct Unwanted {
     pub attrs: Attrs,
 }
 
-/// A change that the plan leaves out because it would lose data.
+/// A change that the plan leaves out because it would break the running cluster or lose data.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Refusal {
-    /// The resource that holds the data.
+    /// The resource that would have to be replaced.
     pub id: ResourceId,
+    /// Why it cannot be.
+    pub why: String,
     /// Why it would have to be replaced.
     pub because: Vec<Because>,
     /// What would change.
@@ -176,7 +178,7 @@ pub fn plan(
     plan.unchanged =
         wanted.nodes.keys().filter(|id| live.contains_key(*id) && !decisions.contains_key(*id)).count();
     add_wanted_steps(catalogue, &wanted, &live, decisions, &mut plan);
-    add_removals(&wanted, &live, &duplicates, options, &mut plan);
+    add_removals(catalogue, &wanted, &live, &duplicates, options, &mut plan);
     let inherited = drop_contained(catalogue, &mut plan);
     sort_for_display(catalogue, &mut plan);
     add_order(catalogue, &wanted, &inherited, &mut plan);
@@ -306,9 +308,10 @@ fn decide(
             .collect();
         because.dedup();
         let replace = !because.is_empty();
-        if replace {
+        if replace && schema.irreplaceable.is_none() {
             replaced.push(id.clone());
-        } else {
+        }
+        if !replace {
             because.push(Because::Changed);
         }
         decisions.insert(id.clone(), Decision { changes, because, replace });
@@ -319,7 +322,9 @@ fn decide(
                 let decision = decisions.entry(id.clone()).or_default();
                 let was_replaced = decision.replace;
                 follow_replacement(catalogue, id, &want.fields, &referent, live, decision);
-                if decision.replace && !was_replaced {
+                let can_be =
+                    catalogue.get(id.kind.as_str()).is_some_and(|schema| schema.irreplaceable.is_none());
+                if decision.replace && !was_replaced && can_be {
                     replaced.push(id.clone());
                 }
             }
@@ -388,14 +393,16 @@ fn add_wanted_steps(
             continue;
         };
         let Some(Decision { changes, because, replace }) = decisions.remove(id) else { continue };
-        let holds_data = catalogue.get(id.kind.as_str()).is_some_and(|schema| schema.holds_data);
-        match (replace, holds_data) {
+        let irreplaceable = catalogue.get(id.kind.as_str()).and_then(|schema| schema.irreplaceable);
+        match (replace, irreplaceable) {
             (false, _) => {
                 let live = Some(node.clone());
                 plan.steps.push(Step { live, ..step(Action::Update, because, false, changes) });
             }
-            (true, true) => plan.refusals.push(Refusal { id: id.clone(), because, changes }),
-            (true, false) => {
+            (true, Some(why)) => {
+                plan.refusals.push(Refusal { id: id.clone(), why: why.to_owned(), because, changes });
+            }
+            (true, None) => {
                 let delete = Step {
                     live: Some(node.clone()),
                     wanted: None,
@@ -409,6 +416,7 @@ fn add_wanted_steps(
 }
 
 fn add_removals(
+    catalogue: &Catalogue,
     wanted: &Wanted,
     live: &BTreeMap<ResourceId, LiveNode>,
     duplicates: &BTreeSet<ResourceId>,
@@ -423,7 +431,12 @@ fn add_removals(
             _ if options.teardown => Because::Teardown,
             Owner::Controller => continue,
             Owner::Cluster if duplicates.contains(id) => Because::Duplicate,
-            Owner::Cluster if options.prune => Because::Unwanted,
+            Owner::Cluster
+                if options.prune
+                    && !catalogue.get(id.kind.as_str()).is_some_and(|schema| schema.holds_data) =>
+            {
+                Because::Unwanted
+            }
             Owner::Cluster => {
                 plan.unwanted.push(Unwanted { id: id.clone(), attrs: node.attrs.clone() });
                 continue;

@@ -29,8 +29,12 @@ pub struct Schema {
     pub open_maps: &'static [&'static str],
     /// Whether a key of an open map is somebody else's.
     pub is_foreign_key: fn(&str) -> bool,
-    /// Replacing it would lose data, so a plan refuses to.
+    /// It holds data that is nowhere else: only the end of the cluster deletes it, never pruning.
     pub holds_data: bool,
+    /// Why it cannot be replaced while the cluster runs; a plan that would have to refuses to.
+    pub irreplaceable: Option<&'static str>,
+    /// The name of one says all of it: a plan shows no fields of a new one.
+    pub name_says_all: bool,
     /// It is deleted only when everything else is gone.
     pub goes_last: bool,
     /// A replacement is created before the old one is deleted. Only for kinds without unique names.
@@ -49,6 +53,8 @@ impl Schema {
             open_maps: &[],
             is_foreign_key: never,
             holds_data: false,
+            irreplaceable: None,
+            name_says_all: false,
             goes_last: false,
             create_first: false,
         }

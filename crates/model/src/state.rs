@@ -28,7 +28,10 @@ pub fn add_state(
         Some(bucket) => Some(wanted.add(&bucket.name, &Bucket { region: bucket.region.clone() })?),
         None => None,
     };
-    let spec = wanted.add(cluster, &RegisteredSpec { documents: Text::new(documents) })?;
+    let spec = wanted.add(
+        cluster,
+        &RegisteredSpec { documents: Text::new(kcl_spec::redact(documents)), as_given: true },
+    )?;
     if let Some(bucket) = bucket {
         wanted.order(&spec, bucket);
     }

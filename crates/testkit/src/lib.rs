@@ -39,5 +39,5 @@ pub use redact::Redactor;
 pub use rules::{Decision, Reply, Rule};
 pub use upstream::Ask;
 pub use wire::{Protocol, Request, Response};
-pub use world::{Run, World, example, examples, make_zone, run_without_cloud};
+pub use world::{Run, World, example, examples, make_record, make_zone, run_without_cloud};
 pub use xml::{Edits, Element};

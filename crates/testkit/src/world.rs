@@ -130,29 +130,49 @@ impl World {
     }
 }
 
-/// Makes a public hosted zone, past the front's rules and recording.
-pub fn make_zone(aws: &LocalAws, name: &str) -> std::io::Result<()> {
+/// Makes a public hosted zone, past the front's rules and recording. Gives its id.
+pub fn make_zone(aws: &LocalAws, name: &str) -> std::io::Result<String> {
     let body = format!(
         "<CreateHostedZoneRequest xmlns=\"https://route53.amazonaws.com/doc/2013-04-01/\"><Name>{name}</Name>\
          <CallerReference>{name}-{}</CallerReference></CreateHostedZoneRequest>",
         aws.account()
     );
+    let answer = route53(aws, "POST", "hostedzone", &body)?;
+    Ok(between(&answer, "<Id>/hostedzone/", "</Id>").to_owned())
+}
+
+/// Makes an A record in the zone that was made last, likewise.
+pub fn make_record(aws: &LocalAws, name: &str, address: &str) -> std::io::Result<()> {
+    let zones = route53(aws, "GET", "hostedzone", "")?;
+    let zone = between(&zones, "<Id>/hostedzone/", "</Id>");
+    let body = format!(
+        "<ChangeResourceRecordSetsRequest xmlns=\"https://route53.amazonaws.com/doc/2013-04-01/\"><ChangeBatch>\
+         <Changes><Change><Action>CREATE</Action><ResourceRecordSet><Name>{name}</Name><Type>A</Type><TTL>60</TTL>\
+         <ResourceRecords><ResourceRecord><Value>{address}</Value></ResourceRecord></ResourceRecords>\
+         </ResourceRecordSet></Change></Changes></ChangeBatch></ChangeResourceRecordSetsRequest>"
+    );
+    route53(aws, "POST", &format!("hostedzone/{zone}/rrset"), &body).map(|_| ())
+}
+
+fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
+    let rest = text.split_once(before).map_or("", |(_, rest)| rest);
+    rest.split_once(after).map_or("", |(value, _)| value)
+}
+
+fn route53(aws: &LocalAws, method: &str, path: &str, body: &str) -> std::io::Result<String> {
     let address = aws.direct_endpoint().replace("http://", "");
     let mut stream = std::net::TcpStream::connect(&address)?;
     // moto picks the service by the credential's scope, and checks no signature.
     write!(
         stream,
-        "POST /2013-04-01/hostedzone HTTP/1.1\r\nHost: route53.amazonaws.com\r\nConnection: close\r\n\
+        "{method} /2013-04-01/{path} HTTP/1.1\r\nHost: route53.amazonaws.com\r\nConnection: close\r\n\
          Authorization: AWS4-HMAC-SHA256 Credential=TEST/20260101/us-east-1/route53/aws4_request, \
          SignedHeaders=host, Signature=0\r\nContent-Type: text/xml\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     )?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;
-    if answer.starts_with("HTTP/1.1 201") {
-        return Ok(());
-    }
-    Err(std::io::Error::other(answer))
+    if answer.starts_with("HTTP/1.1 2") { Ok(answer) } else { Err(std::io::Error::other(answer)) }
 }
 
 /// Runs `binary` with `args` and without any cloud.

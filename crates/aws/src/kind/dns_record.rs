@@ -57,9 +57,14 @@ impl Kind for DnsRecord {
         aws: &Aws,
         name: &str,
         _live: &Attrs,
-        _old: &Wanted,
+        old: &Wanted,
         want: &Wanted,
     ) -> Result<Attrs, Error> {
+        if old.alias.is_none() {
+            // Ours are all aliases: whatever this one says, somebody relies on it.
+            let message = format!("{name} is there already and is no alias; remove it first if it may go");
+            return Err(Error::new(ErrorKind::AlreadyExists, "route53:ChangeResourceRecordSets", message));
+        }
         Self::create(aws, name, want).await
     }
 

@@ -32,7 +32,9 @@ impl Kind for InternetGateway {
             };
             Some(ours.live(ours.name(), &live))
         });
-        live.collect()
+        // A VPC has one internet gateway.
+        let nodes = live.collect::<Result<Vec<_>, _>>()?;
+        Ok(ec2::recognise(scope, nodes, |_: &resource::InternetGateway, _| true))
     }
 
     async fn create(aws: &Aws, _name: &str, want: &resource::InternetGateway) -> Result<Attrs, Error> {

@@ -1,4 +1,5 @@
-//! The registered spec: the documents in the state store.
+//! The registered spec: the documents in the state store. A plan has them without what lies in Secrets; what is
+//! written is what the account was given ([`Aws::with_documents`]).
 
 use kcl_engine::{Attrs, LiveNode, Owner, Text};
 use kcl_model::resource::RegisteredSpec as Wanted;
@@ -19,14 +20,19 @@ impl Kind for RegisteredSpec {
     async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
         let Some(store) = scope.aws.state.as_deref() else { return Ok(Vec::new()) };
         let Some(body) = store.get(&spec_key(scope.cluster)).await? else { return Ok(Vec::new()) };
-        let fields = Wanted { documents: Text::new(String::from_utf8_lossy(&body)) };
+        let as_given = scope.aws.documents.as_deref().is_some_and(|given| given.as_bytes() == body);
+        let documents = Text::new(kcl_spec::redact(&String::from_utf8_lossy(&body)));
+        let fields = Wanted { documents, as_given };
         let attrs = attrs(store, scope.cluster);
         Ok(vec![LiveNode::new(scope.cluster, &fields, attrs, Owner::Cluster)?])
     }
 
-    async fn create(aws: &Aws, name: &str, want: &Wanted) -> Result<Attrs, Error> {
+    async fn create(aws: &Aws, name: &str, _want: &Wanted) -> Result<Attrs, Error> {
         let store = store(aws)?;
-        store.put(&spec_key(name), want.documents.text.clone().into_bytes()).await?;
+        let missing =
+            || Error::new(ErrorKind::Unexpected, "state store", "there are no documents to register");
+        let documents = aws.documents.as_deref().ok_or_else(missing)?;
+        store.put(&spec_key(name), documents.as_bytes().to_vec()).await?;
         Ok(attrs(store, name))
     }
 
@@ -67,7 +73,8 @@ mod tests {
 
     fn wanted(documents: &str) -> kcl_engine::Wanted {
         let mut wanted = kcl_engine::Wanted::default();
-        testing::add(&mut wanted, CLUSTER, &RegisteredSpec { documents: Text::new(documents) });
+        let spec = RegisteredSpec { documents: Text::new(documents), as_given: true };
+        testing::add(&mut wanted, CLUSTER, &spec);
         wanted
     }
 

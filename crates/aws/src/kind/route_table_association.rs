@@ -103,8 +103,11 @@ fn subnet_name(scope: &Scope<'_>, subnets: &[types::Subnet], id: &str) -> String
         return resource.name.clone();
     }
     let subnet = subnets.iter().find(|subnet| subnet.subnet_id() == Some(id));
-    let ours = subnet.and_then(|subnet| Ours::of(scope.cluster, subnet.subnet_id(), subnet.tags()));
-    ours.map_or_else(|| id.to_owned(), |ours| ours.name())
+    let name = subnet.and_then(|subnet| {
+        let ours = Ours::of(scope.cluster, subnet.subnet_id(), subnet.tags())?;
+        Some(ec2::subnet_name(scope, subnet, &ours))
+    });
+    name.unwrap_or_else(|| id.to_owned())
 }
 
 /// The subnet's association and its table.

@@ -27,7 +27,7 @@ impl Kind for Subnet {
         let live = ec2::subnets(scope).await?.iter().filter_map(|subnet| {
             let ours = Ours::of(scope.cluster, subnet.subnet_id(), subnet.tags())?;
             let live = read(subnet, &ours);
-            Some(ours.live(ours.name(), &live))
+            Some(ours.live(ec2::subnet_name(scope, subnet, &ours), &live))
         });
         live.collect()
     }

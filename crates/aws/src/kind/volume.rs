@@ -37,7 +37,15 @@ impl Kind for Volume {
             let live = read(volume, &ours, wanted.as_ref());
             Some(ours.live(ours.name(), &live))
         });
-        live.collect()
+        // etcd's volumes are found by these tags on the machines, too.
+        let nodes = live.collect::<Result<Vec<_>, _>>()?;
+        Ok(ec2::recognise(scope, nodes, |live: &resource::Volume, want| {
+            let etcd = |volume: &resource::Volume| {
+                let tags = volume.tags.iter().filter(|(key, _)| key.starts_with("k8s.io/etcd/"));
+                tags.map(|(key, value)| (key.clone(), value.clone())).collect::<Vec<_>>()
+            };
+            live.zone == want.zone && !etcd(want).is_empty() && etcd(live) == etcd(want)
+        }))
     }
 
     async fn create(aws: &Aws, name: &str, want: &resource::Volume) -> Result<Attrs, Error> {

@@ -32,7 +32,9 @@ impl Kind for Vpc {
             let ours = Ours::of(scope.cluster, vpc.vpc_id(), vpc.tags())?;
             Some(read(scope.aws, vpc, ours))
         });
-        try_join_all(ours).await
+        // A cluster makes one VPC.
+        let nodes = try_join_all(ours).await?;
+        Ok(ec2::recognise(scope, nodes, |live: &resource::Vpc, want| live.cidr == want.cidr))
     }
 
     async fn create(aws: &Aws, _name: &str, want: &resource::Vpc) -> Result<Attrs, Error> {

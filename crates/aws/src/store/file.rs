@@ -110,6 +110,7 @@ impl Store for FileStore {
 
     fn purge<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<Purged, Error>> {
         Box::pin(async move {
+            super::check_folder(folder)?;
             let keys = self.list(&format!("{folder}/")).await?;
             let path = self.directory.join(folder);
             match fs::remove_dir_all(&path).await {

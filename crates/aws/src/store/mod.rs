@@ -110,6 +110,15 @@ impl Location {
     }
 }
 
+/// A folder that may be purged: one name, nothing that leads elsewhere.
+fn check_folder(folder: &str) -> Result<(), Error> {
+    if folder.is_empty() || folder.starts_with('.') || folder.contains(['/', '\\']) {
+        let message = format!("`{folder}` is no folder of the store");
+        return Err(Error::new(ErrorKind::Refused, "state store", message));
+    }
+    Ok(())
+}
+
 /// The key of a cluster's registered spec.
 pub fn spec_key(cluster: &str) -> String {
     format!("{cluster}/config")

@@ -123,6 +123,7 @@ impl Store for S3Store {
 
     fn purge<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<Purged, Error>> {
         Box::pin(async move {
+            super::check_folder(folder)?;
             let mut purged = Purged::default();
             loop {
                 let prefix = self.key(&format!("{folder}/"));

@@ -6,14 +6,17 @@ use serde::{Deserialize, Serialize};
 /// The registered spec.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegisteredSpec {
-    /// The documents as they were given.
+    /// The documents as they may be shown: without what lies in Secrets.
     pub documents: Text,
+    /// Whether what is registered is to the letter what was given; wanted is always that it is.
+    pub as_given: bool,
 }
 
 impl Resource for RegisteredSpec {
     const SCHEMA: &'static Schema = &Schema {
         // The spec tells what the rest is; without it, an interrupted deletion could not be taken up.
         goes_last: true,
+        name_says_all: true,
         ..Schema::new("registered-spec", "state")
     };
 }

@@ -106,6 +106,7 @@ impl Resource for SecurityGroupRule {
             ("peer", "a rule says one thing"),
         ],
         contained_in: Some("group"),
+        name_says_all: true,
         ..Schema::new("security-group-rule", "security")
     };
 }

@@ -31,6 +31,9 @@ impl Resource for Subnet {
             ("cidr", "a subnet's block is fixed when it is made"),
             ("zone", "a subnet cannot move to another zone"),
         ],
+        irreplaceable: Some(
+            "machines run in it: add another subnet, move the instance groups, then remove it",
+        ),
         open_maps: &["tags"],
         is_foreign_key: is_foreign_tag,
         ..Schema::new("subnet", "network")

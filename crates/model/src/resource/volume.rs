@@ -34,6 +34,7 @@ impl Resource for Volume {
             ("kms_key", "a volume's key is fixed when it is made"),
         ],
         holds_data: true,
+        irreplaceable: Some("it holds data that is nowhere else"),
         open_maps: &["tags"],
         is_foreign_key: is_foreign_tag,
         ..Schema::new("volume", "control-plane")

@@ -50,6 +50,11 @@ pub struct Loaded {
     pub warnings: Vec<Diagnostic>,
 }
 
+/// Whether `name` can be a cluster's: a DNS name with a dot.
+pub fn is_cluster_name(name: &str) -> bool {
+    name.contains('.') && syntax::is_dns_name(name)
+}
+
 /// Judges a spec that was read without mistakes. All mistakes are reported at once.
 pub fn validate(spec: &Spec) -> Result<Validated, Diagnostics> {
     let (cluster, mut found) = judge(spec, &[]);
