@@ -88,8 +88,15 @@ mod tests {
         let call = world.aws.s3.create_bucket().bucket(&bucket).create_bucket_configuration(place);
         call.send().await.expect("a bucket is made");
         let store = S3Store::new(world.aws.s3.clone(), bucket, "prefix".to_owned());
-        world.aws = world.aws.with_state(Arc::new(store));
-        let done = world.round_trip(&wanted("kind: Cluster\n"), &wanted("kind: Other\n")).await;
-        assert_eq!(done, [(Action::Update, format!("registered-spec/{CLUSTER}"))]);
+        let name = format!("registered-spec/{CLUSTER}");
+        world.aws = world.aws.with_state(Arc::new(store)).with_documents("kind: Cluster\n");
+        assert_eq!(world.reach(&wanted("kind: Cluster\n")).await, [(Action::Create, name.clone())]);
+        world.aws = world.aws.with_documents("kind: Other\n");
+        assert_eq!(world.reach(&wanted("kind: Other\n")).await, [(Action::Update, name.clone())]);
+        // What a plan does not show is a difference all the same.
+        let secret = "kind: Secret\nstringData: {p: hunter2}\n";
+        world.aws = world.aws.with_documents(secret);
+        assert_eq!(world.reach(&wanted(&kcl_spec::redact(secret))).await, [(Action::Update, name)]);
+        world.remove().await;
     }
 }
