@@ -307,3 +307,38 @@ fn a_reference_to_nothing_is_refused() {
     let error = plan(&catalogue(), &wanted, Vec::new(), Options::default()).unwrap_err();
     assert_eq!(error.to_string(), "part/a refers to part/nowhere, which is not part of the cluster");
 }
+
+/// A kind that holds data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Disk {
+    zone: u8,
+}
+
+impl Resource for Disk {
+    const SCHEMA: &'static Schema = &Schema {
+        immutable: &[("zone", "it cannot move")],
+        holds_data: true,
+        irreplaceable: Some("it holds data"),
+        ..Schema::new("disk", "disks")
+    };
+}
+
+#[test]
+fn data_is_neither_replaced_nor_pruned_and_goes_only_with_the_cluster() {
+    let catalogue = Catalogue::new([Disk::SCHEMA]);
+    let disk = |name: &str, zone| {
+        let mut wanted = Wanted::default();
+        wanted.add(name, &Disk { zone }).unwrap();
+        wanted
+    };
+    let prune = Options { prune: true, teardown: false };
+    let moved = plan(&catalogue, &disk("a", 2), as_live(&disk("a", 1)), prune).unwrap();
+    assert!(moved.is_empty());
+    assert_eq!(moved.refusals[0].why, "it holds data");
+    let renamed = plan(&catalogue, &disk("b", 1), as_live(&disk("a", 1)), prune).unwrap();
+    assert!(renamed.steps.iter().all(|step| step.action == Action::Create));
+    assert_eq!(renamed.unwanted[0].id.name, "a");
+    let teardown = Options { prune: true, teardown: true };
+    let gone = plan(&catalogue, &Wanted::default(), as_live(&disk("a", 1)), teardown).unwrap();
+    assert_eq!(gone.steps[0].action, Action::Delete);
+}
