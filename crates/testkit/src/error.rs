@@ -1,9 +1,9 @@
-//! What can go wrong while the local AWS is set up.
+//! What can go wrong while the local AWS or the local Kubernetes is set up.
 
 use std::io;
 use std::path::PathBuf;
 
-/// Why the local AWS could not be started.
+/// Why the local AWS, or the local Kubernetes, could not be started.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -71,5 +71,64 @@ pub enum Error {
     Audit {
         /// What the script said.
         output: String,
+    },
+    /// No Go to build Kubernetes with.
+    #[error(
+        "failed to get Go to build Kubernetes for tests: {why}\nhint: install Go {needed} or later, or set KUBEBUILDER_ASSETS to a folder that has kube-apiserver, etcd and kubectl"
+    )]
+    NoGo {
+        /// The version that the module needs.
+        needed: &'static str,
+        /// Why the one of the package index could not be had either.
+        why: String,
+    },
+    /// Kubernetes could not be built, most often because its modules could not be had.
+    #[error(
+        "failed to build Kubernetes {version} for tests: `{command}`:\n{output}\nhint: the modules of tests/kubernetes come by `go env GOPROXY`, which must be reachable once; or set KUBEBUILDER_ASSETS to a folder that has kube-apiserver, etcd and kubectl"
+    )]
+    KubernetesBuild {
+        /// The release.
+        version: &'static str,
+        /// The command as one would type it.
+        command: String,
+        /// The end of what it said.
+        output: String,
+    },
+    /// A program of Kubernetes is not among those that there are.
+    #[error(
+        "no {name} in {}\nhint: if KUBEBUILDER_ASSETS is set, that folder must have it; unset it, and all programs are built",
+        folder.display()
+    )]
+    NoProgram {
+        /// Its name.
+        name: String,
+        /// Where it should be.
+        folder: PathBuf,
+    },
+    /// A program of Kubernetes could not be run at all.
+    #[error("failed to run {}", program.display())]
+    Program {
+        /// Its path.
+        program: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// A program of Kubernetes ended, or did not become ready.
+    #[error("{program} did not start: {why}; the end of {}:\n{tail}", log.display())]
+    KubernetesStart {
+        /// Its name.
+        program: &'static str,
+        /// What was seen.
+        why: String,
+        /// Its log; those of the other programs are beside it.
+        log: PathBuf,
+        /// The last lines of the log.
+        tail: String,
+    },
+    /// No port on loopback.
+    #[error("failed to find a free port on 127.0.0.1")]
+    Port {
+        /// The system's answer.
+        source: io::Error,
     },
 }

@@ -1,4 +1,4 @@
-//! Local AWS for demo and tests.
+//! Local AWS, and local Kubernetes, for demo and tests.
 //!
 //! [`LocalAws`] is an AWS account on this machine: moto (a Python program, pinned, installed by itself into
 //! the cache folder) behind a front of ours that records every call, mends what moto gets wrong, and adds
@@ -15,12 +15,15 @@
 //! # }
 //! ```
 //!
+//! [`kubernetes`] is a real Kubernetes API server likewise.
+//!
 //! What AWS does and how each rule does it here is told in the files of `rules`.
 
 mod audit;
 mod call;
 mod error;
 mod front;
+pub mod kubernetes;
 mod local_aws;
 mod moto;
 mod redact;
