@@ -246,5 +246,9 @@ pub(crate) fn bucket_to_make(
     registered: bool,
 ) -> Option<kcl_model::NewBucket> {
     let bucket = store.bucket().filter(|_| !registered)?;
-    Some(kcl_model::NewBucket { name: bucket.to_owned(), region: region.to_owned() })
+    Some(kcl_model::NewBucket {
+        name: bucket.to_owned(),
+        region: region.to_owned(),
+        ..kcl_model::NewBucket::default()
+    })
 }
