@@ -119,6 +119,7 @@ pub(crate) fn hint(error: &kcl_aws::Error) -> Option<String> {
         ErrorKind::Ambiguous | ErrorKind::TimedOut => {
             "run the same command again: it goes on where this one stopped"
         }
+        ErrorKind::Conflict => "somebody else was faster: look at what is there now, and try again",
         ErrorKind::NoRegion => "set --region or AWS_REGION",
         // What a spec names was looked up, and is not there.
         ErrorKind::NotFound if error.code.is_none() => {

@@ -67,7 +67,7 @@ impl Input {
         let Some(text) = store.get(&spec_key(&name)).await? else {
             return Err(unknown_cluster(&name, store.as_ref()).await);
         };
-        let text = String::from_utf8(text).map_err(|_| {
+        let text = String::from_utf8(text.body).map_err(|_| {
             CommandError::failed(format!("the registered spec of {name} in {} is not text", store.location()))
         })?;
         let place = format!("{}/{}", store.location(), spec_key(&name));
@@ -165,7 +165,7 @@ pub(crate) async fn open_store(
             aws.region = Some("us-east-1".to_owned());
         }
     }
-    Ok(Some(Arc::new(Remembering::new(location.open(&aws).await))))
+    Ok(Some(Arc::new(Remembering::new(location.open(&aws, None).await))))
 }
 
 /// Opens the state store that `cluster`'s spec is, or will be, registered in.
@@ -246,5 +246,9 @@ pub(crate) fn bucket_to_make(
     registered: bool,
 ) -> Option<kcl_model::NewBucket> {
     let bucket = store.bucket().filter(|_| !registered)?;
-    Some(kcl_model::NewBucket { name: bucket.to_owned(), region: region.to_owned() })
+    Some(kcl_model::NewBucket {
+        name: bucket.to_owned(),
+        region: region.to_owned(),
+        ..kcl_model::NewBucket::default()
+    })
 }

@@ -53,10 +53,11 @@ impl Settings {
             (Some(state), _) => parse(state),
             (None, Some((cluster, base))) => {
                 // kOps' configBase ends in the cluster's own folder.
+                let (base, owner) = base.split_at(base.find('?').unwrap_or(base.len()));
                 let base = base.trim_end_matches('/');
                 let store =
                     base.strip_suffix(cluster).and_then(|base| base.strip_suffix('/')).unwrap_or(base);
-                parse(store)
+                parse(&format!("{store}{owner}"))
             }
             (None, None) => Ok(None),
         }

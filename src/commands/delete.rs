@@ -120,8 +120,8 @@ async fn target(args: &Delete, settings: &Settings) -> Result<Target, CommandErr
 /// it asks for protection.
 async fn registered(store: Option<&dyn Store>, name: &str) -> Result<Option<Cluster>, CommandError> {
     let Some(store) = store else { return Ok(None) };
-    let Some(text) = store.get(&spec_key(name)).await? else { return Ok(None) };
-    let text = String::from_utf8_lossy(&text).into_owned();
+    let Some(object) = store.get(&spec_key(name)).await? else { return Ok(None) };
+    let text = String::from_utf8_lossy(&object.body).into_owned();
     let source = Source::new(format!("{}/{}", store.location(), spec_key(name)), text.clone());
     match kcl_spec::load(&[source]) {
         Ok(loaded) => Ok(Some(loaded.cluster)),

@@ -62,12 +62,12 @@ async fn clusters(args: &Get, settings: &Settings, printer: &Printer) -> Result<
     let names: Vec<String> =
         store.folders().await?.into_iter().filter(|name| is_asked_for(args, name)).collect();
     let keys: Vec<String> = names.iter().map(|name| spec_key(name)).collect();
-    let texts = futures::future::try_join_all(keys.iter().map(|key| store.get(key))).await?;
+    let objects = store.get_many(&keys).await?;
     let mut table = Table::new(&["NAME", "REGION", "VERSION", "CONTROL PLANE", "NODES", "ZONES"]);
     let mut items = Vec::new();
-    for (name, text) in names.iter().zip(texts) {
-        let Some(text) = text else { continue };
-        let source = Source::new(spec_key(name), String::from_utf8_lossy(&text).into_owned());
+    for (name, object) in names.iter().zip(objects) {
+        let Some(object) = object else { continue };
+        let source = Source::new(spec_key(name), String::from_utf8_lossy(&object.body).into_owned());
         match kcl_spec::load(&[source]) {
             Ok(loaded) => {
                 let cluster = &loaded.cluster;

@@ -1,6 +1,6 @@
 //! `kcl replace`: replaces the registered spec, and nothing else.
 
-use kcl_aws::store::spec_key;
+use kcl_aws::store::{Condition, spec_key};
 
 use super::Done;
 use crate::cli::Replace;
@@ -19,11 +19,11 @@ pub(super) async fn run(args: Replace, settings: &Settings, printer: &Printer) -
         let error = format!("{} is not registered in {}", cluster.name, store.location());
         return Err(CommandError::failed(error).hint("create it with `kcl create cluster -f FILE --yes`"));
     };
-    if old == text.as_bytes() {
+    if old.body == text.as_bytes() {
         printer.note(&format!("the registered spec of {} is the same already", cluster.name));
         return Ok(Done::Clean);
     }
-    store.put(&key, text.into_bytes()).await?;
+    store.put(&key, text.into_bytes(), Condition::IfUnchanged(old.version)).await?;
     printer.note(&format!("replaced the spec of {} in {}", cluster.name, store.location()));
     printer.note("`kcl update` shows what it changes");
     Ok(Done::Clean)

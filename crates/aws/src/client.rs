@@ -98,9 +98,11 @@ impl Aws {
         })
     }
 
-    /// The same account, with the state store that registered specs live in.
+    /// The same account, with the state store that registered specs live in: from here on one of this account,
+    /// unless its location names another.
     #[must_use]
     pub fn with_state(mut self, state: Arc<dyn Store>) -> Self {
+        state.expect_owner(&self.account);
         self.state = Some(state);
         self
     }

@@ -28,12 +28,16 @@ pub enum ErrorKind {
     NotFound,
     /// It is there already.
     AlreadyExists,
+    /// It was to be changed only if nobody else did meanwhile, and somebody did.
+    Conflict,
     /// Something else still uses it.
     InUse,
     /// Something did not become ready in time.
     TimedOut,
     /// AWS refuses the request as it is.
     Refused,
+    /// Whoever answers does not know how to do that.
+    Unsupported,
     /// The answer does not make sense to kcl.
     Unexpected,
 }

@@ -15,6 +15,7 @@ pub mod lookup;
 mod named;
 mod observe;
 mod provider;
+mod regional;
 pub mod store;
 mod tags;
 #[cfg(test)]

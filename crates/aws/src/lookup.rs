@@ -28,7 +28,7 @@ pub async fn facts(aws: &Aws, cluster: &Cluster) -> Result<Facts, Vec<Error>> {
     let store = store_location(aws);
     let zones =
         async { if needs.dns_names.is_empty() { Ok(Vec::new()) } else { one(hosted_zones(aws).await) } };
-    let issuer = async { one(issuer_region(aws, needs.issuer_bucket.as_deref(), store.as_ref()).await) };
+    let issuer = async { one(issuer_region(aws, needs.issuer_bucket.as_deref()).await) };
     let network = join(
         join(vpc(aws, needs.vpc.as_deref()), subnets(aws, &needs.subnets)),
         addresses(aws, &needs.addresses),
@@ -68,7 +68,7 @@ fn or_note<T: Default>(result: Result<T, Vec<Error>>, errors: &mut Vec<Error>) -
 /// Where the state store is, if it is one that machines can read.
 fn store_location(aws: &Aws) -> Option<StoreLocation> {
     match Location::parse(&aws.state.as_ref()?.location()).ok()? {
-        Location::S3 { bucket, prefix } => Some(StoreLocation { bucket, prefix }),
+        Location::S3 { bucket, prefix, .. } => Some(StoreLocation { bucket, prefix }),
         Location::File { .. } => None,
     }
 }
@@ -368,15 +368,8 @@ pub async fn check_zones(aws: &Aws, zones: &[&str]) -> Result<(), Vec<Error>> {
 
 /// The region of the bucket with the OIDC documents; `None`: the cluster's own, or there is no such bucket
 /// yet.
-async fn issuer_region(
-    aws: &Aws,
-    bucket: Option<&str>,
-    store: Option<&StoreLocation>,
-) -> Result<Option<String>, Error> {
-    // The state store's bucket lies in our region, or could not have been read.
-    let Some(bucket) = bucket.filter(|bucket| store.is_none_or(|store| store.bucket != *bucket)) else {
-        return Ok(None);
-    };
+async fn issuer_region(aws: &Aws, bucket: Option<&str>) -> Result<Option<String>, Error> {
+    let Some(bucket) = bucket else { return Ok(None) };
     let answer = aws.s3.head_bucket().bucket(bucket).send().await;
     // S3 tells a bucket's region whoever asks, and also when it sends the asker elsewhere.
     let headers = answer.as_ref().err().and_then(|error| error.raw_response()).map(HttpResponse::headers);

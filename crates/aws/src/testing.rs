@@ -45,6 +45,23 @@ impl World {
         Self { local, aws }
     }
 
+    /// A bucket of its own, in a region, as somebody else would make it.
+    pub(crate) async fn bucket(&self, name: &str, region: &str) -> String {
+        let name = format!("{name}-{}", self.aws.account);
+        let place = aws_sdk_s3::types::BucketLocationConstraint::from(region);
+        let place =
+            aws_sdk_s3::types::CreateBucketConfiguration::builder().location_constraint(place).build();
+        let config = self.aws.s3.config().to_builder().region(Region::new(region.to_owned())).build();
+        let call = aws_sdk_s3::Client::from_conf(config).create_bucket().bucket(&name);
+        call.create_bucket_configuration(place).send().await.expect("a bucket is made");
+        name
+    }
+
+    /// A client of its own, as another process would have.
+    pub(crate) fn s3(&self) -> aws_sdk_s3::Client {
+        aws_sdk_s3::Client::new(&sdk_config(&self.local))
+    }
+
     /// What is there.
     pub(crate) async fn live(&self, wanted: &Wanted, depth: Depth) -> Vec<LiveNode> {
         let scope = Scope::new(&self.aws, CLUSTER, wanted, depth);
@@ -106,6 +123,7 @@ impl World {
     }
 }
 
+/// How to reach it.
 fn sdk_config(local: &LocalAws) -> SdkConfig {
     let credentials = Credentials::new("AKIDLOCALAWSTEST", "local-aws-secret", None, None, "tests");
     SdkConfig::builder()

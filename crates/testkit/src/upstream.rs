@@ -92,6 +92,11 @@ impl Ask {
         &self.region
     }
 
+    /// The account in which it asks.
+    pub(crate) fn account(&self) -> &[u8] {
+        self.upstream.account.as_bytes()
+    }
+
     /// Calls an EC2 action. An answer that is an error comes back as such.
     pub async fn ec2(&self, action: &str, params: &[(&str, &str)]) -> Result<Element, Response> {
         self.query("ec2", "2016-11-15", action, params).await

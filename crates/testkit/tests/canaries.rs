@@ -46,6 +46,21 @@ fn bucket_versioning_has_a_wrong_root() {
 }
 
 #[test]
+fn new_bucket_has_no_tags_and_answers_everywhere() {
+    let moto = plain();
+    let name = format!("/tagged-{}", moto.account);
+    let body = "<CreateBucketConfiguration><LocationConstraint>eu-north-1</LocationConstraint><Tags><Tag>\
+                <Key>k</Key><Value>v</Value></Tag></Tags></CreateBucketConfiguration>";
+    moto.http("PUT", &name, Some("s3"), &[], body).ok();
+    assert_eq!(moto.http("GET", &format!("{name}?tagging"), Some("s3"), &[], "").code(), "NoSuchTagSet");
+    let west = "Authorization: AWS4-HMAC-SHA256 Credential=AKID/20260101/eu-west-1/s3/aws4_request, \
+                SignedHeaders=host, Signature=0";
+    moto.http("GET", &format!("{name}?versioning"), None, &[west], "").ok();
+    let owner = ["x-amz-expected-bucket-owner: 999999999999"];
+    moto.http("GET", &format!("{name}?versioning"), Some("s3"), &owner, "").ok();
+}
+
+#[test]
 fn new_bucket_is_open() {
     let moto = plain();
     let bucket = moto.bucket(&format!("canary-open-{}", moto.account));

@@ -650,6 +650,26 @@ fn buckets() {
     assert_eq!(anonymous("PUT", &document).code(), "AccessDenied");
     assert_eq!(anonymous("GET", &format!("/{bucket}-not/x")).code(), "NoSuchBucket");
 
+    // Elsewhere S3 says where the bucket is, and it serves nobody who expects another owner.
+    let west = "Authorization: AWS4-HMAC-SHA256 Credential=AKID/20260101/eu-west-1/s3/aws4_request, \
+                SignedHeaders=host, Signature=0";
+    let elsewhere = client.http("GET", &format!("/{bucket}/c/config"), None, &[west], "");
+    assert_eq!(elsewhere.status, 301);
+    assert!(elsewhere.body.contains("<Code>PermanentRedirect</Code>"), "{elsewhere:?}");
+    assert!(elsewhere.head.to_lowercase().contains("x-amz-bucket-region: eu-north-1"), "{elsewhere:?}");
+    let head = |owner: &str| {
+        let header = format!("x-amz-expected-bucket-owner: {owner}");
+        client.http("HEAD", &format!("/{bucket}"), Some("s3"), &[&header], "").status
+    };
+    assert_eq!((head(aws.account()), head("123456789012")), (200, 403));
+
+    // What it is made with.
+    let tagged = format!("{bucket}-tagged");
+    let body = "<CreateBucketConfiguration><LocationConstraint>eu-north-1</LocationConstraint><Tags><Tag>\
+                <Key>k</Key><Value>v</Value></Tag></Tags></CreateBucketConfiguration>";
+    s3("PUT", &format!("/{tagged}"), body).ok();
+    assert_eq!(s3("GET", &format!("/{tagged}?tagging"), "").ok().value("TagSet/Tag/Value"), "v");
+
     // A conditional write has one winner, whoever comes at the same time.
     let put = |header: &str| client.http("PUT", &format!("/{bucket}/lock"), Some("s3"), &[header], "me");
     let winners = std::thread::scope(|scope| {

@@ -9,7 +9,7 @@ use crate::client::Aws;
 use crate::error::{Error, ErrorKind};
 use crate::named;
 use crate::observe::Scope;
-use crate::store::{Store, spec_key};
+use crate::store::{Condition, Store, spec_key};
 
 pub(crate) struct RegisteredSpec;
 
@@ -19,7 +19,8 @@ impl Kind for RegisteredSpec {
 
     async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
         let Some(store) = scope.aws.state.as_deref() else { return Ok(Vec::new()) };
-        let Some(body) = store.get(&spec_key(scope.cluster)).await? else { return Ok(Vec::new()) };
+        let Some(object) = store.get(&spec_key(scope.cluster)).await? else { return Ok(Vec::new()) };
+        let body = object.body;
         let as_given = scope.aws.documents.as_deref().is_some_and(|given| given.as_bytes() == body);
         let documents = Text::new(kcl_spec::redact(&String::from_utf8_lossy(&body)));
         let fields = Wanted { documents, as_given };
@@ -32,7 +33,7 @@ impl Kind for RegisteredSpec {
         let missing =
             || Error::new(ErrorKind::Unexpected, "state store", "there are no documents to register");
         let documents = aws.documents.as_deref().ok_or_else(missing)?;
-        store.put(&spec_key(name), documents.as_bytes().to_vec()).await?;
+        store.put(&spec_key(name), documents.as_bytes().to_vec(), Condition::Always).await?;
         Ok(attrs(store, name))
     }
 
@@ -47,7 +48,7 @@ impl Kind for RegisteredSpec {
     }
 
     async fn delete(aws: &Aws, name: &str, _live: &Attrs, _old: &Wanted) -> Result<(), Error> {
-        store(aws)?.delete(&spec_key(name)).await
+        store(aws)?.delete(&spec_key(name), None).await
     }
 }
 
@@ -81,12 +82,7 @@ mod tests {
     #[tokio::test]
     async fn lives() {
         let mut world = World::start().await;
-        let bucket = format!("specs-{}", world.aws.account);
-        let region = aws_sdk_s3::types::BucketLocationConstraint::from(world.aws.region.as_str());
-        let place =
-            aws_sdk_s3::types::CreateBucketConfiguration::builder().location_constraint(region).build();
-        let call = world.aws.s3.create_bucket().bucket(&bucket).create_bucket_configuration(place);
-        call.send().await.expect("a bucket is made");
+        let bucket = world.bucket("specs", &world.aws.region).await;
         let store = S3Store::new(world.aws.s3.clone(), bucket, "prefix".to_owned());
         let name = format!("registered-spec/{CLUSTER}");
         world.aws = world.aws.with_state(Arc::new(store)).with_documents("kind: Cluster\n");

@@ -1,13 +1,25 @@
 //! A store in a directory.
+//!
+//! What is written is readable by its owner only: private keys lie here, too. An object is written beside the
+//! others under a name of its own, brought to the disk, and then put in place in one step, so that no reader
+//! ever sees half of one, whenever the process or the machine dies. Those names, and the file that writers of
+//! all processes queue at, begin with `.kcl-` and lie at the store's root: a killed process leaves no folder
+//! behind that looks like a cluster.
 
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
 
 use futures::future::BoxFuture;
-use tokio::fs;
+use sha2::{Digest as _, Sha256};
 
-use super::{Purged, Store};
+use super::{Condition, Object, Purged, Store, Version, check_key, conflict};
 use crate::error::{Error, ErrorKind};
+
+/// What is not an object: half-written ones and the writers' queue.
+const OURS: &str = ".kcl-";
 
 /// A directory; keys are paths below it.
 #[derive(Debug)]
@@ -20,14 +32,201 @@ impl FileStore {
     pub fn new(directory: PathBuf) -> Self {
         Self { directory }
     }
+
+    /// Runs `work`, which blocks, where that disturbs nobody.
+    fn run<'a, T: Send + 'static>(
+        &self,
+        key: &str,
+        work: impl FnOnce(&Place) -> Result<T, Error> + Send + 'static,
+    ) -> BoxFuture<'a, Result<T, Error>> {
+        let place = check_key(key).map(|()| Place {
+            directory: self.directory.clone(),
+            key: key.to_owned(),
+            path: self.directory.join(key),
+        });
+        Box::pin(async move {
+            let place = place?;
+            let done = tokio::task::spawn_blocking(move || work(&place)).await;
+            done.unwrap_or_else(|error| {
+                Err(Error::new(ErrorKind::Ambiguous, "state store", format!("it was not finished: {error}")))
+            })
+        })
+    }
 }
 
 fn trouble(path: &Path, error: &io::Error) -> Error {
     let kind = match error.kind() {
         io::ErrorKind::PermissionDenied => ErrorKind::Denied,
+        io::ErrorKind::Unsupported => ErrorKind::Unsupported,
         _ => ErrorKind::Refused,
     };
     Error::new(kind, "state store", format!("{}: {error}", path.display()))
+}
+
+/// Nothing of that name.
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+/// Where an object lies.
+struct Place {
+    directory: PathBuf,
+    key: String,
+    path: PathBuf,
+}
+
+impl Place {
+    fn read(&self) -> Result<Option<Object>, Error> {
+        let read = || -> io::Result<Object> {
+            let mut file = File::open(&self.path)?;
+            let mut body = Vec::new();
+            io::Read::read_to_end(&mut file, &mut body)?;
+            // A time in the future is no age.
+            let age = file
+                .metadata()?
+                .modified()
+                .map(|then| SystemTime::now().duration_since(then).unwrap_or_default());
+            Ok(Object { version: version(&body), body, age: age.ok() })
+        };
+        match read() {
+            Ok(object) => Ok(Some(object)),
+            Err(error) if is_missing(&error) => Ok(None),
+            Err(error) => Err(trouble(&self.path, &error)),
+        }
+    }
+
+    fn write(&self, body: &[u8], condition: &Condition) -> Result<Version, Error> {
+        let parent = self.path.parent().unwrap_or(&self.directory);
+        make_directory(parent)?;
+        let _turn = self.turn(condition)?;
+        // Whoever deletes the last object of a folder removes the folder, but only when it is its turn.
+        make_directory(parent)?;
+        let half = self.half_written(body)?;
+        let result = match condition {
+            Condition::Always => fs::rename(&half, &self.path).map_err(|error| trouble(&self.path, &error)),
+            Condition::IfAbsent => match fs::hard_link(&half, &self.path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    Err(conflict("state store", &self.key, condition))
+                }
+                linked => linked.map_err(|error| trouble(&self.path, &error)),
+            },
+            Condition::IfUnchanged(known) => self.read().and_then(|stored| {
+                if stored.is_none_or(|stored| stored.version != *known) {
+                    return Err(conflict("state store", &self.key, condition));
+                }
+                fs::rename(&half, &self.path).map_err(|error| trouble(&self.path, &error))
+            }),
+        };
+        // Renamed, it is not there any more.
+        drop(fs::remove_file(&half));
+        result?;
+        sync_directory(parent)?;
+        Ok(version(body))
+    }
+
+    fn remove(&self, known: Option<&Version>) -> Result<(), Error> {
+        let condition = known.cloned().map_or(Condition::Always, Condition::IfUnchanged);
+        // There is nothing to remove in a directory that is not there, and nothing to queue at.
+        if !self.directory.is_dir() {
+            return Ok(());
+        }
+        let _turn = self.turn(&condition)?;
+        if let (Some(known), Some(stored)) = (known, self.read()?)
+            && stored.version != *known
+        {
+            return Err(conflict("state store", &self.key, &condition));
+        }
+        match fs::remove_file(&self.path) {
+            Err(error) if !is_missing(&error) => return Err(trouble(&self.path, &error)),
+            _ => {}
+        }
+        // The cluster's folder goes with its last object; one that is not empty stays.
+        let mut folder = self.path.parent();
+        while let Some(empty) = folder.filter(|folder| **folder != self.directory) {
+            if fs::remove_dir(empty).is_err() {
+                break;
+            }
+            folder = empty.parent();
+        }
+        Ok(())
+    }
+
+    /// Waits until no other process writes; ends when it is dropped, or the process dies.
+    fn turn(&self, condition: &Condition) -> Result<Option<File>, Error> {
+        let path = self.directory.join(format!("{OURS}queue"));
+        let open = || -> io::Result<File> {
+            let mut options = File::options();
+            only_ours(&mut options);
+            let file = options.create(true).append(true).open(&path)?;
+            file.lock()?;
+            Ok(file)
+        };
+        match open() {
+            Ok(file) => Ok(Some(file)),
+            // A file system without locks: only what compares before it writes needs one.
+            Err(error)
+                if error.kind() == io::ErrorKind::Unsupported
+                    && !matches!(condition, Condition::IfUnchanged(_)) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(trouble(&path, &error)),
+        }
+    }
+
+    /// A file of its own with `body`, on the disk.
+    fn half_written(&self, body: &[u8]) -> Result<PathBuf, Error> {
+        static COUNTER: AtomicU64 = AtomicU64::new(0);
+        loop {
+            let number = COUNTER.fetch_add(1, Ordering::Relaxed);
+            let path = self.directory.join(format!("{OURS}half-{}-{number}", std::process::id()));
+            let write = || -> io::Result<()> {
+                let mut options = File::options();
+                only_ours(&mut options);
+                let mut file = options.write(true).create_new(true).open(&path)?;
+                file.write_all(body)?;
+                file.sync_all()
+            };
+            match write() {
+                Ok(()) => return Ok(path),
+                // What a process of this number left when it was killed, here or on another machine.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => {
+                    drop(fs::remove_file(&path));
+                    return Err(trouble(&path, &error));
+                }
+            }
+        }
+    }
+}
+
+/// Content is the version: what is equal need not be told apart.
+fn version(body: &[u8]) -> Version {
+    Version(hex::encode(Sha256::digest(body)))
+}
+
+#[cfg(unix)]
+fn only_ours(options: &mut fs::OpenOptions) {
+    std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
+}
+
+#[cfg(not(unix))]
+fn only_ours(_options: &mut fs::OpenOptions) {}
+
+fn make_directory(path: &Path) -> Result<(), Error> {
+    let mut builder = fs::DirBuilder::new();
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.recursive(true).create(path).map_err(|error| trouble(path, &error))
+}
+
+/// A name is on the disk when its directory is.
+fn sync_directory(path: &Path) -> Result<(), Error> {
+    // Not every system can open a directory; there, the system sees to it.
+    match File::open(path) {
+        Ok(directory) if cfg!(unix) => directory.sync_all().map_err(|error| trouble(path, &error)),
+        _ => Ok(()),
+    }
 }
 
 impl Store for FileStore {
@@ -35,46 +234,21 @@ impl Store for FileStore {
         format!("file://{}", self.directory.display())
     }
 
-    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, Error>> {
-        Box::pin(async move {
-            let path = self.directory.join(key);
-            match fs::read(&path).await {
-                Ok(body) => Ok(Some(body)),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-                Err(error) => Err(trouble(&path, &error)),
-            }
-        })
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Object>, Error>> {
+        self.run(key, Place::read)
     }
 
-    fn put<'a>(&'a self, key: &'a str, body: Vec<u8>) -> BoxFuture<'a, Result<(), Error>> {
-        Box::pin(async move {
-            let path = self.directory.join(key);
-            let parent = path.parent().unwrap_or(&self.directory);
-            fs::create_dir_all(parent).await.map_err(|error| trouble(parent, &error))?;
-            // Written beside it and renamed, so that no reader ever sees half an object.
-            let half = path.with_extension(format!("tmp-{}", std::process::id()));
-            let written = async {
-                fs::write(&half, body).await?;
-                fs::rename(&half, &path).await
-            };
-            written.await.map_err(|error| trouble(&path, &error))
-        })
+    fn try_put<'a>(
+        &'a self,
+        key: &'a str,
+        body: Vec<u8>,
+        condition: Condition,
+    ) -> BoxFuture<'a, Result<Version, Error>> {
+        self.run(key, move |place| place.write(&body, &condition))
     }
 
-    fn delete<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), Error>> {
-        Box::pin(async move {
-            let path = self.directory.join(key);
-            match fs::remove_file(&path).await {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(trouble(&path, &error)),
-                _ => {
-                    // The cluster's folder goes with its last object; one that is not empty stays.
-                    if let Some(parent) = path.parent().filter(|parent| **parent != self.directory) {
-                        let _ = fs::remove_dir(parent).await;
-                    }
-                    Ok(())
-                }
-            }
-        })
+    fn delete<'a>(&'a self, key: &'a str, version: Option<Version>) -> BoxFuture<'a, Result<(), Error>> {
+        self.run(key, move |place| place.remove(version.as_ref()))
     }
 
     fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<String>, Error>> {
@@ -113,7 +287,7 @@ impl Store for FileStore {
             super::check_folder(folder)?;
             let keys = self.list(&format!("{folder}/")).await?;
             let path = self.directory.join(folder);
-            match fs::remove_dir_all(&path).await {
+            match tokio::fs::remove_dir_all(&path).await {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => Err(trouble(&path, &error)),
                 _ => Ok(Purged { objects: keys.len(), bucket_deleted: false }),
             }
@@ -123,13 +297,16 @@ impl Store for FileStore {
 
 /// The entries of a directory; none where there is no such directory.
 async fn entries(directory: &Path) -> Result<Vec<(PathBuf, bool)>, Error> {
-    let mut reader = match fs::read_dir(directory).await {
+    let mut reader = match tokio::fs::read_dir(directory).await {
         Ok(reader) => reader,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(trouble(directory, &error)),
     };
     let mut found = Vec::new();
     while let Some(entry) = reader.next_entry().await.map_err(|error| trouble(directory, &error))? {
+        if entry.file_name().to_string_lossy().starts_with(OURS) {
+            continue;
+        }
         let kind = entry.file_type().await.map_err(|error| trouble(directory, &error))?;
         found.push((entry.path(), kind.is_dir()));
     }

@@ -1,19 +1,27 @@
-//! The state store: where a cluster's spec lives.
+//! The state store: what a cluster must keep.
 //!
 //! | object | what |
 //! | --- | --- |
 //! | `<cluster>/config` | the registered spec: every document as it was given |
+//! | `<cluster>/lock` | who is changing the cluster at the moment ([`lock`]) |
 //!
 //! `s3://bucket/prefix` and `file:///directory` behind one trait. Reads change nothing; a bucket that is
-//! missing is made by a plan, never by a read.
+//! missing is made by a plan, never by a read. What is stored never shows in an error, a log line, or the
+//! `Debug` output of anything here: keys and secrets lie in it, too.
 
 mod file;
+pub mod lock;
 mod remembering;
 mod s3;
+#[cfg(test)]
+mod tests;
 
+use std::fmt;
 use std::fmt::Debug;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
+use futures::{StreamExt as _, TryStreamExt as _};
 
 pub use file::FileStore;
 pub use remembering::Remembering;
@@ -22,19 +30,105 @@ pub use s3::S3Store;
 use crate::client::Settings;
 use crate::error::{Error, ErrorKind};
 
+/// Which state of an object it is. Opaque: two that are equal stand for the same content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version(String);
+
+impl Version {
+    /// One that no object has.
+    pub(crate) fn of_nothing() -> Self {
+        Self("\"00000000000000000000000000000000\"".to_owned())
+    }
+}
+
+/// An object as it was read.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Object {
+    /// Its content.
+    pub body: Vec<u8>,
+    /// Which state of it that is.
+    pub version: Version,
+    /// How long ago it was written, when it was read: by the store's own clock, so that the clocks of whoever
+    /// wrote it and whoever reads it do not matter. `None` where the store does not tell.
+    pub age: Option<Duration>,
+}
+
+impl Debug for Object {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Never the content.
+        let Self { body, version, age } = self;
+        f.debug_struct("Object")
+            .field("bytes", &body.len())
+            .field("version", version)
+            .field("age", age)
+            .finish()
+    }
+}
+
+/// When an object may be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// Whatever is there.
+    Always,
+    /// Only where there is none yet.
+    IfAbsent,
+    /// Only over this very state of it.
+    IfUnchanged(Version),
+}
+
+/// How many objects are read at the same time: S3 takes thousands of reads a second, but each costs a connection,
+/// and a cluster has some dozens of objects.
+const READS_AT_ONCE: usize = 16;
+
 /// A place for objects by key.
 pub trait Store: Debug + Send + Sync {
     /// Where it is: `s3://bucket/prefix`.
     fn location(&self) -> String;
 
     /// The object at `key`; `None` where there is none (or no bucket yet).
-    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, Error>>;
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Object>, Error>>;
 
-    /// Writes the object at `key`.
-    fn put<'a>(&'a self, key: &'a str, body: Vec<u8>) -> BoxFuture<'a, Result<(), Error>>;
+    /// Writes the object at `key` if `condition` holds, and gives its new version. Where it does not hold the
+    /// error is [`ErrorKind::Conflict`], also where it was an earlier try of this same write, whose answer was
+    /// lost, that changed the object: see [`Store::put`]. A store that says that it knows no such conditions is
+    /// [`ErrorKind::Unsupported`]; one that ignores them in silence cannot be told from here.
+    fn try_put<'a>(
+        &'a self,
+        key: &'a str,
+        body: Vec<u8>,
+        condition: Condition,
+    ) -> BoxFuture<'a, Result<Version, Error>>;
 
-    /// Removes the object at `key`; one that is not there is a success.
-    fn delete<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), Error>>;
+    /// Likewise, but where the condition does not hold and `body` is what is stored, that is a success: it was
+    /// this very write that changed the object (the SDK sends a request again when its answer is lost), or there
+    /// is nothing left to do. So [`ErrorKind::Conflict`] means that something else is stored.
+    fn put<'a>(
+        &'a self,
+        key: &'a str,
+        body: Vec<u8>,
+        condition: Condition,
+    ) -> BoxFuture<'a, Result<Version, Error>> {
+        Box::pin(async move {
+            let conflict = match self.try_put(key, body.clone(), condition).await {
+                Err(error) if error.kind == ErrorKind::Conflict => error,
+                result => return result,
+            };
+            match self.get(key).await? {
+                Some(stored) if stored.body == body => Ok(stored.version),
+                _ => Err(conflict),
+            }
+        })
+    }
+
+    /// Removes the object at `key`: only over this very `version` of it, if one is given (else
+    /// [`ErrorKind::Conflict`]). One that is not there is a success.
+    fn delete<'a>(&'a self, key: &'a str, version: Option<Version>) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// The objects at `keys`, in their order, several read at a time.
+    fn get_many<'a>(&'a self, keys: &'a [String]) -> BoxFuture<'a, Result<Vec<Option<Object>>, Error>> {
+        let reads: Vec<_> = keys.iter().map(|key| self.get(key)).collect();
+        Box::pin(futures::stream::iter(reads).buffered(READS_AT_ONCE).try_collect())
+    }
 
     /// The keys that begin with `prefix`, sorted.
     fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<String>, Error>>;
@@ -48,6 +142,13 @@ pub trait Store: Debug + Send + Sync {
     /// The bucket, where the store is one.
     fn bucket(&self) -> Option<&str> {
         None
+    }
+
+    /// From now on nothing is read from, or written to, a bucket that is not `account`'s: bucket names are shared
+    /// by all of AWS, and a slip in one must not bring keys to somebody else, or somebody else's keys here. An
+    /// owner that was named with the location counts more.
+    fn expect_owner(&self, account: &str) {
+        let _ = account;
     }
 }
 
@@ -69,6 +170,8 @@ pub enum Location {
         bucket: String,
         /// The prefix, without slashes at its ends; may be empty.
         prefix: String,
+        /// The account that owns the bucket, where it is another than the one in use: `?owner=ACCOUNT`.
+        owner: Option<String>,
     },
     /// `file:///directory`.
     File {
@@ -78,18 +181,26 @@ pub enum Location {
 }
 
 impl Location {
-    /// Reads `s3://bucket/prefix` or `file:///directory`.
+    /// Reads `s3://bucket/prefix` or `file:///directory`. A bucket of another account says whose it is:
+    /// `s3://bucket/prefix?owner=123456789012`.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let refuse =
             |why: &str| Err(Error::new(ErrorKind::Refused, "state store", format!("`{text}` {why}")));
         if let Some(rest) = text.strip_prefix("s3://") {
+            let (rest, owner) = match rest.split_once("?owner=") {
+                Some((rest, owner)) => (rest, Some(owner.to_owned())),
+                None => (rest, None),
+            };
+            if owner.as_ref().is_some_and(|id| id.len() != 12 || !id.bytes().all(|c| c.is_ascii_digit())) {
+                return refuse("names an owner that is no AWS account: twelve digits");
+            }
             let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
             let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '.';
             if !(3..=63).contains(&bucket.len()) || !bucket.chars().all(fits) {
                 return refuse("does not name an S3 bucket");
             }
             let prefix = prefix.trim_matches('/').to_owned();
-            return Ok(Self::S3 { bucket: bucket.to_owned(), prefix });
+            return Ok(Self::S3 { bucket: bucket.to_owned(), prefix, owner });
         }
         match text.strip_prefix("file://") {
             Some(path) if path.starts_with('/') => Ok(Self::File { directory: path.into() }),
@@ -98,13 +209,14 @@ impl Location {
         }
     }
 
-    /// Opens the store. Nothing is read yet.
-    pub async fn open(self, settings: &Settings) -> Box<dyn Store> {
+    /// Opens the store; what is written to S3 is encrypted with `kms_key`, if there is one. Nothing is read yet.
+    pub async fn open(self, settings: &Settings, kms_key: Option<String>) -> Box<dyn Store> {
         match self {
             Self::File { directory } => Box::new(FileStore::new(directory)),
-            Self::S3 { bucket, prefix } => {
+            Self::S3 { bucket, prefix, owner } => {
                 let config = crate::client::load(settings).await;
-                Box::new(S3Store::new(aws_sdk_s3::Client::new(&config), bucket, prefix))
+                let store = S3Store::new(aws_sdk_s3::Client::new(&config), bucket, prefix);
+                Box::new(store.with_kms_key(kms_key).with_owner(owner))
             }
         }
     }
@@ -119,24 +231,28 @@ fn check_folder(folder: &str) -> Result<(), Error> {
     Ok(())
 }
 
+/// A key that leads to an object of the store and nowhere else.
+fn check_key(key: &str) -> Result<(), Error> {
+    let sound = |part: &str| !part.is_empty() && part != "." && part != ".." && !part.contains('\\');
+    if key.split('/').all(sound) {
+        return Ok(());
+    }
+    let message = format!("`{key}` is no key of the store");
+    Err(Error::new(ErrorKind::Refused, "state store", message))
+}
+
+/// Somebody else was faster.
+fn conflict(action: &str, key: &str, condition: &Condition) -> Error {
+    let message = match condition {
+        Condition::IfAbsent => format!("there is something at {key} already"),
+        Condition::Always | Condition::IfUnchanged(_) => {
+            format!("what is stored at {key} was changed by somebody else meanwhile")
+        }
+    };
+    Error::new(ErrorKind::Conflict, action, message)
+}
+
 /// The key of a cluster's registered spec.
 pub fn spec_key(cluster: &str) -> String {
     format!("{cluster}/config")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Location;
-
-    #[test]
-    fn locations() {
-        let s3 = |bucket: &str, prefix: &str| Location::S3 { bucket: bucket.into(), prefix: prefix.into() };
-        assert_eq!(Location::parse("s3://state").unwrap(), s3("state", ""));
-        assert_eq!(Location::parse("s3://state/a/b/").unwrap(), s3("state", "a/b"));
-        let file = Location::File { directory: "/tmp/x".into() };
-        assert_eq!(Location::parse("file:///tmp/x").unwrap(), file);
-        for wrong in ["memfs://x", "s3://", "s3://UPPER", "file://relative", "nonsense"] {
-            assert!(Location::parse(wrong).is_err(), "{wrong}");
-        }
-    }
 }

@@ -1,19 +1,21 @@
 //! A store that reads each object once in a run.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures::future::BoxFuture;
 
-use super::{Purged, Store};
+use super::lock::is_lock_key;
+use super::{Condition, Object, Purged, Store, Version};
 use crate::error::Error;
 
 /// Another store, with what was read from it. What this process writes is known, too; what others write
-/// meanwhile is not seen, so it lives no longer than one command.
+/// meanwhile is not seen until a conditional write fails over it, so it lives no longer than one command. Locks,
+/// which live by being written, are never remembered.
 #[derive(Debug)]
 pub struct Remembering {
     store: Box<dyn Store>,
-    read: Mutex<BTreeMap<String, Option<Vec<u8>>>>,
+    read: Mutex<BTreeMap<String, Option<Object>>>,
 }
 
 /// Nothing was read at that key.
@@ -25,19 +27,24 @@ impl Remembering {
         Self { store, read: Mutex::new(BTreeMap::new()) }
     }
 
-    /// What was read at `key`: `Err` where nothing was read yet, `Ok(None)` where there is no object.
-    fn remembered(&self, key: &str) -> Result<Option<Vec<u8>>, NotRead> {
+    fn read(&self) -> MutexGuard<'_, BTreeMap<String, Option<Object>>> {
         // A thread that panicked while holding the lock leaves the map as it was.
-        self.read.lock().unwrap_or_else(std::sync::PoisonError::into_inner).get(key).cloned().ok_or(NotRead)
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn remember(&self, key: &str, body: Option<Vec<u8>>) {
-        let mut read = self.read.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        read.insert(key.to_owned(), body);
+    /// What was read at `key`: `Err` where nothing was read yet, `Ok(None)` where there is no object.
+    fn remembered(&self, key: &str) -> Result<Option<Object>, NotRead> {
+        self.read().get(key).cloned().ok_or(NotRead)
+    }
+
+    fn remember(&self, key: &str, object: Option<Object>) {
+        if !is_lock_key(key) {
+            self.read().insert(key.to_owned(), object);
+        }
     }
 
     fn forget(&self, key: &str) {
-        self.read.lock().unwrap_or_else(std::sync::PoisonError::into_inner).remove(key);
+        self.read().remove(key);
     }
 }
 
@@ -46,31 +53,36 @@ impl Store for Remembering {
         self.store.location()
     }
 
-    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, Error>> {
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Object>, Error>> {
         Box::pin(async move {
             if let Ok(known) = self.remembered(key) {
                 return Ok(known);
             }
-            let body = self.store.get(key).await?;
-            self.remember(key, body.clone());
-            Ok(body)
+            let object = self.store.get(key).await?;
+            self.remember(key, object.clone());
+            Ok(object)
         })
     }
 
-    fn put<'a>(&'a self, key: &'a str, body: Vec<u8>) -> BoxFuture<'a, Result<(), Error>> {
+    fn try_put<'a>(
+        &'a self,
+        key: &'a str,
+        body: Vec<u8>,
+        condition: Condition,
+    ) -> BoxFuture<'a, Result<Version, Error>> {
         Box::pin(async move {
-            // A write that failed may have happened.
+            // A write that failed may have happened, and one that was refused shows that we know too little.
             self.forget(key);
-            self.store.put(key, body.clone()).await?;
-            self.remember(key, Some(body));
-            Ok(())
+            let version = self.store.try_put(key, body.clone(), condition).await?;
+            self.remember(key, Some(Object { body, version: version.clone(), age: None }));
+            Ok(version)
         })
     }
 
-    fn delete<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), Error>> {
+    fn delete<'a>(&'a self, key: &'a str, version: Option<Version>) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
             self.forget(key);
-            self.store.delete(key).await
+            self.store.delete(key, version).await
         })
     }
 
@@ -83,10 +95,15 @@ impl Store for Remembering {
     }
 
     fn purge<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<Purged, Error>> {
+        self.read().clear();
         self.store.purge(folder)
     }
 
     fn bucket(&self) -> Option<&str> {
         self.store.bucket()
+    }
+
+    fn expect_owner(&self, account: &str) {
+        self.store.expect_owner(account);
     }
 }

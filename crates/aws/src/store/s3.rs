@@ -1,123 +1,265 @@
 //! A store in an S3 bucket.
+//!
+//! Encryption: with a KMS key, every object is written with it. Without one nothing is said about encryption, so
+//! that the bucket's own default decides: S3 encrypts every new object with a key of its own (SSE-S3) unless the
+//! bucket says otherwise, and where its owner set a KMS key as the default, a request for AES256 would undo that.
 
+use std::future::Future;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::interceptors::BeforeDeserializationInterceptorContextRef;
+use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_s3::error::BoxError;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier, ServerSideEncryption};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::DateTime;
+use aws_smithy_types::date_time::Format;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use futures::future::BoxFuture;
 
-use super::{Purged, Store};
-use crate::error::{During, Error, ErrorKind};
+use super::{Condition, Object, Purged, Store, Version, conflict};
+use crate::error::{Error, ErrorKind};
+use crate::regional::Regional;
+use crate::wait::retry;
+
+/// S3 says "conflict, try again" while two writes of one key are under way; a write takes some 50 ms.
+const CONFLICTS: Duration = Duration::from_secs(3);
 
 /// A bucket and a prefix.
 #[derive(Debug)]
 pub struct S3Store {
-    client: aws_sdk_s3::Client,
-    bucket: String,
+    bucket: Regional,
     prefix: String,
+    kms_key: Option<String>,
+    owner: OnceLock<String>,
 }
 
 impl S3Store {
-    /// The store under `prefix` of `bucket`.
-    pub fn new(client: aws_sdk_s3::Client, bucket: String, prefix: String) -> Self {
-        Self { client, bucket, prefix }
+    /// The store under `prefix` of `bucket`, wherever that lies.
+    pub fn new(client: Client, bucket: String, prefix: String) -> Self {
+        Self { bucket: Regional::new(client, bucket), prefix, kms_key: None, owner: OnceLock::new() }
+    }
+
+    /// The same, which encrypts what it writes with this KMS key (id, ARN or alias).
+    #[must_use]
+    pub fn with_kms_key(self, kms_key: Option<String>) -> Self {
+        Self { kms_key, ..self }
+    }
+
+    /// The same, in a bucket of this account and no other.
+    #[must_use]
+    pub fn with_owner(self, owner: Option<String>) -> Self {
+        Self { owner: owner.map_or_else(OnceLock::new, OnceLock::from), ..self }
     }
 
     fn key(&self, key: &str) -> String {
         if self.prefix.is_empty() { key.to_owned() } else { format!("{}/{key}", self.prefix) }
     }
+
+    fn name(&self) -> &str {
+        self.bucket.bucket()
+    }
+
+    fn owner(&self) -> Option<String> {
+        self.owner.get().cloned()
+    }
+
+    async fn call<T, E, F>(&self, action: &str, send: impl Fn(Client) -> F) -> Result<T, Error>
+    where
+        F: Future<Output = Result<T, SdkError<E, HttpResponse>>>,
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+    {
+        match self.bucket.call(action, send).await {
+            Err(error) if error.kind == ErrorKind::Denied => Err(self.denied(error).await),
+            Err(mut error) => {
+                error.message = format!("bucket {}: {}", self.name(), error.message);
+                Err(error)
+            }
+            answer => answer,
+        }
+    }
+
+    /// S3 says no more than "denied" where the bucket is not the expected account's.
+    async fn denied(&self, mut error: Error) -> Error {
+        let name = self.name();
+        if let Some(owner) = self.owner.get() {
+            let look = |client: Client| client.head_bucket().bucket(name).send();
+            if self.bucket.call("s3:ListBucket", look).await.is_ok() {
+                error.kind = ErrorKind::Refused;
+                error.message = format!(
+                    "the bucket {name} is not of the account {owner}: check its name; to use another account's \
+                     bucket, say whose it is (s3://{name}/...?owner=ACCOUNT)"
+                );
+                return error;
+            }
+        }
+        error.message = format!("bucket {name}: {}", error.message);
+        error
+    }
+
+    async fn put_once(&self, key: &str, body: &[u8], condition: &Condition) -> Result<Version, Error> {
+        let answer = self.call("s3:PutObject", |client| {
+            let call = client.put_object().bucket(self.name()).key(self.key(key));
+            let call = call.body(body.to_vec().into()).set_expected_bucket_owner(self.owner());
+            let call = match &self.kms_key {
+                // One key of the bucket's for many objects: KMS is asked, and paid, less often.
+                Some(kms_key) => call
+                    .server_side_encryption(ServerSideEncryption::AwsKms)
+                    .ssekms_key_id(kms_key)
+                    .bucket_key_enabled(true),
+                None => call,
+            };
+            match condition {
+                Condition::Always => call,
+                Condition::IfAbsent => call.if_none_match("*"),
+                Condition::IfUnchanged(version) => call.if_match(&version.0),
+            }
+            .send()
+        });
+        version("s3:PutObject", answer.await?.e_tag)
+    }
+}
+
+fn version(action: &str, e_tag: Option<String>) -> Result<Version, Error> {
+    e_tag.map(Version).ok_or_else(|| Error::unexpected(action, "ETag"))
 }
 
 /// A missing bucket is an empty store: a plan makes it.
-fn or_nothing<T>(bucket: &str, result: Result<T, Error>) -> Result<Option<T>, Error> {
+fn or_nothing<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
     match result {
         Ok(value) => Ok(Some(value)),
         Err(error) if error.is_not_found() => Ok(None),
-        Err(error) => Err(explain(bucket, error)),
+        Err(error) => Err(error),
     }
 }
 
-fn explain(bucket: &str, mut error: Error) -> Error {
-    if error.is_code(&[
-        "PermanentRedirect",
-        "AuthorizationHeaderMalformed",
-        "IllegalLocationConstraintException",
-    ]) {
-        error.kind = ErrorKind::Refused;
-        error.message = format!("the bucket {bucket} lies in another region: {}", error.message);
-    } else {
-        error.message = format!("bucket {bucket}: {}", error.message);
+fn is_busy(error: &Error) -> bool {
+    error.is_code(&["ConditionalRequestConflict"])
+}
+
+/// What a condition that does not hold, or that the store does not know, looks like.
+fn judged(error: Error, key: &str, condition: &Condition) -> Error {
+    if *condition == Condition::Always {
+        return error;
+    }
+    let refused = is_busy(&error) || error.is_code(&["PreconditionFailed"]);
+    // There is nothing that could be unchanged.
+    let gone = matches!(condition, Condition::IfUnchanged(_)) && error.is_code(&["NoSuchKey"]);
+    if refused || gone {
+        return conflict(&error.action, key, condition);
+    }
+    if error.is_code(&["NotImplemented"]) {
+        return Error { kind: ErrorKind::Unsupported, ..error };
     }
     error
+}
+
+/// When S3 gave an answer, by its own clock.
+#[derive(Clone, Debug, Default)]
+struct AnswerDate(Arc<Mutex<Option<DateTime>>>);
+
+impl AnswerDate {
+    /// The time since `then`; both are whole seconds.
+    fn since(&self, then: Option<DateTime>) -> Option<Duration> {
+        let now = (*self.0.lock().unwrap_or_else(PoisonError::into_inner))?;
+        Some(Duration::from_secs(u64::try_from(now.secs() - then?.secs()).unwrap_or_default()))
+    }
+}
+
+impl Intercept for AnswerDate {
+    fn name(&self) -> &'static str {
+        "AnswerDate"
+    }
+
+    fn read_before_deserialization(
+        &self,
+        context: &BeforeDeserializationInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let date = context.response().headers().get("date");
+        let date = date.and_then(|date| DateTime::from_str(date, Format::HttpDate).ok());
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = date;
+        Ok(())
+    }
 }
 
 impl Store for S3Store {
     fn location(&self) -> String {
         let slash = if self.prefix.is_empty() { "" } else { "/" };
-        format!("s3://{}{slash}{}", self.bucket, self.prefix)
+        format!("s3://{}{slash}{}", self.name(), self.prefix)
     }
 
     fn bucket(&self) -> Option<&str> {
-        Some(&self.bucket)
+        Some(self.name())
     }
 
-    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Vec<u8>>, Error>> {
+    fn expect_owner(&self, account: &str) {
+        // One that is known already counts more.
+        drop(self.owner.set(account.to_owned()));
+    }
+
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Object>, Error>> {
         Box::pin(async move {
-            let call = self.client.get_object().bucket(&self.bucket).key(self.key(key));
-            let Some(answer) = or_nothing(&self.bucket, call.send().await.during("s3:GetObject"))? else {
-                return Ok(None);
-            };
+            let date = AnswerDate::default();
+            let answer = self.call("s3:GetObject", |client| {
+                let call = client.get_object().bucket(self.name()).key(self.key(key));
+                let call = call.set_expected_bucket_owner(self.owner());
+                call.customize().interceptor(date.clone()).send()
+            });
+            let Some(answer) = or_nothing(answer.await)? else { return Ok(None) };
+            let version = version("s3:GetObject", answer.e_tag)?;
+            let age = date.since(answer.last_modified);
             let body = answer.body.collect().await.map_err(|error| {
                 Error::new(ErrorKind::Ambiguous, "s3:GetObject", format!("the object was cut short: {error}"))
             })?;
-            Ok(Some(body.to_vec()))
+            Ok(Some(Object { body: body.to_vec(), version, age }))
         })
     }
 
-    fn put<'a>(&'a self, key: &'a str, body: Vec<u8>) -> BoxFuture<'a, Result<(), Error>> {
+    fn try_put<'a>(
+        &'a self,
+        key: &'a str,
+        body: Vec<u8>,
+        condition: Condition,
+    ) -> BoxFuture<'a, Result<Version, Error>> {
         Box::pin(async move {
-            let call = self.client.put_object().bucket(&self.bucket).key(self.key(key)).body(body.into());
-            let call = call.server_side_encryption(ServerSideEncryption::Aes256);
-            call.send().await.during("s3:PutObject").map_err(|error| explain(&self.bucket, error))?;
-            Ok(())
+            let written = retry(CONFLICTS, is_busy, || self.put_once(key, &body, &condition)).await;
+            written.map_err(|error| judged(error, key, &condition))
         })
     }
 
-    fn delete<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<(), Error>> {
+    fn delete<'a>(&'a self, key: &'a str, version: Option<Version>) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
-            let call = self.client.delete_object().bucket(&self.bucket).key(self.key(key));
-            or_nothing(&self.bucket, call.send().await.during("s3:DeleteObject"))?;
-            Ok(())
+            let delete = || {
+                self.call("s3:DeleteObject", |client| {
+                    let call = client.delete_object().bucket(self.name()).key(self.key(key));
+                    let call = call.set_expected_bucket_owner(self.owner());
+                    call.set_if_match(version.as_ref().map(|version| version.0.clone())).send()
+                })
+            };
+            let condition = version.clone().map_or(Condition::Always, Condition::IfUnchanged);
+            match or_nothing(retry(CONFLICTS, is_busy, delete).await) {
+                Ok(_) => Ok(()),
+                Err(error) => Err(judged(error, key, &condition)),
+            }
         })
     }
 
     fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<String>, Error>> {
         Box::pin(async move {
-            let call = self.client.list_objects_v2().bucket(&self.bucket).prefix(self.key(prefix));
-            let mut pages = call.into_paginator().send();
-            let ours = self.key("");
-            let mut keys = Vec::new();
-            while let Some(page) = pages.next().await {
-                let Some(page) = or_nothing(&self.bucket, page.during("s3:ListBucket"))? else { break };
-                let page_keys = page.contents().iter().filter_map(|object| object.key());
-                keys.extend(page_keys.filter_map(|key| key.strip_prefix(&ours)).map(str::to_owned));
-            }
-            keys.sort();
+            let (keys, _) = self.listed(&self.key(prefix), None).await?;
             Ok(keys)
         })
     }
 
     fn folders(&self) -> BoxFuture<'_, Result<Vec<String>, Error>> {
         Box::pin(async move {
-            let ours = self.key("");
-            let call = self.client.list_objects_v2().bucket(&self.bucket).prefix(&ours).delimiter("/");
-            let mut pages = call.into_paginator().send();
-            let mut names = Vec::new();
-            while let Some(page) = pages.next().await {
-                let Some(page) = or_nothing(&self.bucket, page.during("s3:ListBucket"))? else { break };
-                let prefixes = page.common_prefixes().iter().filter_map(|prefix| prefix.prefix());
-                let prefixes = prefixes.filter_map(|prefix| prefix.strip_prefix(&ours));
-                names.extend(prefixes.map(|name| name.trim_end_matches('/').to_owned()));
-            }
-            names.sort();
-            Ok(names)
+            let (_, folders) = self.listed(&self.key(""), Some("/")).await?;
+            Ok(folders.into_iter().map(|name| name.trim_end_matches('/').to_owned()).collect())
         })
     }
 
@@ -135,8 +277,10 @@ impl Store for S3Store {
                 self.delete_versions(versions).await?;
             }
             if self.versions("").await?.is_some_and(|versions| versions.is_empty()) {
-                let call = self.client.delete_bucket().bucket(&self.bucket);
-                or_nothing(&self.bucket, call.send().await.during("s3:DeleteBucket"))?;
+                let delete = |client: Client| {
+                    client.delete_bucket().bucket(self.name()).set_expected_bucket_owner(self.owner()).send()
+                };
+                or_nothing(self.call("s3:DeleteBucket", delete).await)?;
                 purged.bucket_deleted = true;
             }
             Ok(purged)
@@ -145,12 +289,43 @@ impl Store for S3Store {
 }
 
 impl S3Store {
+    /// Keys and folders under `prefix`, sorted, without the store's own prefix.
+    async fn listed(
+        &self,
+        prefix: &str,
+        delimiter: Option<&str>,
+    ) -> Result<(Vec<String>, Vec<String>), Error> {
+        let ours = self.key("");
+        let own = |name: Option<&str>| name?.strip_prefix(&ours).map(str::to_owned);
+        let (mut keys, mut folders) = (Vec::new(), Vec::new());
+        let mut next = None;
+        loop {
+            let page = self.call("s3:ListBucket", |client| {
+                let call = client.list_objects_v2().bucket(self.name()).prefix(prefix);
+                let call = call.set_delimiter(delimiter.map(str::to_owned));
+                let call = call.set_expected_bucket_owner(self.owner());
+                call.set_continuation_token(next.clone()).send()
+            });
+            let Some(page) = or_nothing(page.await)? else { break };
+            keys.extend(page.contents().iter().filter_map(|object| own(object.key())));
+            folders.extend(page.common_prefixes().iter().filter_map(|prefix| own(prefix.prefix())));
+            next = page.next_continuation_token;
+            if next.is_none() {
+                break;
+            }
+        }
+        keys.sort();
+        folders.sort();
+        Ok((keys, folders))
+    }
+
     /// The first (at most 1,000) versions and delete markers under `prefix`; `None` without a bucket.
     async fn versions(&self, prefix: &str) -> Result<Option<Vec<ObjectIdentifier>>, Error> {
-        let call = self.client.list_object_versions().bucket(&self.bucket).prefix(prefix);
-        let Some(page) = or_nothing(&self.bucket, call.send().await.during("s3:ListBucketVersions"))? else {
-            return Ok(None);
-        };
+        let page = self.call("s3:ListBucketVersions", |client| {
+            let call = client.list_object_versions().bucket(self.name()).prefix(prefix);
+            call.set_expected_bucket_owner(self.owner()).send()
+        });
+        let Some(page) = or_nothing(page.await)? else { return Ok(None) };
         let versions = page.versions().iter().map(|version| (version.key(), version.version_id()));
         let markers = page.delete_markers().iter().map(|marker| (marker.key(), marker.version_id()));
         let identifiers = versions.chain(markers).filter_map(|(key, version)| {
@@ -162,8 +337,11 @@ impl S3Store {
     async fn delete_versions(&self, versions: Vec<ObjectIdentifier>) -> Result<(), Error> {
         let delete = Delete::builder().set_objects(Some(versions)).quiet(true).build();
         let delete = delete.map_err(|error| Error::unexpected("s3:DeleteObjects", &error.to_string()))?;
-        let call = self.client.delete_objects().bucket(&self.bucket).delete(delete);
-        let answer = call.send().await.during("s3:DeleteObjectVersion")?;
+        let answer = self.call("s3:DeleteObjectVersion", |client| {
+            let call = client.delete_objects().bucket(self.name()).delete(delete.clone());
+            call.set_expected_bucket_owner(self.owner()).send()
+        });
+        let answer = answer.await?;
         match answer.errors().first() {
             None => Ok(()),
             Some(error) => Err(Error::new(

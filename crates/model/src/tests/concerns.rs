@@ -537,7 +537,8 @@ fn a_name_is_given_once() {
 #[test]
 fn the_state_comes_first() {
     let mut wanted = model(&cluster()).wanted;
-    let bucket = NewBucket { name: "state".to_owned(), region: "eu-north-1".to_owned() };
+    let bucket =
+        NewBucket { name: "state".to_owned(), region: "eu-north-1".to_owned(), ..NewBucket::default() };
     add_state(&mut wanted, NAME, Some(&bucket), "kind: Cluster\n").unwrap();
     let registered = format!("registered-spec/{NAME}");
     for (id, node) in wanted.nodes().filter(|(id, _)| id.kind.as_str() != "bucket") {

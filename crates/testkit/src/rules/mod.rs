@@ -9,6 +9,7 @@
 //! clock.
 
 mod autoscaling;
+mod bucket_places;
 mod elb;
 mod iam;
 mod launch_templates;
@@ -93,6 +94,7 @@ pub(crate) fn of_aws(config: &FrontConfig) -> Vec<Arc<dyn Rule>> {
     vec![
         Arc::new(tokens::ClientTokens::default()),
         Arc::new(validation::Validation),
+        Arc::new(bucket_places::BucketPlaces::default()),
         Arc::new(s3::Buckets),
         Arc::new(route53::Records),
         Arc::new(iam::Roles),

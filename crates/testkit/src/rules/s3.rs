@@ -3,6 +3,7 @@
 //! - `GetBucketVersioning` has a wrong root element in moto, at which the Rust SDK stops.
 //! - A new bucket blocks public access, is encrypted, and has no ACLs, since April 2023:
 //!   <https://docs.aws.amazon.com/AmazonS3/latest/userguide/create-bucket-faq.html>. moto's has nothing set.
+//! - A new bucket has the tags that it was made with. moto forgets them.
 //! - Who comes without a signature reads only what a bucket policy gives to everybody, and not even that
 //!   where public access is blocked. moto lets everybody do everything.
 //! - A public policy is refused where the block says so.
@@ -51,6 +52,7 @@ impl Rule for Buckets {
                 }
                 "CreateBucket" => {
                     close(call.bucket_and_key().0, ask).await;
+                    tag(call, ask).await;
                     response
                 }
                 _ => response,
@@ -96,6 +98,19 @@ async fn close(bucket: &str, ask: &Ask) {
                 "a new bucket's defaults could not be set"
             );
         }
+    }
+}
+
+/// Keeps the tags that a bucket was made with.
+async fn tag(call: &Call, ask: &Ask) {
+    let configuration = Element::parse(&call.body);
+    let Some(tags) = configuration.get("Tags") else { return };
+    let set = call.body[tags.range.clone()].replace("Tags>", "TagSet>");
+    let path = format!("/{}?tagging", call.bucket_and_key().0);
+    if let Err(response) =
+        ask.rest("s3", Method::PUT, &path, &format!("<Tagging {XMLNS}>{set}</Tagging>")).await
+    {
+        tracing::warn!(path, answer = response.text(), "a new bucket's tags could not be set");
     }
 }
 
