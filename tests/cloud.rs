@@ -247,6 +247,27 @@ fn what_others_made_is_left_alone_until_the_cluster_goes() {
             ],
         )
         .unwrap();
+    // As the cloud controller makes them without further annotations.
+    world
+        .aws
+        .direct(
+            "classic-elb",
+            "CreateLoadBalancer",
+            &[
+                ("LoadBalancerName", "c1b2c3d4e5"),
+                ("Subnets.member.1", &id("subnet")),
+                ("SecurityGroups.member.1", &id("security-group")),
+                ("Listeners.member.1.Protocol", "TCP"),
+                ("Listeners.member.1.LoadBalancerPort", "80"),
+                ("Listeners.member.1.InstancePort", "30080"),
+                ("Tags.member.1.Key", &owned),
+                ("Tags.member.1.Value", "owned"),
+                ("Tags.member.2.Key", "kubernetes.io/service-name"),
+                ("Tags.member.2.Value", "default/classic"),
+            ],
+        )
+        .unwrap();
+    assert!(world.left().contains(&"classic load balancer c1b2c3d4e5".to_owned()));
     world
         .aws
         .direct(
@@ -375,14 +396,14 @@ fn id_of(resources: &[Value], kind: &str) -> String {
 #[test]
 fn what_lost_its_name_is_found_again_and_never_made_twice() {
     let (world, path, resources) = minimal();
-    for kind in ["vpc", "subnet", "internet-gateway", "volume"] {
+    for kind in ["vpc", "subnet", "internet-gateway", "volume", "route-table"] {
         let id = id_of(&resources, kind);
         let rename = [("ResourceId.1", id.as_str()), ("Tag.1.Key", "Name"), ("Tag.1.Value", "renamed")];
         world.aws.direct("ec2", "CreateTags", &rename).unwrap();
     }
     let preview = world.kcl(&["update", "-f", &path, "-o", "json", "--prune"]).expect(0);
     let found = steps(&preview.stdout);
-    assert_eq!(found.len(), 4, "{found:?}");
+    assert_eq!(found.len(), 5, "{found:?}");
     assert!(found.iter().all(|step| step.starts_with("update ")), "{found:?}");
     world.kcl(&["update", "-f", &path, "--yes"]).expect(0);
     assert_in_step(&world, &path);
@@ -451,4 +472,48 @@ fn a_dns_record_of_somebody_else_is_not_taken_over() {
     world.kcl(&["delete", "cluster", "k8s.karlaru.com", "--yes"]).expect(0);
     let zones = world.left();
     assert!(zones.iter().any(|left| left.contains("docs.karlaru.com")), "{zones:?}");
+}
+
+#[test]
+fn a_protected_cluster_is_not_deleted_without_its_spec_either() {
+    let world = World::new(KCL);
+    let spec = example("minimal.yaml");
+    let protected =
+        spec.replacen("metadata:\n", "metadata:\n  annotations:\n    kcl.dev/protect: \"true\"\n", 1);
+    let path = world.spec(&protected);
+    world.kcl(&["create", "cluster", "-f", &path, "--yes"]).expect(0);
+    world.aws.take_calls();
+    let command = ["delete", "cluster", "minimal.example.com", "--region", "eu-north-1", "--yes"];
+    let without_store = || world.command(&command).env_remove("KCL_STATE_STORE").output().unwrap();
+    let refused = without_store();
+    let stderr = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{stderr}");
+    let words = stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    let says = "minimal.example.com is protected: security-group/masters.minimal.example.com (sg-";
+    assert!(words.contains(says) && words.contains(" has the tag kcl.dev/protect=true"), "{stderr}");
+    assert_eq!(world.aws.mutating_calls().len(), 0);
+
+    // Without the annotation the tag goes, and nothing else changes.
+    let change = change(&world, &spec, &[]);
+    assert_eq!(change, ["update security-group masters.minimal.example.com"]);
+    let deleted = without_store();
+    assert!(deleted.status.success(), "{}", String::from_utf8_lossy(&deleted.stderr));
+    assert_eq!(world.left(), Vec::<String>::new());
+}
+
+#[test]
+fn a_mark_that_was_taken_away_by_hand_is_put_back() {
+    let (world, path, resources) = minimal();
+    for mark in ["KubernetesCluster", "kubernetes.io/cluster/minimal.example.com"] {
+        for kind in ["vpc", "subnet", "volume", "route-table", "security-group"] {
+            let id = id_of(&resources, kind);
+            world.aws.direct("ec2", "DeleteTags", &[("ResourceId.1", &id), ("Tag.1.Key", mark)]).unwrap();
+        }
+        let preview = world.kcl(&["update", "-f", &path, "-o", "json", "--prune"]).expect(0);
+        let found = steps(&preview.stdout);
+        assert_eq!(found.len(), 5, "{found:?}");
+        assert!(found.iter().all(|step| step.starts_with("update ")), "{found:?}");
+        world.kcl(&["update", "-f", &path, "--yes"]).expect(0);
+        assert_in_step(&world, &path);
+    }
 }

@@ -1,12 +1,12 @@
 //! `kcl delete`: removes everything a cluster owns, found by its tags. The spec is not needed; where there is
-//! one it tells the region, and whether the cluster is protected.
+//! one it tells the region. That a cluster is protected is told by its spec, and by a tag on AWS where there is none.
 
 use std::sync::Arc;
 
 use kcl_aws::store::{Store, spec_key};
 use kcl_aws::{Aws, Depth, Scope};
 use kcl_engine::{Options, Plan, Wanted};
-use kcl_model::resource::catalogue;
+use kcl_model::resource::{PROTECT_TAG, catalogue};
 use kcl_spec::{Cluster, Source};
 
 use super::Done;
@@ -28,6 +28,8 @@ struct Target {
     name: String,
     region: Option<String>,
     protected: bool,
+    /// Whether its spec is known from the state store.
+    registered: bool,
     store: Option<Arc<dyn Store>>,
     interactive: bool,
 }
@@ -50,6 +52,7 @@ pub(super) async fn run(args: Delete, settings: &Settings, printer: &Printer) ->
         None => aws,
     };
     let plan = teardown(&aws, &target.name).await?;
+    check_protection(&plan, &target)?;
     show(&args, printer, &plan, &target, &aws);
     if plan.is_empty() {
         if !purge(&args, args.yes, &target, printer).await? {
@@ -80,6 +83,18 @@ pub(super) async fn run(args: Delete, settings: &Settings, printer: &Printer) ->
     Ok(Done::Clean)
 }
 
+/// The registered spec has the last word on whether the cluster is protected. Where none is known, a tag of the
+/// cluster's tells.
+fn check_protection(plan: &Plan, target: &Target) -> Result<(), CommandError> {
+    let protection = kcl_aws::protection(plan.steps.iter().filter_map(|step| step.live.as_ref()));
+    let Some(node) = protection.filter(|_| !target.registered) else { return Ok(()) };
+    let id = node.attrs.get("id").map(|id| format!(" ({id})")).unwrap_or_default();
+    let error = format!("{} is protected: {}{id} has the tag {PROTECT_TAG}=true", target.name, node.id);
+    let hint = "give the state store with --state, and take the annotation of the registered spec away with \
+                `kcl replace -f FILE`; where the spec is lost, remove the tag by hand";
+    Err(CommandError::failed(error).hint(hint))
+}
+
 /// Finds out which cluster, where, and whether it may be deleted.
 async fn target(args: &Delete, settings: &Settings) -> Result<Target, CommandError> {
     let given = cluster_name(args.cluster.clone())?;
@@ -91,11 +106,12 @@ async fn target(args: &Delete, settings: &Settings) -> Result<Target, CommandErr
         let base = Some((cluster.name.as_str(), cluster.config_base.as_deref()));
         let store = open_store(settings, base, &cluster.region).await?;
         let registered = registered(store.as_deref(), &cluster.name).await?;
-        let protected = cluster.protected || registered.is_some_and(|cluster| cluster.protected);
+        let protected = cluster.protected || registered.as_ref().is_some_and(|cluster| cluster.protected);
         return Ok(Target {
             name: cluster.name,
             region: Some(cluster.region),
             protected,
+            registered: registered.is_some(),
             store,
             interactive,
         });
@@ -112,8 +128,16 @@ async fn target(args: &Delete, settings: &Settings) -> Result<Target, CommandErr
     };
     let registered = registered(store.as_deref(), &name).await?;
     let protected = registered.as_ref().is_some_and(|cluster| cluster.protected);
+    let is_registered = registered.is_some();
     let region = registered.map(|cluster| cluster.region).or(region);
-    Ok(Target { name, region, protected, store, interactive: settings.interactive })
+    Ok(Target {
+        name,
+        region,
+        protected,
+        registered: is_registered,
+        store,
+        interactive: settings.interactive,
+    })
 }
 
 /// The registered cluster. A registered spec that is no longer sound does not keep anybody from deleting, unless

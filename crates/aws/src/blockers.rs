@@ -12,11 +12,13 @@ use aws_sdk_ec2::types::{
     NetworkInterface, NetworkInterfaceStatus, RouteTable, SecurityGroup, Subnet, Tag, Volume, Vpc,
 };
 use aws_sdk_elasticloadbalancingv2::types::TagDescription;
-use futures::future::{BoxFuture, join_all, try_join, try_join_all};
+use futures::future::{BoxFuture, join, join_all, try_join, try_join_all};
+use ipnet::Ipv4Net;
 use kcl_model::resource::Tags;
 
 use crate::client::Aws;
-use crate::ec2::{FILTER_VALUES, filter, filter_any, network_interfaces, tags_of};
+use crate::ec2::{self, FILTER_VALUES, filter, filter_any, network_interfaces, tags_of};
+use crate::elb;
 use crate::error::{During, Error, ErrorKind};
 use crate::tags;
 use crate::wait::{PROPAGATION, Pauses, SLOW_RESOURCE};
@@ -124,7 +126,7 @@ pub(crate) async fn public_addresses(aws: &Aws, cluster: &str, vpc: &str) -> Res
     // Load balancers' addresses are not told.
     let is_public = |one: &NetworkInterface| {
         let address = one.association().and_then(|association| association.public_ip());
-        address.is_some() || matches!(holder(one), Holder::LoadBalancer(_))
+        address.is_some() || matches!(holder(one), Holder::LoadBalancer(_) | Holder::ClassicLoadBalancer(_))
     };
     found.retain(is_public);
     judge(aws, cluster, &found).await
@@ -188,6 +190,22 @@ async fn subnets(aws: &Aws, cluster: &str, vpc: &str) -> Result<Vec<Blocker>, Er
     Ok(answer.subnets().iter().map(blocker).collect())
 }
 
+/// The subnets that stand on a block of a VPC. Those that this run deletes have gone before it takes the block.
+pub(crate) async fn of_block(aws: &Aws, vpc: &str, cidr: &str) -> Result<Vec<Blocker>, Error> {
+    let call = aws.ec2.describe_subnets().filters(filter("vpc-id", vpc));
+    let answer = call.send().await.during("ec2:DescribeSubnets")?;
+    let network = |text: &str| text.parse::<Ipv4Net>().ok();
+    let is_within = |one: &&Subnet| match (network(cidr), one.cidr_block().and_then(network)) {
+        (Some(block), Some(subnet)) => block.contains(&subnet),
+        _ => false,
+    };
+    let blocker = |one: &Subnet| {
+        let name = ec2::name_of(one.tags());
+        Blocker { what: named("subnet", one.subnet_id(), name), outlook: Outlook::Stays }
+    };
+    Ok(answer.subnets().iter().filter(is_within).map(blocker).collect())
+}
+
 async fn groups(aws: &Aws, cluster: &str, vpc: &str) -> Result<Vec<Blocker>, Error> {
     let call = aws.ec2.describe_security_groups().filters(filter("vpc-id", vpc));
     let answer = call.send().await.during("ec2:DescribeSecurityGroups")?;
@@ -230,16 +248,32 @@ pub(crate) async fn of_dhcp_options(aws: &Aws, cluster: &str, id: &str) -> Resul
     Ok(answer.vpcs().iter().map(blocker).collect())
 }
 
-/// The subnets that use a route table.
-pub(crate) async fn of_route_table(aws: &Aws, id: &str) -> Result<Vec<Blocker>, Error> {
+/// The subnets that use a route table. The cluster's own may be next in line: they take their association along.
+pub(crate) async fn of_route_table(aws: &Aws, cluster: &str, id: &str) -> Result<Vec<Blocker>, Error> {
     let call = aws.ec2.describe_route_tables().route_table_ids(id);
     let answer = call.send().await.during("ec2:DescribeRouteTables")?;
     let associations = answer.route_tables().iter().flat_map(RouteTable::associations);
-    let blockers = associations.filter_map(|association| {
-        let what = named("subnet", Some(association.subnet_id()?), None);
-        let state = association.association_state().and_then(|state| state.state());
-        let is_going = state.is_some_and(|state| state.as_str() == "disassociating");
-        Some(Blocker { what, outlook: if is_going { Outlook::Going } else { Outlook::Stays } })
+    let users: BTreeMap<String, bool> = associations
+        .filter_map(|association| {
+            let state = association.association_state().and_then(|state| state.state());
+            let is_going = state.is_some_and(|state| state.as_str() == "disassociating");
+            Some((association.subnet_id()?.to_owned(), is_going))
+        })
+        .collect();
+    let ids: Vec<String> = users.keys().cloned().collect();
+    // By filter, not by id: one that is gone is then no error.
+    let chunks = ids.chunks(FILTER_VALUES).map(|ids| async move {
+        let call = aws.ec2.describe_subnets().filters(filter_any("subnet-id", ids));
+        call.into_paginator().items().send().try_collect().await.during("ec2:DescribeSubnets")
+    });
+    let subnets: Vec<Subnet> = try_join_all(chunks).await?.into_iter().flatten().collect();
+    let blockers = users.into_iter().map(|(id, is_going)| {
+        let what = named("subnet", Some(&id), None);
+        let subnet = subnets.iter().find(|subnet| subnet.subnet_id() == Some(&id)).filter(|_| !is_going);
+        match subnet {
+            Some(subnet) => Blocker::of(cluster, what, subnet.tags()),
+            None => Blocker { what, outlook: Outlook::Going },
+        }
     });
     Ok(blockers.collect())
 }
@@ -278,6 +312,8 @@ enum Holder<'a> {
     NatGateway(&'a str),
     /// By its name.
     LoadBalancer(&'a str),
+    /// By its name.
+    ClassicLoadBalancer(&'a str),
     /// Some service of AWS.
     Service,
     Nobody,
@@ -292,9 +328,9 @@ fn holder(interface: &NetworkInterface) -> Holder<'_> {
         return Holder::NatGateway(id);
     }
     // `ELB net/<name>/<id>` and `ELB app/<name>/<id>`; a classic one has a bare name and another API.
-    let of_balancer = description.strip_prefix("ELB ").and_then(|path| path.split('/').nth(1));
-    match of_balancer {
-        Some(name) => Holder::LoadBalancer(name),
+    match description.strip_prefix("ELB ").map(|path| (path, path.split('/').nth(1))) {
+        Some((_, Some(name))) => Holder::LoadBalancer(name),
+        Some((name, None)) => Holder::ClassicLoadBalancer(name),
         None if interface.requester_managed() == Some(true) => Holder::Service,
         None => Holder::Nobody,
     }
@@ -302,20 +338,25 @@ fn holder(interface: &NetworkInterface) -> Holder<'_> {
 
 /// Whether each interface is going away: asks about those that hold it.
 async fn judge(aws: &Aws, cluster: &str, found: &[NetworkInterface]) -> Result<Vec<Blocker>, Error> {
-    let (mut instances, mut gateways, mut balancers) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let (mut instances, mut gateways) = (BTreeSet::new(), BTreeSet::new());
+    let (mut balancers, mut classic) = (BTreeSet::new(), BTreeSet::new());
     for interface in found {
         match holder(interface) {
             Holder::Instance(id) => instances.insert(id),
             Holder::NatGateway(id) => gateways.insert(id),
             Holder::LoadBalancer(name) => balancers.insert(name),
+            Holder::ClassicLoadBalancer(name) => classic.insert(name),
             Holder::Service | Holder::Nobody => false,
         };
     }
-    let (instances, (gateways, balancers)) = try_join(
-        instance_outlooks(aws, cluster, &instances),
-        try_join(gateway_outlooks(aws, cluster, &gateways), async {
-            Ok(balancer_outlooks(aws, cluster, &balancers).await)
-        }),
+    let of_balancers = async {
+        let balancers = balancer_outlooks(cluster, &balancers, |name| balancer_tags(aws, name));
+        let classic = balancer_outlooks(cluster, &classic, |name| classic_balancer_tags(aws, name));
+        Ok(join(balancers, classic).await)
+    };
+    let ((instances, gateways), (balancers, classic)) = try_join(
+        try_join(instance_outlooks(aws, cluster, &instances), gateway_outlooks(aws, cluster, &gateways)),
+        of_balancers,
     )
     .await?;
     let blockers = found.iter().map(|interface| {
@@ -324,6 +365,7 @@ async fn judge(aws: &Aws, cluster: &str, found: &[NetworkInterface]) -> Result<V
             Holder::Instance(id) => outlook_of(&instances, id),
             Holder::NatGateway(id) => outlook_of(&gateways, id),
             Holder::LoadBalancer(name) => outlook_of(&balancers, name),
+            Holder::ClassicLoadBalancer(name) => outlook_of(&classic, name),
             // A service takes its interfaces along some time after it was told to.
             Holder::Service => Outlook::MayGo,
             Holder::Nobody => Outlook::Stays,
@@ -404,16 +446,23 @@ async fn gateway_outlooks(
 }
 
 /// Load balancers are asked for one by one: AWS answers nothing at all where one of several is gone.
-async fn balancer_outlooks(aws: &Aws, cluster: &str, names: &BTreeSet<&str>) -> BTreeMap<String, Outlook> {
-    let asked = names.iter().map(|name| async move {
-        let outlook = match balancer_tags(aws, name).await {
+async fn balancer_outlooks<'n, F>(
+    cluster: &str,
+    names: &BTreeSet<&'n str>,
+    tags: impl Fn(&'n str) -> F,
+) -> BTreeMap<String, Outlook>
+where
+    F: Future<Output = Result<Option<Tags>, Error>>,
+{
+    let asked = names.iter().map(|name| (*name, tags(name))).map(|(name, tags)| async move {
+        let outlook = match tags.await {
             Ok(Some(tags)) if is_of_cluster(cluster, &tags) => Outlook::MayGo,
             Ok(Some(_)) => Outlook::Stays,
             Ok(None) => Outlook::Going,
             Err(error) if error.is_not_found() => Outlook::Going,
             Err(_) => Outlook::MayGo,
         };
-        ((*name).to_owned(), outlook)
+        (name.to_owned(), outlook)
     });
     join_all(asked).await.into_iter().collect()
 }
@@ -428,6 +477,11 @@ async fn balancer_tags(aws: &Aws, name: &str) -> Result<Option<Tags>, Error> {
     let answer = call.send().await.during("elasticloadbalancing:DescribeTags")?;
     let tags = answer.tag_descriptions().iter().flat_map(TagDescription::tags);
     Ok(Some(tags::collect(tags.map(|tag| (tag.key.clone(), tag.value.clone())))))
+}
+
+async fn classic_balancer_tags(aws: &Aws, name: &str) -> Result<Option<Tags>, Error> {
+    let mut found = elb::describe_classic_tags(aws, &[name.to_owned()]).await?;
+    Ok(found.remove(name))
 }
 
 #[cfg(test)]
@@ -482,7 +536,12 @@ mod tests {
             holder(&interface("Interface for NAT Gateway nat-1").build()),
             Holder::NatGateway("nat-1")
         );
-        assert_eq!(holder(&interface("ELB classic").requester_managed(true).build()), Holder::Service);
+        let classic = interface("ELB a0123").requester_managed(true).build();
+        assert_eq!(holder(&classic), Holder::ClassicLoadBalancer("a0123"));
+        assert_eq!(
+            holder(&interface("RDSNetworkInterface").requester_managed(true).build()),
+            Holder::Service
+        );
         assert_eq!(holder(&interface("left over").build()), Holder::Nobody);
         let attachment = NetworkInterfaceAttachment::builder().instance_id("i-1").build();
         assert_eq!(holder(&interface("").attachment(attachment).build()), Holder::Instance("i-1"));

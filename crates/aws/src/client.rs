@@ -43,6 +43,8 @@ pub struct Aws {
     pub(crate) ec2_once: aws_sdk_ec2::Client,
     pub(crate) iam: aws_sdk_iam::Client,
     pub(crate) elb: aws_sdk_elasticloadbalancingv2::Client,
+    /// Classic load balancers: the same service in an older version of its API.
+    pub(crate) classic_elb: aws_sdk_elasticloadbalancing::Client,
     pub(crate) autoscaling: aws_sdk_autoscaling::Client,
     pub(crate) route53: aws_sdk_route53::Client,
     pub(crate) sqs: aws_sdk_sqs::Client,
@@ -85,6 +87,7 @@ impl Aws {
             ec2_once: aws_sdk_ec2::Client::from_conf(once),
             iam: aws_sdk_iam::Client::new(config),
             elb: aws_sdk_elasticloadbalancingv2::Client::new(config),
+            classic_elb: aws_sdk_elasticloadbalancing::Client::new(config),
             autoscaling: aws_sdk_autoscaling::Client::new(config),
             route53: aws_sdk_route53::Client::new(config),
             sqs: aws_sdk_sqs::Client::new(config),

@@ -1,5 +1,7 @@
 //! What the EC2 kinds share: tags in EC2's types, filters, and how an EC2 resource is recognised.
 
+use std::collections::BTreeMap;
+
 use aws_sdk_ec2::types::{
     AttributeBooleanValue, Filter, NetworkInterface, ResourceType, RouteTable, SecurityGroup, Subnet, Tag,
     TagSpecification,
@@ -19,6 +21,11 @@ pub(crate) const FILTER_VALUES: usize = 200;
 /// The tags, without AWS' own.
 pub(crate) fn tags_of(tags: &[Tag]) -> Tags {
     tags::collect(tags.iter().map(|tag| (tag.key.clone(), tag.value.clone())))
+}
+
+/// The `Name` tag.
+pub(crate) fn name_of(tags: &[Tag]) -> Option<&str> {
+    tags.iter().find(|tag| tag.key() == Some("Name")).and_then(Tag::value)
 }
 
 /// A resource that is the cluster's.
@@ -85,6 +92,37 @@ pub(crate) fn subnet_name(scope: &Scope<'_>, subnet: &Subnet, ours: &Ours) -> St
     let (cidr, zone) = (subnet.cidr_block(), subnet.availability_zone());
     let same = |want: &resource::Subnet| cidr == Some(want.cidr.as_str()) && zone == Some(want.zone.as_str());
     wanted.iter().find(|(_, want)| same(want)).map_or(name, |(wanted, _)| (*wanted).to_owned())
+}
+
+/// What each of the cluster's route tables is called, by id: by its `Name` tag, or, where that is not wanted, as the
+/// wanted table of the same purpose that is not there under its name. Routes and associations go by these names, too.
+pub(crate) fn route_table_names(scope: &Scope<'_>, tables: &[RouteTable]) -> BTreeMap<String, String> {
+    // kOps' tag, which says which subnets a table is for: `public`, `private-eu-north-1a`.
+    const PURPOSE: &str = "kubernetes.io/kops/role";
+    let ours: Vec<Ours> = tables
+        .iter()
+        .filter_map(|table| Ours::of(scope.cluster, table.route_table_id(), table.tags()))
+        .collect();
+    let mut names: BTreeMap<String, String> =
+        ours.iter().map(|table| (table.id.clone(), table.name())).collect();
+    let wanted = scope.wanted_resources::<resource::RouteTable>();
+    for (name, want) in &wanted {
+        if names.values().any(|there| there == name) {
+            continue;
+        }
+        let is_free = |table: &&Ours| {
+            let current = names.get(&table.id);
+            table.owner == Owner::Cluster
+                && !wanted.iter().any(|(name, _)| current.is_some_and(|it| it == name))
+        };
+        let purpose = want.tags.get(PURPOSE);
+        let same = |table: &&Ours| purpose.is_some() && table.tags.get(PURPOSE) == purpose;
+        let mut candidates = ours.iter().filter(is_free).filter(same);
+        if let (Some(only), None) = (candidates.next(), candidates.next()) {
+            names.insert(only.id.clone(), (*name).to_owned());
+        }
+    }
+    names
 }
 
 /// The attributes of what has only an id.

@@ -70,8 +70,8 @@ async fn read(scope: &Scope<'_>) -> Result<Balancing, Error> {
     Ok(assemble(scope, &wanted, &found, load_balancers, target_groups, listeners))
 }
 
-/// Tags by ARN.
-type Tagged = BTreeMap<String, Tags>;
+/// Tags by ARN, those of classic load balancers by name.
+pub(crate) type Tagged = BTreeMap<String, Tags>;
 
 /// Whose `item` is; `None` for what is not to be looked at.
 fn owner<T: Named>(
@@ -297,6 +297,38 @@ async fn describe_tags(aws: &Aws, arns: Vec<&str>) -> Result<Tagged, Error> {
     let tags = descriptions.filter_map(|description| {
         let tags = description.tags.unwrap_or_default().into_iter().map(|tag| (tag.key, tag.value));
         Some((description.resource_arn?, tags::collect(tags)))
+    });
+    Ok(tags.collect())
+}
+
+/// The tags of classic load balancers, by name; those that went away meanwhile are left out.
+pub(crate) async fn describe_classic_tags(aws: &Aws, names: &[String]) -> Result<Tagged, Error> {
+    let chunks = names.chunks(MOST_NAMES).map(|chunk| async {
+        match classic_tags(aws, chunk).await {
+            // AWS tells nothing at all where one of several is gone: ask for each.
+            Err(error) if error.is_not_found() && chunk.len() > 1 => {
+                let each = chunk.iter().map(|name| async {
+                    match classic_tags(aws, std::slice::from_ref(name)).await {
+                        Err(error) if error.is_not_found() => Ok(Tagged::new()),
+                        tags => tags,
+                    }
+                });
+                Ok(try_join_all(each).await?.into_iter().flatten().collect())
+            }
+            Err(error) if error.is_not_found() => Ok(Tagged::new()),
+            tags => tags,
+        }
+    });
+    Ok(try_join_all(chunks).await?.into_iter().flatten().collect())
+}
+
+async fn classic_tags(aws: &Aws, names: &[String]) -> Result<Tagged, Error> {
+    let call = aws.classic_elb.describe_tags().set_load_balancer_names(Some(names.to_vec()));
+    let answer = call.send().await.during("elasticloadbalancing:DescribeTags")?;
+    let descriptions = answer.tag_descriptions.unwrap_or_default().into_iter();
+    let tags = descriptions.filter_map(|description| {
+        let tags = description.tags.unwrap_or_default().into_iter().map(|tag| (Some(tag.key), tag.value));
+        Some((description.load_balancer_name?, tags::collect(tags)))
     });
     Ok(tags.collect())
 }

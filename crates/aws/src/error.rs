@@ -212,15 +212,12 @@ fn kind_of(code: Option<&str>, status: Option<u16>) -> ErrorKind {
         "PriorRequestNotComplete",
     ];
     const DENIED: [&str; 4] = ["UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "Forbidden"];
-    const IN_USE: [&str; 12] = [
+    const IN_USE: [&str; 9] = [
         "DependencyViolation",
         "ResourceInUse",
         "ResourceInUseFault",
         "DeleteConflict",
         "VolumeInUse",
-        "InvalidIPAddress.InUse",
-        "InvalidNetworkInterface.InUse",
-        "InvalidGroup.InUse",
         "ScalingActivityInProgress",
         "Gateway.NotAttached",
         "BucketNotEmpty",
@@ -262,7 +259,7 @@ fn kind_of(code: Option<&str>, status: Option<u16>) -> ErrorKind {
         _ if CREDENTIALS.contains(&code) => ErrorKind::Credentials,
         _ if THROTTLED.contains(&code) => ErrorKind::Throttled,
         _ if DENIED.contains(&code) => ErrorKind::Denied,
-        _ if IN_USE.contains(&code) => ErrorKind::InUse,
+        _ if IN_USE.contains(&code) || code.ends_with(".InUse") => ErrorKind::InUse,
         _ if AMBIGUOUS.contains(&code) => ErrorKind::Ambiguous,
         _ if MISSING.contains(&code) || code.ends_with("NotFound") || code.ends_with("NotFoundException") => {
             ErrorKind::NotFound

@@ -95,6 +95,14 @@ pub(crate) fn sdk_tags(tags: &Tags) -> Result<Vec<Tag>, Error> {
     tags.iter().map(|(key, value)| Ok(Tag::builder().key(key).value(value).build()?)).collect()
 }
 
+/// What was to be taken away is not there (any more): that is as good.
+pub(crate) fn gone_or(result: Result<(), Error>) -> Result<(), Error> {
+    match result {
+        Err(error) if error.is_not_found() => Ok(()),
+        result => result,
+    }
+}
+
 /// The role (or profile) was made a moment ago and another part of IAM does not know it yet. A policy that
 /// does not exist is "not found" too, and stays so.
 pub(crate) fn is_role_unknown_yet(error: &Error) -> bool {

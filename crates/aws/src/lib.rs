@@ -24,4 +24,4 @@ mod wait;
 
 pub use client::{Aws, Settings};
 pub use error::{Error, ErrorKind};
-pub use observe::{Depth, Scope, observe};
+pub use observe::{Depth, Scope, observe, protection};

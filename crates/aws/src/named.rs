@@ -37,6 +37,11 @@ pub(crate) fn owner(cluster: &str, live: &Tags, is_wanted: bool) -> Option<Owner
     Some(if is_wanted { Owner::Cluster } else { owner })
 }
 
+/// The name is taken, as a look has shown: for what AWS would change or give back in silence instead of refusing.
+pub(crate) fn taken(action: &str) -> Error {
+    Error::new(ErrorKind::AlreadyExists, action, "the name is taken")
+}
+
 /// The name is taken by something that is not the cluster's.
 pub(crate) fn stranger(mut error: Error, what: &str) -> Error {
     error.kind = ErrorKind::Refused;

@@ -4,14 +4,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use aws_sdk_ec2::types::Filter;
 use futures::future::{join, join_all};
-use kcl_engine::{LiveNode, Owner, Resource, Wanted};
+use kcl_engine::{Attrs, LiveNode, Owner, Resource, Wanted};
+use kcl_model::resource::PROTECT_TAG;
 use tokio::sync::OnceCell;
 
 use crate::client::Aws;
 use crate::error::{During, Error, ErrorKind};
 use crate::kind::{self, AnyKind, Service};
-use crate::tags;
+use crate::tags::{self, CLUSTER_TAG};
 
 /// How much is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,10 +70,34 @@ impl<'a> Scope<'a> {
         matches!(self.depth, Depth::Owned | Depth::Everything)
     }
 
-    /// The EC2 filter for what has the cluster's ownership tag, whatever its value.
-    pub(crate) fn ec2_filter(&self) -> aws_sdk_ec2::types::Filter {
-        let key = tags::ownership_key(self.cluster);
-        aws_sdk_ec2::types::Filter::builder().name("tag-key").values(key).build()
+    /// The EC2 filter for what may be the cluster's. All that we make has two marks, and anybody can take one of
+    /// them away: either is enough to be looked at, and a missing one is a changed tag that is set right. Several
+    /// filters must all hold, so that one filter names both keys; what other clusters have comes along, and
+    /// [`tags::owner`] leaves it out.
+    pub(crate) fn ec2_filter(&self) -> Filter {
+        let filter = Filter::builder().name("tag-key");
+        filter.values(tags::ownership_key(self.cluster)).values(CLUSTER_TAG).build()
+    }
+
+    /// The same as two questions that find nothing of other clusters, for kinds that come with machines and of
+    /// which they may have thousands: what is marked as made by us, and what is marked as the cluster's.
+    pub(crate) fn ec2_exact_filters(&self) -> [Filter; 2] {
+        let ownership = Filter::builder().name("tag-key").values(tags::ownership_key(self.cluster));
+        let named = Filter::builder().name(format!("tag:{CLUSTER_TAG}")).values(self.cluster);
+        [named.build(), ownership.build()]
+    }
+
+    /// Whether a resource is one that the spec gives by its id: used as it is, whatever its tags say.
+    fn is_given(&self, node: &LiveNode) -> bool {
+        let is_it = |attrs: &Attrs| {
+            !attrs.is_empty() && attrs.iter().all(|(key, id)| node.attrs.get(key) == Some(id))
+        };
+        self.wanted.shared().any(|(id, attrs)| id.kind == node.id.kind && is_it(attrs))
+    }
+
+    /// Whether a resource of that kind and name is wanted.
+    pub(crate) fn wants(&self, kind: &str, name: &str) -> bool {
+        self.wanted.nodes().any(|(id, _)| id.kind.as_str() == kind && id.name == name)
     }
 
     /// The names of the wanted resources of one kind.
@@ -117,10 +143,19 @@ pub async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Vec<Error>> {
     let (read, failed): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
     let mut errors: Vec<Error> = failed.into_iter().filter_map(Result::err).collect();
     if errors.is_empty() {
-        return Ok(read.into_iter().filter_map(Result::ok).flatten().collect());
+        let nodes = read.into_iter().filter_map(Result::ok).flatten();
+        return Ok(nodes.filter(|node| !scope.is_given(node)).collect());
     }
     errors.dedup_by(|a, b| a.kind == b.kind && a.message == b.message);
     Err(errors)
+}
+
+/// The resource of the cluster that says that it is protected, if there is one: known without the spec.
+pub fn protection<'n>(live: impl IntoIterator<Item = &'n LiveNode>) -> Option<&'n LiveNode> {
+    live.into_iter().find(|node| {
+        let tag = node.fields.get("tags").and_then(|tags| tags.get(PROTECT_TAG));
+        node.owner == Owner::Cluster && tag.is_some_and(|value| value == "true")
+    })
 }
 
 async fn read_all(scope: &Scope<'_>, kinds: &[&'static dyn AnyKind]) -> Vec<Result<Vec<LiveNode>, Error>> {
@@ -148,7 +183,8 @@ async fn tagged_of_kinds(
     kinds: Option<Vec<String>>,
 ) -> Result<BTreeMap<String, Vec<String>>, Error> {
     let filter = aws_sdk_resourcegroupstagging::types::TagFilter::builder();
-    let filter = filter.key(tags::ownership_key(scope.cluster)).build();
+    // All that we make has this mark; what controllers make mostly has the other one only.
+    let filter = filter.key(CLUSTER_TAG).values(scope.cluster).build();
     let call = scope.aws.tagging.get_resources().tag_filters(filter).set_resource_type_filters(kinds);
     let mut pages = call.resources_per_page(100).into_paginator().items().send();
     let mut seen: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -179,7 +215,150 @@ fn kind_of_arn(arn: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::kind_of_arn;
+    use std::collections::BTreeSet;
+
+    use kcl_engine::{Action, LiveNode, Options, Plan, ResourceId, Wanted, plan};
+    use kcl_model::resource::{self, catalogue};
+
+    use super::{Depth, kind_of_arn};
+    use crate::tags::{CLUSTER_TAG, ownership_key};
+    use crate::testing::{self, CLUSTER, World};
+
+    /// One of every EC2 kind that is known by its tags.
+    fn marked() -> Wanted {
+        let mut wanted = testing::network("a");
+        let name = format!("a.{CLUSTER}");
+        let tags = testing::tags(&name);
+        let options = resource::DhcpOptions {
+            domain_name: "example.internal".to_owned(),
+            domain_name_servers: vec!["10.0.0.2".to_owned()],
+            tags: tags.clone(),
+        };
+        testing::add(&mut wanted, &name, &options);
+        testing::add(&mut wanted, &name, &resource::ElasticIp { tags: tags.clone() });
+        let gateway = resource::NatGateway {
+            subnet: testing::id("subnet", &name),
+            elastic_ip: testing::id("elastic-ip", &name),
+            tags: tags.clone(),
+        };
+        testing::add(&mut wanted, &name, &gateway);
+        let table = resource::RouteTable { vpc: testing::id("vpc", CLUSTER), tags: tags.clone() };
+        testing::add(&mut wanted, &name, &table);
+        let volume = resource::Volume {
+            zone: "eu-north-1a".to_owned(),
+            size: 20,
+            volume_type: "gp3".to_owned(),
+            iops: Some(3000),
+            throughput: Some(125),
+            encrypted: true,
+            kms_key: None,
+            tags: tags.clone(),
+        };
+        testing::add(&mut wanted, &name, &volume);
+        let template = testing::launch_template(&name);
+        testing::add(&mut wanted, &name, &template);
+        wanted
+    }
+
+    fn take_tag(world: &World, live: &[LiveNode], key: &str) -> BTreeSet<String> {
+        let tagged = live.iter().filter(|node| node.fields.get("tags").is_some());
+        let taken = tagged.map(|node| {
+            let id = node.attrs.get("id").expect("it has an id");
+            let params = [("ResourceId.1", id.as_str()), ("Tag.1.Key", key)];
+            world.local.direct("ec2", "DeleteTags", &params).expect("the tag is taken away");
+            node.id.to_string()
+        });
+        taken.collect()
+    }
+
+    async fn preview(world: &World, wanted: &Wanted) -> Plan {
+        let options = Options { prune: true, teardown: false };
+        plan(&catalogue(), wanted, world.live(wanted, Depth::Preview).await, options)
+            .expect("there is a plan")
+    }
+
+    #[tokio::test]
+    async fn a_mark_that_was_taken_away_is_put_back_and_nothing_is_made_twice() {
+        let world = World::start().await;
+        let wanted = marked();
+        world.reach(&wanted).await;
+        let live = world.live(&wanted, Depth::Preview).await;
+        for key in [ownership_key(CLUSTER), CLUSTER_TAG.to_owned()] {
+            let taken = take_tag(&world, &live, &key);
+            assert_eq!(taken.len(), 10, "{taken:?}");
+            let plan = preview(&world, &wanted).await;
+            let updated: BTreeSet<String> = plan.steps.iter().map(|step| step.id.to_string()).collect();
+            assert_eq!(updated, taken, "without {key}");
+            assert!(plan.steps.iter().all(|step| step.action == Action::Update), "without {key}");
+            world.apply(&plan).await;
+            assert!(preview(&world, &wanted).await.is_empty());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_converged_preview_asks_for_each_kind_once() {
+        let world = World::start().await;
+        let wanted = marked();
+        world.reach(&wanted).await;
+        world.local.take_calls();
+        assert!(preview(&world, &wanted).await.is_empty());
+        let counts = world.local.counts();
+        // Of a VPC the attributes are told one by one.
+        let several =
+            counts.iter().filter(|(name, count)| **count > 1 && *name != "ec2:DescribeVpcAttribute");
+        assert_eq!(several.count(), 0, "{counts:#?}");
+    }
+
+    #[tokio::test]
+    async fn what_lost_a_mark_goes_with_the_cluster() {
+        let world = World::start().await;
+        let wanted = marked();
+        world.reach(&wanted).await;
+        let live = world.live(&wanted, Depth::Preview).await;
+        take_tag(&world, &live, &ownership_key(CLUSTER));
+        world.remove().await;
+        let audit = kcl_testkit::audit(&world.local, world.local.region()).expect("it is listed");
+        assert_eq!(audit.leftovers(), Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn what_the_spec_gives_by_id_is_not_ours_whatever_its_tags_say() {
+        let world = World::start().await;
+        let mut wanted = Wanted::default();
+        let vpc = resource::Vpc { tags: testing::tags("theirs"), ..testing::vpc() };
+        testing::add(&mut wanted, "theirs", &vpc);
+        world.reach(&wanted).await;
+        let live = world.live(&wanted, Depth::Preview).await;
+        let vpc = live.first().expect("there is a VPC");
+        take_tag(&world, &live, &ownership_key(CLUSTER));
+        let mut given = Wanted::default();
+        given.add_shared(ResourceId::new("vpc", CLUSTER), vpc.attrs.clone());
+        assert!(preview(&world, &given).await.is_empty(), "it is not pruned");
+        // With the mark of a shared resource it stays when the cluster goes, too.
+        let id = vpc.attrs.get("id").expect("it has an id");
+        let key = ownership_key(CLUSTER);
+        let params = [("ResourceId.1", id.as_str()), ("Tag.1.Key", &key), ("Tag.1.Value", "shared")];
+        world.local.direct("ec2", "CreateTags", &params).expect("it is tagged");
+        assert!(world.live(&Wanted::default(), Depth::Everything).await.is_empty());
+    }
+
+    #[tokio::test]
+    async fn another_clusters_things_are_never_ours() {
+        let world = World::start().await;
+        let wanted = testing::network("");
+        world.reach(&wanted).await;
+        let live = world.live(&wanted, Depth::Preview).await;
+        for node in live.iter().filter(|node| node.fields.get("tags").is_some()) {
+            let id = node.attrs.get("id").expect("it has an id");
+            let params = [
+                ("ResourceId.1", id.as_str()),
+                ("Tag.1.Key", CLUSTER_TAG),
+                ("Tag.1.Value", "other.example.com"),
+            ];
+            world.local.direct("ec2", "CreateTags", &params).expect("it is tagged");
+        }
+        assert!(world.live(&Wanted::default(), Depth::Everything).await.is_empty());
+    }
 
     #[test]
     fn kinds_of_arns() {

@@ -17,6 +17,9 @@ pub(crate) fn ownership_key(cluster: &str) -> String {
 ///
 /// What controllers make carries the ownership tag too, but never ours (`KubernetesCluster` together with a
 /// `Name` of our making); the tags by which the well-known ones mark their work decide.
+///
+/// `KubernetesCluster` alone makes a resource ours, as with kOps: somebody took the other tag away. With another
+/// cluster's name in it a resource is never ours, and neither is one that says that it is shared.
 pub(crate) fn owner(cluster: &str, tags: &Tags) -> Option<Owner> {
     const CONTROLLERS: [&str; 9] = [
         "kubernetes.io/service-name",
@@ -32,8 +35,11 @@ pub(crate) fn owner(cluster: &str, tags: &Tags) -> Option<Owner> {
     let owned = tags.get(&ownership_key(cluster)).map(String::as_str);
     let named = tags.get(CLUSTER_TAG).is_some_and(|name| name == cluster);
     let by_load_balancer_controller = tags.get("elbv2.k8s.aws/cluster").is_some_and(|name| name == cluster);
+    // One that was emptied names nobody.
+    let of_another = tags.get(CLUSTER_TAG).is_some_and(|name| !name.is_empty() && name != cluster);
     match owned {
         Some("shared") => None,
+        _ if of_another => None,
         None if !named && !by_load_balancer_controller => None,
         _ if CONTROLLERS.iter().any(|key| tags.contains_key(*key)) => Some(Owner::Controller),
         // The cloud controller's security groups have the ownership tag and nothing of ours.
@@ -54,4 +60,29 @@ pub(crate) fn collect(pairs: impl IntoIterator<Item = (Option<String>, Option<St
     let pairs = pairs.into_iter().filter_map(|(key, value)| Some((key?, value.unwrap_or_default())));
     // `aws:` tags are AWS' own and cannot be written.
     pairs.filter(|(key, _)| !key.starts_with("aws:")).collect::<BTreeMap<_, _>>()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn either_mark_will_do_and_anothers_never() {
+        const CLUSTER: &str = "k.example.com";
+        let whose = |pairs: &[(&str, &str)]| {
+            let tags = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+            super::owner(CLUSTER, &tags.collect())
+        };
+        let key = ownership_key(CLUSTER);
+        let (owned, shared) = ((key.as_str(), "owned"), (key.as_str(), "shared"));
+        let (ours, theirs) = ((CLUSTER_TAG, CLUSTER), (CLUSTER_TAG, "other.example.com"));
+        assert_eq!(whose(&[owned, ours]), Some(Owner::Cluster));
+        assert_eq!(whose(&[ours]), Some(Owner::Cluster));
+        assert_eq!(whose(&[owned]), Some(Owner::Controller));
+        assert_eq!(whose(&[owned, (CLUSTER_TAG, "")]), Some(Owner::Controller));
+        assert_eq!(whose(&[shared, ours]), None);
+        assert_eq!(whose(&[owned, theirs]), None);
+        assert_eq!(whose(&[theirs]), None);
+        assert_eq!(whose(&[("Name", CLUSTER)]), None);
+    }
 }

@@ -11,7 +11,7 @@ use crate::diff::{FieldChange, diff};
 use crate::graph::{Attrs, LiveNode, Owner, Wanted};
 use crate::id::ResourceId;
 use crate::schema::{Catalogue, Schema};
-use crate::value::{Ref, as_fields, map_references, references};
+use crate::value::{Ref, SET, as_fields, map_references, references};
 
 /// What a step does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -539,6 +539,15 @@ fn add_order(
             if gives_way { soft.push((delete, index)) } else { edges.push((delete, index)) }
         }
     }
+    for (index, step) in plan.steps.iter().enumerate().filter(|(_, step)| takes_away(catalogue, step)) {
+        let leaving = gone.values().filter(|delete| {
+            let live = plan.steps[**delete].live.iter();
+            live.flat_map(|node| references(&node.fields)).any(|referent| referent == step.id)
+        });
+        // Where what leaves waits for this very update (it also adds what its successor stands on), the update goes
+        // first, and the cloud refuses to take away what is still stood on.
+        soft.extend(leaving.map(|delete| (index, *delete)));
+    }
     let goes_last = |step: &Step| {
         step.action == Action::Delete
             && catalogue.get(step.id.kind.as_str()).is_some_and(|schema| schema.goes_last)
@@ -557,6 +566,23 @@ fn add_order(
             plan.steps[later].after.insert(earlier);
         }
     }
+}
+
+/// Whether a step updates a resource to have fewer of what others stand on.
+fn takes_away(catalogue: &Catalogue, step: &Step) -> bool {
+    let (Action::Update, Some(live), Some(wanted), Some(schema)) =
+        (step.action, &step.live, &step.wanted, catalogue.get(step.id.kind.as_str()))
+    else {
+        return false;
+    };
+    let elements = |fields: &Value, field: &str| -> Vec<Value> {
+        let list = fields.get(field).map(|field| field.get(SET).unwrap_or(field));
+        list.and_then(Value::as_array).cloned().unwrap_or_default()
+    };
+    schema.stood_on.iter().any(|field| {
+        let wanted = elements(wanted, field);
+        elements(&live.fields, field).iter().any(|element| !wanted.contains(element))
+    })
 }
 
 /// Whether `step` comes after `before`, directly or through others.

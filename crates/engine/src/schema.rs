@@ -29,6 +29,9 @@ pub struct Schema {
     pub open_maps: &'static [&'static str],
     /// Whether a key of an open map is somebody else's.
     pub is_foreign_key: fn(&str) -> bool,
+    /// List fields that others stand on, as subnets do on a network's blocks: an update that takes an element away
+    /// comes after the deletions of what refers to this resource.
+    pub stood_on: &'static [&'static str],
     /// It holds data that is nowhere else: only the end of the cluster deletes it, never pruning.
     pub holds_data: bool,
     /// Why it cannot be replaced while the cluster runs; a plan that would have to refuses to.
@@ -52,6 +55,7 @@ impl Schema {
             contained_in: None,
             open_maps: &[],
             is_foreign_key: never,
+            stood_on: &[],
             holds_data: false,
             irreplaceable: None,
             name_says_all: false,

@@ -19,7 +19,7 @@ use crate::id::{Kind, ResourceId};
 
 const REF: &str = "$ref";
 const ID: &str = "$id";
-const SET: &str = "$set";
+pub(crate) const SET: &str = "$set";
 const JSON: &str = "$json";
 const TEXT: &str = "$text";
 const KIND: &str = "kind";

@@ -342,3 +342,71 @@ fn data_is_neither_replaced_nor_pruned_and_goes_only_with_the_cluster() {
     let gone = plan(&catalogue, &Wanted::default(), as_live(&disk("a", 1)), teardown).unwrap();
     assert_eq!(gone.steps[0].action, Action::Delete);
 }
+
+/// A network, which others stand on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Ground {
+    blocks: Set<String>,
+}
+
+impl Resource for Ground {
+    const SCHEMA: &'static Schema = &Schema { stood_on: &["blocks"], ..Schema::new("ground", "grounds") };
+}
+
+fn ground(blocks: &[&str]) -> Ground {
+    Ground { blocks: blocks.iter().map(|block| (*block).to_owned()).collect() }
+}
+
+fn part_on(wanted: &mut Wanted, name: &str, kind: &'static str, referent: &str) {
+    let part = Part {
+        size: 1,
+        fixed: 1,
+        refs: [Ref::to(kind, referent, "id")].into_iter().collect(),
+        fixed_ref: None,
+        tags: BTreeMap::new(),
+    };
+    wanted.add(name, &part).unwrap();
+}
+
+#[test]
+fn what_others_stand_on_is_taken_away_after_them() {
+    let catalogue = Catalogue::new([Ground::SCHEMA, Part::SCHEMA]);
+    let prune = Options { prune: true, teardown: false };
+    let of = |blocks: &[&str], parts: &[&str]| {
+        let mut wanted = Wanted::default();
+        wanted.add("g", &ground(blocks)).unwrap();
+        for part in parts {
+            part_on(&mut wanted, part, "ground", "g");
+        }
+        wanted
+    };
+    let before = as_live(&of(&["a", "b"], &["stays", "goes"]));
+    let order = |blocks: &[&str], parts: &[&str]| {
+        let plan = plan(&catalogue, &of(blocks, parts), before.clone(), prune).unwrap();
+        let place = |action, name: &str| {
+            plan.steps.iter().position(|step| step.action == action && step.id.name == name)
+        };
+        let (update, delete) = (place(Action::Update, "g").unwrap(), place(Action::Delete, "goes").unwrap());
+        plan.steps[update].after.contains(&delete)
+    };
+    assert!(order(&["a"], &["stays"]), "an element less: later than what may stand on it");
+    assert!(!order(&["a", "b", "c"], &["stays"]), "only more: nothing to wait for");
+}
+
+#[test]
+fn an_update_that_what_leaves_waits_for_goes_first() {
+    // The user moves from the old part to a new one, which stands on what the same update adds.
+    let catalogue = Catalogue::new([Ground::SCHEMA, Part::SCHEMA]);
+    let of = |blocks: &[&str], part: &str| {
+        let mut wanted = Wanted::default();
+        wanted.add("g", &ground(blocks)).unwrap();
+        part_on(&mut wanted, part, "ground", "g");
+        part_on(&mut wanted, "user", "part", part);
+        wanted
+    };
+    let prune = Options { prune: true, teardown: false };
+    let plan = plan(&catalogue, &of(&["new"], "new"), as_live(&of(&["old"], "old")), prune).unwrap();
+    let steps = run(&plan, &[0]);
+    let place = |name: &str| steps.iter().position(|step| plan.steps[*step].id.name == name).unwrap();
+    assert!(place("g") < place("new") && place("new") < place("user") && place("user") < place("old"));
+}

@@ -100,8 +100,18 @@ impl<'a> Builder<'a> {
 
     /// Adds a security group.
     pub(crate) fn security_group(&mut self, name: &str, description: &str) -> Result<(), ModelError> {
-        let group =
-            SecurityGroup { vpc: self.vpc(), description: description.to_owned(), tags: self.tags(name) };
+        let tags = self.tags(name);
+        self.tagged_security_group(name, description, tags)
+    }
+
+    /// Likewise, with these tags.
+    pub(crate) fn tagged_security_group(
+        &mut self,
+        name: &str,
+        description: &str,
+        tags: Tags,
+    ) -> Result<(), ModelError> {
+        let group = SecurityGroup { vpc: self.vpc(), description: description.to_owned(), tags };
         self.add(name, &group)?;
         for anywhere in ["0.0.0.0/0", "::/0"] {
             let peer = Peer::Cidr(anywhere.to_owned());

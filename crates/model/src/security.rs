@@ -9,7 +9,7 @@ use kcl_spec::cluster::{InstanceGroup, Role};
 use crate::builder::{Builder, given_groups, group_ref};
 use crate::error::ModelError;
 use crate::names;
-use crate::resource::{Protocol, SecurityGroup};
+use crate::resource::{PROTECT_TAG, Protocol, SecurityGroup};
 
 /// Where the API server listens.
 pub(crate) const API_PORT: u16 = 443;
@@ -21,7 +21,12 @@ pub(crate) fn add(builder: &mut Builder<'_>) -> Result<(), ModelError> {
     let cluster = builder.cluster;
     let masters = names::security_group(Role::ControlPlane, &cluster.name);
     let nodes = names::security_group(Role::Node, &cluster.name);
-    builder.security_group(&masters, "Security group for masters")?;
+    let mut tags = builder.tags(&masters);
+    if cluster.protected {
+        // Every cluster has this group, and it is ours even where the VPC is not.
+        tags.insert(PROTECT_TAG.to_owned(), "true".to_owned());
+    }
+    builder.tagged_security_group(&masters, "Security group for masters", tags)?;
     builder.security_group(&nodes, "Security group for nodes")?;
 
     builder.allow_group(&masters, Protocol::all(), &masters)?;

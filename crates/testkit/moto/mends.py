@@ -12,6 +12,7 @@ import threading
 from moto.autoscaling import models as autoscaling
 from moto.autoscaling.responses import AutoScalingResponse
 from moto.core.responses import EmptyResult
+from moto.ec2 import utils as ec2_utils
 from moto.ec2.models import amis, instances, launch_templates
 from moto.ec2.models import tags as ec2_tags
 from moto.ec2.responses import dhcp_options as dhcp_responses
@@ -268,6 +269,18 @@ def tags_of_what_is_gone():
     ec2_tags.TagBackend.describe_tags = describe_tags
 
 
+def alternatives_of_a_filter():
+    """The values of one filter are alternatives: one of several tag keys is enough."""
+    plain = ec2_utils.is_filter_matching
+
+    def is_filter_matching(obj, name, values):
+        if name == "tag-key" and isinstance(values, list):
+            return any(plain(obj, name, [value]) for value in values)
+        return plain(obj, name, values)
+
+    ec2_utils.is_filter_matching = is_filter_matching
+
+
 def disable_metrics():
     """DisableMetricsCollection exists; without a list it means all."""
 
@@ -366,5 +379,6 @@ def apply():
     subnets_of_network_load_balancers()
     network_load_balancer_names()
     tags_of_what_is_gone()
+    alternatives_of_a_filter()
     disable_metrics()
     machines_of_groups()

@@ -97,6 +97,15 @@ def elbv2(api):
     return {"load_balancers": balancers, "listeners": listeners, "target_groups": groups}
 
 
+def elb(api):
+    balancers = pages(api, "describe_load_balancers", "LoadBalancerDescriptions")
+    named = {balancer["LoadBalancerName"]: balancer for balancer in balancers}
+    for names in in_groups(list(named), 20):
+        for description in api.describe_tags(LoadBalancerNames=names)["TagDescriptions"]:
+            named[description["LoadBalancerName"]]["Tags"] = description["Tags"]
+    return {"classic_load_balancers": balancers}
+
+
 def flat(pairs):
     return {pair["Key"]: pair["Value"] for pair in pairs}
 
@@ -187,6 +196,7 @@ def contents(api, bucket):
 
 PARTS = {
     "ec2": ec2,
+    "elb": elb,
     "elbv2": elbv2,
     "autoscaling": autoscaling,
     "iam": iam,

@@ -51,7 +51,7 @@ pub fn audit(aws: &LocalAws, region: &str) -> Result<Audit, Error> {
 }
 
 /// A list of the document, and how one of its items is called: the kind, the field of its id.
-const LISTS: [(&str, &str, &str); 28] = [
+const LISTS: [(&str, &str, &str); 29] = [
     ("vpcs", "vpc", "VpcId"),
     ("dhcp_options", "dhcp options", "DhcpOptionsId"),
     ("internet_gateways", "internet gateway", "InternetGatewayId"),
@@ -68,6 +68,7 @@ const LISTS: [(&str, &str, &str); 28] = [
     ("launch_templates", "launch template", "LaunchTemplateName"),
     ("volumes", "volume", "VolumeId"),
     ("load_balancers", "load balancer", "LoadBalancerName"),
+    ("classic_load_balancers", "classic load balancer", "LoadBalancerName"),
     ("listeners", "listener", "ListenerArn"),
     ("target_groups", "target group", "TargetGroupName"),
     ("auto_scaling_groups", "auto scaling group", "AutoScalingGroupName"),

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::front::{Front, counts, locked, runtime};
 use crate::moto::{Flavour, Moto};
 use crate::rules::{self, After, Before, Decision, Reply, Rule};
-use crate::upstream::{Ask, Upstream};
+use crate::upstream::{Ask, CLASSIC_ELB, Upstream};
 use crate::wire::Response;
 use crate::xml::Element;
 
@@ -206,7 +206,8 @@ impl LocalAws {
     }
 
     /// Makes a call past the rules, in the region of [`LocalAws::env`]: `aws.direct("ec2", "DescribeVpcs",
-    /// &[])`. For `ec2`, `elasticloadbalancing`, `autoscaling`, `iam`.
+    /// &[])`. For `ec2`, `elasticloadbalancing`, `autoscaling`, `iam`, and `classic-elb`: classic load balancers,
+    /// which share their service's name with the others.
     pub fn direct(&self, service: &str, action: &str, params: &[(&str, &str)]) -> Result<Element, Error> {
         let ask = self.ask.clone();
         let service = service.to_owned();
@@ -214,6 +215,7 @@ impl LocalAws {
         let owned: Vec<(String, String)> =
             params.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let version = match service.as_str() {
+            "classic-elb" => CLASSIC_ELB,
             "elasticloadbalancing" => "2015-12-01",
             "autoscaling" => "2011-01-01",
             "iam" => "2010-05-08",
@@ -224,7 +226,8 @@ impl LocalAws {
         let (sender, receiver) = mpsc::channel();
         runtime()?.spawn(async move {
             let params: Vec<(&str, &str)> = owned.iter().map(|(n, v)| (n.as_str(), v.as_str())).collect();
-            let result = ask.query(&service, version, &name, &params).await;
+            let service = if service == "classic-elb" { "elasticloadbalancing" } else { &service };
+            let result = ask.query(service, version, &name, &params).await;
             drop(sender.send(result));
         });
         let failed = |status, body| Error::Call { action: action.to_owned(), status, body };

@@ -20,6 +20,9 @@ use crate::xml::Element;
 
 const ACCOUNT: HeaderName = HeaderName::from_static("x-moto-account-id");
 
+/// The version of the Elastic Load Balancing API that knows classic load balancers.
+pub(crate) const CLASSIC_ELB: &str = "2012-06-01";
+
 /// moto, seen as one account.
 #[derive(Debug)]
 pub(crate) struct Upstream {
@@ -105,6 +108,11 @@ impl Ask {
     /// Calls an Elastic Load Balancing (v2) action.
     pub async fn elb(&self, action: &str, params: &[(&str, &str)]) -> Result<Element, Response> {
         self.query("elasticloadbalancing", "2015-12-01", action, params).await
+    }
+
+    /// Calls an action of classic load balancers: the same service in the older version of its API.
+    pub async fn classic_elb(&self, action: &str, params: &[(&str, &str)]) -> Result<Element, Response> {
+        self.query("elasticloadbalancing", CLASSIC_ELB, action, params).await
     }
 
     /// Calls an Auto Scaling action.

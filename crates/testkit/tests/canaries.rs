@@ -106,6 +106,17 @@ fn deletes_of_what_is_in_use_succeed() {
 }
 
 #[test]
+fn several_tag_keys_must_all_be_there() {
+    let moto = plain();
+    let vpc = moto.vpc();
+    let tags = "Tag.1.Key=one Tag.1.Value=1 Tag.2.Key=two Tag.2.Value=2";
+    moto.call(&format!("ec2 CreateTags ResourceId.1={vpc} {tags}")).ok();
+    let filter = "Filter.1.Name=tag-key Filter.1.Value.1=one Filter.1.Value.2=three";
+    let found = moto.call(&format!("ec2 DescribeVpcs {filter}")).ok();
+    assert!(found.all("vpcSet/item").is_empty());
+}
+
+#[test]
 fn vpc_and_gateway_in_use_go() {
     let moto = plain();
     let vpc = moto.vpc();

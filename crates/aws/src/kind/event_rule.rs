@@ -43,6 +43,12 @@ impl Kind for EventRule {
     }
 
     async fn create(aws: &Aws, name: &str, want: &Wanted) -> Result<Attrs, Error> {
+        // PutRule overwrites whatever has the name.
+        if let Some(arn) = find(aws, name).await?
+            && !named::is_ours(&list_tags(aws, &arn).await?, &want.tags)
+        {
+            return Err(named::stranger(named::taken("events:PutRule"), &format!("EventBridge rule {name}")));
+        }
         let arn = put_rule(aws, name, want, Some(sdk_tags(&want.tags)?)).await?;
         put_target(aws, name, want).await?;
         Ok(attrs(name, &arn))
@@ -145,6 +151,14 @@ async fn list(scope: &Scope<'_>) -> Result<Vec<Rule>, Error> {
     }
 }
 
+/// The ARN of the rule of that name, whosever it is.
+async fn find(aws: &Aws, name: &str) -> Result<Option<String>, Error> {
+    match aws.events.describe_rule().name(name).send().await.during("events:DescribeRule") {
+        Err(error) if error.is_not_found() => Ok(None),
+        answer => Ok(answer?.arn),
+    }
+}
+
 /// The names of the rules that send to `arn`.
 async fn list_by_target(aws: &Aws, arn: &str) -> Result<BTreeSet<String>, Error> {
     let mut names = BTreeSet::new();
@@ -213,6 +227,10 @@ mod tests {
         format!("{CLUSTER}-SpotInterruption")
     }
 
+    fn pattern(detail: &str) -> Json {
+        Json { document: json!({ "source": ["aws.ec2"], "detail-type": [detail] }) }
+    }
+
     fn wanted(detail: &str) -> Wanted {
         let mut wanted = Wanted::default();
         let statement = json!({
@@ -226,7 +244,7 @@ mod tests {
             Queue { message_retention: 300, policy: Json { document: policy }, tags: testing::tags(QUEUE) };
         testing::add(&mut wanted, QUEUE, &queue);
         let rule = EventRule {
-            pattern: Json { document: json!({ "source": ["aws.ec2"], "detail-type": [detail] }) },
+            pattern: pattern(detail),
             target: Some(Ref::to("queue", QUEUE, "arn")),
             tags: testing::tags(&name()),
         };
@@ -251,6 +269,35 @@ mod tests {
         assert_eq!(world.reach(&wanted).await.len(), 1);
         world.aws.events.disable_rule().name(name()).send().await.expect("the rule is switched off");
         assert_eq!(world.reach(&wanted).await.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_strangers_rule_is_left_alone() {
+        let world = World::start().await;
+        let call = world.aws.events.put_rule().name(name()).schedule_expression("rate(1 hour)");
+        call.send().await.expect("a rule is made");
+        let want: EventRule = wanted("first").get(&name()).expect("it is wanted");
+        let error = <super::EventRule as super::Kind>::create(&world.aws, &name(), &want).await;
+        let error = error.expect_err("the name is taken");
+        assert!(error.message.contains(&format!("EventBridge rule {} exists already", name())), "{error}");
+        let there = world.aws.events.describe_rule().name(name()).send().await.expect("it is there");
+        assert_eq!(there.schedule_expression(), Some("rate(1 hour)"));
+        assert_eq!(there.event_pattern(), None);
+    }
+
+    #[tokio::test]
+    async fn an_interrupted_runs_rule_is_finished() {
+        let world = World::start().await;
+        let wanted = wanted("first");
+        world.reach(&wanted).await;
+        let mut other: EventRule = wanted.get(&name()).expect("it is wanted");
+        other.target = None;
+        other.pattern = Json { document: json!({ "source": ["aws.ec2"], "detail-type": ["old"] }) };
+        for want in [other.clone(), EventRule { pattern: pattern("first"), ..other }] {
+            let made = <super::EventRule as super::Kind>::create(&world.aws, &name(), &want).await;
+            made.expect("it is ours");
+        }
+        assert!(world.plan(&wanted).await.is_empty());
     }
 
     #[tokio::test]

@@ -80,10 +80,7 @@ impl Kind for IamRole {
     }
 
     async fn delete(aws: &Aws, name: &str, _live: &Attrs, _old: &Wanted) -> Result<(), Error> {
-        match remove(aws, name).await {
-            Err(error) if error.is_not_found() => Ok(()),
-            removed => removed,
-        }
+        iam::gone_or(remove(aws, name).await)
     }
 }
 
@@ -97,7 +94,7 @@ async fn change_boundary(aws: &Aws, name: &str, boundary: Option<&str>) -> Resul
         call.send().await.during("iam:PutRolePermissionsBoundary")?;
     } else {
         let call = aws.iam.delete_role_permissions_boundary().role_name(name);
-        call.send().await.during("iam:DeleteRolePermissionsBoundary")?;
+        iam::gone_or(call.send().await.during("iam:DeleteRolePermissionsBoundary").map(|_| ()))?;
     }
     Ok(())
 }
@@ -142,12 +139,12 @@ async fn attach(aws: &Aws, name: &str, arn: &str) -> Result<(), Error> {
 
 async fn detach(aws: &Aws, name: &str, arn: &str) -> Result<(), Error> {
     let call = aws.iam.detach_role_policy().role_name(name).policy_arn(arn);
-    call.send().await.during("iam:DetachRolePolicy").map(|_| ())
+    iam::gone_or(call.send().await.during("iam:DetachRolePolicy").map(|_| ()))
 }
 
 async fn delete_policy(aws: &Aws, name: &str, policy: &str) -> Result<(), Error> {
     let call = aws.iam.delete_role_policy().role_name(name).policy_name(policy);
-    call.send().await.during("iam:DeleteRolePolicy").map(|_| ())
+    iam::gone_or(call.send().await.during("iam:DeleteRolePolicy").map(|_| ()))
 }
 
 /// IAM deletes a role only when nothing hangs on it any more; others may have added something since it was
@@ -158,7 +155,7 @@ async fn remove(aws: &Aws, name: &str) -> Result<(), Error> {
     for profile in profiles.during("iam:ListInstanceProfilesForRole")? {
         let call = aws.iam.remove_role_from_instance_profile().role_name(name);
         let call = call.instance_profile_name(profile.instance_profile_name());
-        call.send().await.during("iam:RemoveRoleFromInstanceProfile")?;
+        iam::gone_or(call.send().await.during("iam:RemoveRoleFromInstanceProfile").map(|_| ()))?;
     }
     let attached = aws.iam.list_attached_role_policies().role_name(name).into_paginator().items();
     let attached = attached.send().collect::<Result<Vec<_>, _>>().await;
@@ -194,9 +191,10 @@ async fn adopt(aws: &Aws, name: &str, want: &Wanted, error: Error) -> Result<Att
 
 #[cfg(test)]
 mod tests {
-    use kcl_engine::{Action, Json, Wanted};
+    use kcl_engine::{Action, Attrs, Json, Wanted};
     use kcl_model::policy;
     use kcl_model::resource::IamRole;
+    use kcl_testkit::{Decision, Response};
     use serde_json::json;
 
     use crate::testing::{self, CLUSTER, World};
@@ -255,6 +253,74 @@ mod tests {
         let done = world.reach(&wanted(&role())).await;
         assert_eq!(done, [(Action::Update, format!("iam-role/{}", name()))]);
         world.remove().await;
+    }
+
+    /// As IAM says it of a policy that is not attached (any more).
+    fn not_there(world: &World, action: &'static str) {
+        world.local.before(move |call| {
+            if !call.is("iam", action) {
+                return Decision::Forward;
+            }
+            let message = "it was taken away by somebody else";
+            Decision::Respond(Response::error(call.protocol, 404, "NoSuchEntity", message))
+        });
+    }
+
+    #[tokio::test]
+    async fn what_is_gone_already_need_not_be_taken_away() {
+        let world = World::start().await;
+        let mut more = role();
+        more.inline_policies.insert("more".to_owned(), allow("ec2:DescribeInstances"));
+        world.reach(&wanted(&more)).await;
+        let plan = world.plan(&wanted(&role())).await;
+        let call = world.aws.iam.delete_role_policy().role_name(name()).policy_name("more");
+        call.send().await.expect("somebody was faster");
+        world.apply(&plan).await;
+        assert!(world.plan(&wanted(&role())).await.is_empty());
+
+        not_there(&world, "DetachRolePolicy");
+        let attached = ["arn:aws:iam::aws:policy/Gone".to_owned()].into_iter().collect();
+        let old = IamRole { attached_policies: attached, ..role() };
+        let updated =
+            <super::IamRole as super::Kind>::update(&world.aws, &name(), &Attrs::new(), &old, &role()).await;
+        updated.expect("it is detached");
+    }
+
+    #[tokio::test]
+    async fn a_role_goes_though_its_profile_was_faster() {
+        let world = World::start().await;
+        world.reach(&wanted(&role())).await;
+        let call = world.aws.iam.create_instance_profile().instance_profile_name("p");
+        call.send().await.expect("a profile is made");
+        let call = world.aws.iam.add_role_to_instance_profile().instance_profile_name("p").role_name(name());
+        call.send().await.expect("the role is in it");
+        // The profile is taken away between the listing and the call.
+        let account = world.aws.clone();
+        let call =
+            account.iam.remove_role_from_instance_profile().instance_profile_name("p").role_name(name());
+        let seen = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let flag = seen.clone();
+        world.local.before(move |call| {
+            if call.is("iam", "RemoveRoleFromInstanceProfile")
+                && !flag.swap(true, std::sync::atomic::Ordering::SeqCst)
+            {
+                let message = "the profile is gone";
+                return Decision::Respond(Response::error(call.protocol, 404, "NoSuchEntity", message));
+            }
+            Decision::Forward
+        });
+        let deleting = async {
+            <super::IamRole as super::Kind>::delete(&world.aws, &name(), &Attrs::new(), &role()).await
+        };
+        let finishing = async {
+            while !seen.load(std::sync::atomic::Ordering::SeqCst) {
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+            }
+            call.send().await.expect("the profile lets it go");
+        };
+        let (deleted, ()) = futures::join!(deleting, finishing);
+        deleted.expect("the role is deleted");
+        assert!(world.live(&wanted(&role()), crate::Depth::Preview).await.is_empty(), "it is gone");
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! Machines that no group of ours runs.
 
 use aws_sdk_ec2::types::{Filter, Instance as Machine, InstanceStateName, Reservation};
+use futures::future::try_join_all;
 use kcl_engine::{Attrs, LiveNode, Owner, Ref};
 use kcl_model::resource;
 
@@ -25,11 +26,17 @@ impl Kind for Instance {
         let states = ["pending", "running", "stopping", "stopped", "shutting-down"]
             .into_iter()
             .fold(states, aws_sdk_ec2::types::builders::FilterBuilder::values);
-        let call = scope.aws.ec2.describe_instances().filters(scope.ec2_filter()).filters(states.build());
-        let found = call.into_paginator().items().send().try_collect().await;
-        let found: Vec<Reservation> = found.during("ec2:DescribeInstances")?;
-        let machines = found.iter().flat_map(Reservation::instances);
-        machines.filter(|machine| !is_in_group(machine)).filter_map(|one| live(scope, one)).collect()
+        let states = states.build();
+        let found = try_join_all(scope.ec2_exact_filters().map(|filter| async {
+            let call = scope.aws.ec2.describe_instances().filters(filter).filters(states.clone());
+            call.into_paginator().items().send().try_collect().await.during("ec2:DescribeInstances")
+        }));
+        let found: Vec<Vec<Reservation>> = found.await?;
+        let machines = found.iter().flatten().flat_map(Reservation::instances);
+        let mut machines: Vec<&Machine> = machines.filter(|machine| !is_in_group(machine)).collect();
+        machines.sort_by_key(|machine| machine.instance_id());
+        machines.dedup_by_key(|machine| machine.instance_id());
+        machines.into_iter().filter_map(|one| live(scope, one)).collect()
     }
 
     async fn create(_aws: &Aws, name: &str, _want: &resource::Instance) -> Result<Attrs, Error> {

@@ -93,10 +93,7 @@ impl Kind for InstanceProfile {
             let call = aws.iam.delete_instance_profile().instance_profile_name(name);
             call.send().await.during("iam:DeleteInstanceProfile").map(|_| ())
         });
-        match deleted.await {
-            Err(error) if error.is_not_found() => Ok(()),
-            deleted => deleted,
-        }
+        iam::gone_or(deleted.await)
     }
 }
 
@@ -144,10 +141,7 @@ async fn change_role(aws: &Aws, name: &str, old: Option<&Ref>, want: Option<&Ref
 
 async fn remove_role(aws: &Aws, name: &str, role: &str) -> Result<(), Error> {
     let call = aws.iam.remove_role_from_instance_profile().instance_profile_name(name).role_name(role);
-    match call.send().await.during("iam:RemoveRoleFromInstanceProfile") {
-        Err(error) if !error.is_not_found() => Err(error),
-        _ => Ok(()),
-    }
+    iam::gone_or(call.send().await.during("iam:RemoveRoleFromInstanceProfile").map(|_| ()))
 }
 
 /// One of that name is there already: an interrupted run's, or somebody else's.

@@ -4,6 +4,7 @@
 
 mod auto_scaling_group;
 mod bucket;
+mod classic_load_balancer;
 mod dhcp_options;
 mod dns_record;
 mod elastic_ip;
@@ -263,6 +264,7 @@ pub(crate) fn all() -> &'static [&'static dyn AnyKind] {
         kind::<load_balancer::LoadBalancer>(),
         kind::<target_group::TargetGroup>(),
         kind::<listener::Listener>(),
+        kind::<classic_load_balancer::ClassicLoadBalancer>(),
         kind::<dns_record::DnsRecord>(),
         kind::<launch_template::LaunchTemplate>(),
         kind::<auto_scaling_group::AutoScalingGroup>(),

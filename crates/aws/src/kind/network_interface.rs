@@ -25,10 +25,10 @@ impl Kind for NetworkInterface {
 
     async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
         let groups = ec2::security_groups(scope).await?.iter();
-        let groups = groups.filter_map(|group| recognise(scope.cluster, group)).map(|ours| ours.id);
+        let groups = groups.filter_map(|group| recognise(scope, group)).map(|ours| ours.id);
         let groups: Vec<String> = groups.collect();
         let filters = groups.chunks(FILTER_VALUES).map(|ids| ec2::filter_any("group-id", ids));
-        let filters = filters.chain([scope.ec2_filter()]);
+        let filters = filters.chain(scope.ec2_exact_filters());
         let found = try_join_all(filters.map(|filter| ec2::network_interfaces(scope.aws, filter))).await?;
         let mut found: Vec<Interface> = found.into_iter().flatten().filter(is_left_over).collect();
         found.sort_by(|a, b| a.network_interface_id().cmp(&b.network_interface_id()));

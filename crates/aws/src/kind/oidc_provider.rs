@@ -90,10 +90,7 @@ impl Kind for OidcProvider {
     async fn delete(aws: &Aws, _name: &str, live: &Attrs, _old: &Wanted) -> Result<(), Error> {
         let arn = named::attr(live, "arn")?;
         let call = aws.iam.delete_open_id_connect_provider().open_id_connect_provider_arn(arn);
-        match call.send().await.during("iam:DeleteOpenIDConnectProvider") {
-            Err(error) if !error.is_not_found() => Err(error),
-            _ => Ok(()),
-        }
+        iam::gone_or(call.send().await.during("iam:DeleteOpenIDConnectProvider").map(|_| ()))
     }
 }
 

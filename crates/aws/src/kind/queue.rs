@@ -51,13 +51,22 @@ impl Kind for Queue {
     }
 
     async fn create(aws: &Aws, name: &str, want: &Wanted) -> Result<Attrs, Error> {
+        // CreateQueue gives back one that is there with the same attributes, whatever its tags say; it refuses one
+        // with others. A first try whose answer was lost has made one with our tags.
+        if let Some(old) = get(aws, name).await? {
+            return adopt(aws, name, want, &old, named::taken("sqs:CreateQueue")).await;
+        }
         let made = wait::retry(DELETION, was_deleted_recently, || async {
             let call = aws.sqs.create_queue().queue_name(name);
             let call = call.set_attributes(Some(attributes(want))).set_tags(Some(map(&want.tags)));
             call.send().await.during("sqs:CreateQueue")
         });
         match made.await {
-            Err(error) if error.kind == ErrorKind::AlreadyExists => adopt(aws, name, want, error).await,
+            // Made since by somebody else.
+            Err(error) if error.kind == ErrorKind::AlreadyExists => match get(aws, name).await? {
+                Some(old) => adopt(aws, name, want, &old, error).await,
+                None => Err(error),
+            },
             Err(error) => Err(error),
             Ok(_) => Ok(attrs(aws, name)),
         }
@@ -165,12 +174,11 @@ fn document(text: Option<&String>) -> Json {
 }
 
 /// One of that name is there already: an interrupted run's, or somebody else's.
-async fn adopt(aws: &Aws, name: &str, want: &Wanted, error: Error) -> Result<Attrs, Error> {
-    let Some(old) = get(aws, name).await? else { return Err(error) };
+async fn adopt(aws: &Aws, name: &str, want: &Wanted, old: &Wanted, error: Error) -> Result<Attrs, Error> {
     if !named::is_ours(&old.tags, &want.tags) {
         return Err(named::stranger(error, &format!("queue {name}")));
     }
-    Queue::update(aws, name, &Attrs::new(), &old, want).await
+    Queue::update(aws, name, &Attrs::new(), old, want).await
 }
 
 #[cfg(test)]
@@ -178,6 +186,7 @@ mod tests {
     use kcl_engine::{Action, Json, Wanted};
     use kcl_model::policy;
     use kcl_model::resource::Queue;
+    use kcl_testkit::Reply;
     use serde_json::json;
 
     use crate::testing::{self, World};
@@ -218,5 +227,36 @@ mod tests {
         let want: Queue = wanted(300).get(NAME).expect("it is there");
         let error = <super::Queue as super::Kind>::create(&world.aws, NAME, &want).await.unwrap_err();
         assert!(error.message.contains("queue k-example-com-nth"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_strangers_queue_with_the_same_attributes_is_left_alone_too() {
+        let world = World::start().await;
+        let want: Queue = wanted(300).get(NAME).expect("it is there");
+        let call = world.aws.sqs.create_queue().queue_name(NAME);
+        let call = call.set_attributes(Some(super::attributes(&want)));
+        call.send().await.expect("a queue is made");
+        let error = <super::Queue as super::Kind>::create(&world.aws, NAME, &want).await.unwrap_err();
+        assert!(error.message.contains("the queue k-example-com-nth exists already"), "{error}");
+        assert_eq!(world.local.count("sqs", "SetQueueAttributes"), 0);
+        let tags = world.aws.sqs.list_queue_tags().queue_url(super::url(&world.aws, NAME)).send().await;
+        assert!(tags.expect("they are told").tags.unwrap_or_default().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_lost_answer_makes_one_queue_with_our_tags() {
+        let world = World::start().await;
+        let lost = std::sync::atomic::AtomicBool::new(false);
+        world.local.after(move |call, response| {
+            let first =
+                call.is("sqs", "CreateQueue") && !lost.swap(true, std::sync::atomic::Ordering::SeqCst);
+            if first { Reply::Drop } else { Reply::Send(response) }
+        });
+        world.reach(&wanted(300)).await;
+        world.local.clear_rules();
+        // One with our tags and other attributes is brought to what is wanted.
+        let want: Queue = wanted(600).get(NAME).expect("it is there");
+        <super::Queue as super::Kind>::create(&world.aws, NAME, &want).await.expect("it is ours");
+        assert!(world.plan(&wanted(600)).await.is_empty());
     }
 }

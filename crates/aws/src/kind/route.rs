@@ -22,11 +22,14 @@ impl Kind for Route {
     async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
         let wanted = scope.wanted_names("route");
         let mut live = Vec::new();
-        for table in ec2::route_tables(scope).await? {
+        let tables = ec2::route_tables(scope).await?;
+        let names = ec2::route_table_names(scope, tables);
+        for table in tables {
             let Some(ours) = Ours::of(scope.cluster, table.route_table_id(), table.tags()) else { continue };
             for route in table.routes() {
                 let Some(fields) = read(&ours.id, route) else { continue };
-                let name = format!("{} {}", ours.name(), fields.destination);
+                let table = names.get(&ours.id).unwrap_or(&ours.id);
+                let name = format!("{table} {}", fields.destination);
                 let is_wanted = wanted.contains(&name.as_str());
                 let by_controller = !is_wanted && leads_to_pods(&fields);
                 let owner = if by_controller { Owner::Controller } else { ours.owner };

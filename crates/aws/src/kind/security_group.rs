@@ -1,7 +1,7 @@
 //! Security groups.
 
 use aws_sdk_ec2::types::{self, ResourceType};
-use kcl_engine::{Attrs, LiveNode, Owner, Ref};
+use kcl_engine::{Attrs, LiveNode, Owner, Ref, Resource as _};
 use kcl_model::resource;
 
 use super::{Kind, Service};
@@ -23,7 +23,7 @@ impl Kind for SecurityGroup {
 
     async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
         let live = ec2::security_groups(scope).await?.iter().filter_map(|group| {
-            let ours = recognise(scope.cluster, group)?;
+            let ours = recognise(scope, group)?;
             let live = resource::SecurityGroup {
                 vpc: Ref::id("vpc", "id", group.vpc_id().unwrap_or_default()),
                 description: group.description().unwrap_or_default().to_owned(),
@@ -85,9 +85,13 @@ impl Kind for SecurityGroup {
 }
 
 /// Whose a group is. The cloud controller puts our tags on the groups it makes for classic load balancers,
-/// but never a `Name`.
-pub(crate) fn recognise(cluster: &str, group: &types::SecurityGroup) -> Option<Ours> {
-    let mut ours = Ours::of(cluster, group.group_id(), group.tags())?;
+/// but never a `Name`. One that is wanted is ours, if one of the marks is left: its rules are, too.
+pub(crate) fn recognise(scope: &Scope<'_>, group: &types::SecurityGroup) -> Option<Ours> {
+    let mut ours = Ours::of(scope.cluster, group.group_id(), group.tags())?;
+    if group.group_name().is_some_and(|name| scope.wants(resource::SecurityGroup::SCHEMA.kind, name)) {
+        ours.owner = Owner::Cluster;
+        return Some(ours);
+    }
     let for_service =
         group.description().is_some_and(|text| text.starts_with("Security group for Kubernetes ELB "));
     if for_service && !ours.tags.contains_key("Name") {

@@ -101,7 +101,7 @@ struct Groups(BTreeMap<String, Group>);
 impl Groups {
     async fn read(scope: &Scope<'_>) -> Result<Self, Error> {
         let groups = ec2::security_groups(scope).await?.iter().filter_map(|group| {
-            let ours = recognise(scope.cluster, group)?;
+            let ours = recognise(scope, group)?;
             let name = group.group_name().unwrap_or(&ours.id).to_owned();
             Some((ours.id, Group { name, owner: ours.owner }))
         });

@@ -1,7 +1,9 @@
 //! EBS volumes that outlive machines.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_ec2::primitives::DateTime;
-use aws_sdk_ec2::types::{self, ResourceType, VolumeModificationState, VolumeState, VolumeType};
+use aws_sdk_ec2::types::{self, Filter, ResourceType, VolumeModificationState, VolumeState, VolumeType};
 use kcl_engine::{Attrs, LiveNode, Owner, Resource};
 use kcl_model::resource;
 
@@ -22,9 +24,7 @@ impl Kind for Volume {
     const TAGGED_AS: &'static [&'static str] = &["ec2:volume"];
 
     async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
-        let call = scope.aws.ec2.describe_volumes().filters(scope.ec2_filter());
-        let volumes = call.into_paginator().items().send().try_collect().await;
-        let volumes: Vec<types::Volume> = volumes.during("ec2:DescribeVolumes")?;
+        let volumes = marked(scope).await?;
         let live = volumes.iter().filter(|volume| is_there(volume)).filter_map(|volume| {
             let mut ours = Ours::of(scope.cluster, volume.volume_id(), volume.tags())?;
             if ours.tags.contains_key(MACHINE_TAG) {
@@ -81,6 +81,27 @@ impl Kind for Volume {
         };
         blockers::delete(id, call, || blockers::of_volume(aws, ec2::cluster_of(&old.tags), id)).await
     }
+}
+
+/// The volumes with one of the cluster's marks. Those without ours are controllers', unless one that is wanted has
+/// lost it: they are asked for only where one is missing, or where the cluster goes.
+async fn marked(scope: &Scope<'_>) -> Result<Vec<types::Volume>, Error> {
+    let [of_ours, of_the_cluster] = scope.ec2_exact_filters();
+    let mut volumes = describe(scope.aws, of_ours).await?;
+    let names: BTreeSet<&str> = volumes.iter().filter_map(|volume| ec2::name_of(volume.tags())).collect();
+    let wanted = scope.wanted_names(resource::Volume::SCHEMA.kind);
+    if scope.is_exhaustive() || wanted.iter().any(|name| !names.contains(name)) {
+        let known: BTreeSet<String> = volumes.iter().filter_map(|volume| volume.volume_id.clone()).collect();
+        let others = describe(scope.aws, of_the_cluster).await?;
+        volumes
+            .extend(others.into_iter().filter(|one| one.volume_id().is_some_and(|id| !known.contains(id))));
+    }
+    Ok(volumes)
+}
+
+async fn describe(aws: &Aws, filter: Filter) -> Result<Vec<types::Volume>, Error> {
+    let call = aws.ec2.describe_volumes().filters(filter);
+    call.into_paginator().items().send().try_collect().await.during("ec2:DescribeVolumes")
 }
 
 /// A machine's own disks carry the tags of its instance group. They come and go with the machine; one that

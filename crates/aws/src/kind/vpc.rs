@@ -9,14 +9,18 @@ use super::{Kind, Service};
 use crate::blockers;
 use crate::client::Aws;
 use crate::ec2::{self, Ours};
-use crate::error::{During, Error};
+use crate::error::{During, Error, ErrorKind};
 use crate::observe::Scope;
 use crate::wait::{self, PROPAGATION};
 
 /// What AWS calls "no options of one's own".
 const NO_DHCP_OPTIONS: &str = "default";
 
-/// VPCs.
+/// VPCs, found by either of the cluster's two marks (`KubernetesCluster` and `kubernetes.io/cluster/<name>`).
+///
+/// One that has lost both is nobody's as far as can be known: a name or a block proves nothing, since anybody may
+/// have given the same. It is left alone, and another one is made; whoever gives it one of its tags back first
+/// gets it recognised. One whose `KubernetesCluster` names another cluster is that one's.
 pub(crate) struct Vpc;
 
 impl Kind for Vpc {
@@ -128,9 +132,6 @@ async fn find(aws: &Aws, want: &resource::Vpc) -> Result<Option<String>, Error> 
 
 /// Changes what `CreateVpc` cannot say.
 async fn configure(aws: &Aws, id: &str, old: &resource::Vpc, want: &resource::Vpc) -> Result<(), Error> {
-    for gone in old.additional_cidrs.iter().filter(|block| !want.additional_cidrs.contains(block)) {
-        disassociate(aws, id, |block| block.cidr.as_deref() == Some(gone)).await?;
-    }
     for new in want.additional_cidrs.iter().filter(|block| !old.additional_cidrs.contains(block)) {
         associate(aws, id, Some(new)).await?;
     }
@@ -150,7 +151,25 @@ async fn configure(aws: &Aws, id: &str, old: &resource::Vpc, want: &resource::Vp
     if old.dhcp_options != want.dhcp_options {
         use_dhcp_options(aws, id, want.dhcp_options.as_ref()).await?;
     }
+    // Last: it is refused while subnets stand on it, and all else should not wait for them.
+    for gone in old.additional_cidrs.iter().filter(|block| !want.additional_cidrs.contains(block)) {
+        remove_block(aws, id, gone).await?;
+    }
     Ok(())
+}
+
+/// Takes a block away. Subnets in it that the run deletes have gone by now; any other one stays.
+async fn remove_block(aws: &Aws, id: &str, cidr: &str) -> Result<(), Error> {
+    let target = format!("the block {cidr} of {id}");
+    let call = || disassociate(aws, id, |block| block.cidr.as_deref() == Some(cidr));
+    let removed = blockers::delete(&target, call, || blockers::of_block(aws, id, cidr)).await;
+    removed.map_err(|error| {
+        if error.kind != ErrorKind::InUse {
+            return error;
+        }
+        let message = format!("{}; --prune removes a subnet that the spec does not want", error.message);
+        Error { message, ..error }
+    })
 }
 
 async fn modify(aws: &Aws, id: &str, support: Option<bool>, hostnames: Option<bool>) -> Result<(), Error> {
@@ -237,9 +256,11 @@ async fn disassociate(aws: &Aws, id: &str, is_meant: impl Fn(&Block) -> bool) ->
 #[cfg(test)]
 mod tests {
     use kcl_engine::{Action, Wanted};
-    use kcl_model::resource::{DhcpOptions, Vpc};
+    use kcl_model::resource::{DhcpOptions, Subnet, Vpc};
     use kcl_testkit::Reply;
 
+    use crate::kind::Kind;
+    use crate::observe::Depth;
     use crate::testing::{self, CLUSTER, World};
 
     #[tokio::test]
@@ -267,6 +288,51 @@ mod tests {
         let done = world.round_trip(&first, &second).await;
         let update = (Action::Update, format!("vpc/{CLUSTER}"));
         assert!(done.contains(&update), "changed in place: {done:?}");
+    }
+
+    /// With a further block, and a subnet in it.
+    fn with_block() -> Wanted {
+        let mut wanted = Wanted::default();
+        let vpc =
+            Vpc { additional_cidrs: ["10.1.0.0/16".to_owned()].into_iter().collect(), ..testing::vpc() };
+        testing::add(&mut wanted, CLUSTER, &vpc);
+        let name = format!("b.{CLUSTER}");
+        let subnet = Subnet { cidr: "10.1.7.0/24".to_owned(), ..testing::subnet('b', &name) };
+        testing::add(&mut wanted, &name, &subnet);
+        wanted
+    }
+
+    fn without_block() -> Wanted {
+        let mut wanted = Wanted::default();
+        testing::add(&mut wanted, CLUSTER, &testing::vpc());
+        wanted
+    }
+
+    #[tokio::test]
+    async fn a_block_goes_after_the_subnets_in_it() {
+        let world = World::start().await;
+        let done = world.round_trip(&with_block(), &without_block()).await;
+        let expected =
+            [(Action::Update, format!("vpc/{CLUSTER}")), (Action::Delete, format!("subnet/b.{CLUSTER}"))];
+        assert_eq!(done, expected);
+    }
+
+    #[tokio::test]
+    async fn a_subnet_that_stays_keeps_its_block_and_is_named() {
+        let world = World::start().await;
+        world.reach(&with_block()).await;
+        let live = world.live(&with_block(), Depth::Deep).await;
+        let node = live.iter().find(|node| node.id.kind.as_str() == "vpc").expect("it is there");
+        let old: Vpc = with_block().get(CLUSTER).expect("it is wanted");
+        let begun = std::time::Instant::now();
+        let want = testing::vpc();
+        let updated = <super::Vpc as Kind>::update(&world.aws, CLUSTER, &node.attrs, &old, &want).await;
+        let error = updated.expect_err("a subnet is in it");
+        assert!(begun.elapsed() < std::time::Duration::from_secs(30), "nothing is waited for");
+        let id = &node.attrs["id"];
+        let start = format!("the block 10.1.0.0/16 of {id} is still used by subnet subnet-");
+        assert!(error.message.starts_with(&start), "{error}");
+        assert!(error.message.ends_with("--prune removes a subnet that the spec does not want"), "{error}");
     }
 
     #[tokio::test]

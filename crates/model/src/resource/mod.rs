@@ -6,6 +6,7 @@
 
 mod auto_scaling_group;
 mod bucket;
+mod classic_load_balancer;
 mod dhcp_options;
 mod dns_record;
 mod elastic_ip;
@@ -39,6 +40,7 @@ use kcl_engine::{Catalogue, Resource};
 
 pub use auto_scaling_group::{AutoScalingGroup, InstanceRequirements, LifecycleHook, MixedInstances};
 pub use bucket::Bucket;
+pub use classic_load_balancer::ClassicLoadBalancer;
 pub use dhcp_options::DhcpOptions;
 pub use dns_record::DnsRecord;
 pub use elastic_ip::ElasticIp;
@@ -69,6 +71,10 @@ pub use vpc::Vpc;
 /// Tags: key to value.
 pub type Tags = BTreeMap<String, String>;
 
+/// The tag that says on AWS itself that a cluster is protected, with the value `true`: as the annotation of that name
+/// says it in the spec, for whoever deletes without it.
+pub const PROTECT_TAG: &str = "kcl.dev/protect";
+
 /// Every kind, in the order in which a plan shows them.
 pub fn catalogue() -> Catalogue {
     Catalogue::new([
@@ -93,6 +99,7 @@ pub fn catalogue() -> Catalogue {
         LoadBalancer::SCHEMA,
         TargetGroup::SCHEMA,
         Listener::SCHEMA,
+        ClassicLoadBalancer::SCHEMA,
         DnsRecord::SCHEMA,
         KeyPair::SCHEMA,
         LaunchTemplate::SCHEMA,

@@ -28,6 +28,7 @@ impl Resource for Vpc {
     const SCHEMA: &'static Schema = &Schema {
         immutable: &[("cidr", "the primary block of a VPC is fixed when it is made")],
         irreplaceable: Some("everything of the cluster is in it: make another cluster"),
+        stood_on: &["additional_cidrs"],
         open_maps: &["tags"],
         is_foreign_key: is_foreign_tag,
         ..Schema::new("vpc", "network")

@@ -546,3 +546,18 @@ fn the_state_comes_first() {
         assert!(node.after.iter().any(|after| after.to_string() == first), "{id}");
     }
 }
+
+#[test]
+fn a_protected_cluster_says_so_on_aws_and_nothing_else_changes() {
+    for cluster in [cluster(), shared_cluster(true)] {
+        let plain = model(&cluster).wanted;
+        let wanted = model(&Cluster { protected: true, ..cluster.clone() }).wanted;
+        let fields = |wanted: &Wanted| {
+            wanted.nodes().map(|(id, node)| (id.to_string(), node.fields.clone())).collect::<BTreeMap<_, _>>()
+        };
+        let (plain, mut protected) = (fields(&plain), fields(&wanted));
+        let masters = protected.get_mut(&format!("security-group/masters.{NAME}")).unwrap();
+        assert_eq!(masters["tags"].as_object_mut().unwrap().remove("kcl.dev/protect"), Some(json!("true")));
+        assert_eq!(plain, protected);
+    }
+}

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex};
 use futures::future::{BoxFuture, FutureExt as _};
 
 use super::leaving::{Departure, Leaving, Thing};
-use super::{Decision, Reply, Rule, Verdict, decided, refusal};
+use super::{Decision, Reply, Rule, Verdict, classic_elb, decided, refusal};
 use crate::call::Call;
 use crate::front::locked;
 use crate::local_aws::FrontConfig;
@@ -49,7 +49,7 @@ impl LoadBalancers {
 impl Rule for LoadBalancers {
     fn before<'a>(&'a self, call: &'a Call, ask: &'a Ask) -> BoxFuture<'a, Decision> {
         async move {
-            if call.service != "elasticloadbalancing" {
+            if call.service != "elasticloadbalancing" || classic_elb::is_classic(call) {
                 return Decision::Forward;
             }
             match call.action.as_str() {
@@ -64,7 +64,8 @@ impl Rule for LoadBalancers {
 
     fn after<'a>(&'a self, call: &'a Call, response: Response, ask: &'a Ask) -> BoxFuture<'a, Reply> {
         async move {
-            if call.service != "elasticloadbalancing" || !response.status.is_success() {
+            let is_other = call.service != "elasticloadbalancing" || classic_elb::is_classic(call);
+            if is_other || !response.status.is_success() {
                 return Reply::Send(response);
             }
             let arn = call.param("LoadBalancerArn");
@@ -127,8 +128,8 @@ impl LoadBalancers {
                 format!("Load balancer '{arn}' cannot be deleted because deletion protection is enabled");
             return Err(refusal(call, "OperationNotPermitted", &message));
         }
-        let ids =
-            interfaces(arn, ask).await.iter().map(|one| one.value("networkInterfaceId").to_owned()).collect();
+        let ids = interfaces(arn, ask).await;
+        let ids = ids.iter().map(|one| one.value("networkInterfaceId").to_owned()).collect();
         let balancer = ask.elb("DescribeLoadBalancers", &[("LoadBalancerArns.member.1", arn)]).await?;
         let scheme = balancer.value(&format!("DescribeLoadBalancersResult/{MEMBERS}/Scheme"));
         locked(&self.deleting).insert(arn.to_owned(), (ids, scheme == "internet-facing"));
@@ -138,12 +139,17 @@ impl LoadBalancers {
     async fn deleted(&self, arn: &str, ask: &Ask) {
         locked(&self.provisioning).remove(arn);
         let (ids, is_public) = locked(&self.deleting).remove(arn).unwrap_or_default();
-        for id in ids {
-            let mut departure = Departure::new(Thing::Interface(id.clone()), ask, self.interface_asks);
-            departure.interfaces = vec![id];
-            departure.is_public = is_public;
-            self.leaving.start(departure, ask).await;
-        }
+        leave(&self.leaving, ids, is_public, self.interface_asks, ask).await;
+    }
+}
+
+/// The interfaces of a deleted load balancer stay for a while.
+pub(super) async fn leave(leaving: &Leaving, interfaces: Vec<String>, is_public: bool, asks: u32, ask: &Ask) {
+    for id in interfaces {
+        let mut departure = Departure::new(Thing::Interface(id.clone()), ask, asks);
+        departure.interfaces = vec![id];
+        departure.is_public = is_public;
+        leaving.start(departure, ask).await;
     }
 }
 
@@ -154,10 +160,15 @@ fn description(arn: &str) -> String {
 
 async fn make_interfaces(balancer: &Element, ask: &Ask) {
     let description = description(balancer.value("LoadBalancerArn"));
-    let groups = balancer.values("SecurityGroups/member");
-    for subnet in balancer.values("AvailabilityZones/member/SubnetId") {
+    let subnets = balancer.values("AvailabilityZones/member/SubnetId");
+    make_described(&description, &subnets, &balancer.values("SecurityGroups/member"), ask).await;
+}
+
+/// An interface in each subnet.
+pub(super) async fn make_described(description: &str, subnets: &[&str], groups: &[&str], ask: &Ask) {
+    for subnet in subnets {
         let names: Vec<String> = (1..=groups.len()).map(|index| format!("SecurityGroupId.{index}")).collect();
-        let mut params = vec![("SubnetId", subnet), ("Description", description.as_str())];
+        let mut params = vec![("SubnetId", *subnet), ("Description", description)];
         params.extend(names.iter().map(String::as_str).zip(groups.iter().copied()));
         if let Err(response) = ask.ec2("CreateNetworkInterface", &params).await {
             tracing::warn!(answer = response.text(), "a load balancer's interface could not be made");
@@ -166,8 +177,12 @@ async fn make_interfaces(balancer: &Element, ask: &Ask) {
 }
 
 async fn interfaces(arn: &str, ask: &Ask) -> Vec<Element> {
-    let description = description(arn);
-    let params = [("Filter.1.Name", "description"), ("Filter.1.Value.1", description.as_str())];
+    described(&description(arn), ask).await
+}
+
+/// The interfaces with that description.
+pub(super) async fn described(description: &str, ask: &Ask) -> Vec<Element> {
+    let params = [("Filter.1.Name", "description"), ("Filter.1.Value.1", description)];
     match ask.ec2("DescribeNetworkInterfaces", &params).await {
         Ok(answer) => answer.all("networkInterfaceSet/item").into_iter().cloned().collect(),
         Err(_) => Vec::new(),

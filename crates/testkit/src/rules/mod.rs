@@ -10,6 +10,7 @@
 
 mod autoscaling;
 mod bucket_places;
+mod classic_elb;
 mod elb;
 mod iam;
 mod launch_templates;
@@ -100,6 +101,7 @@ pub(crate) fn of_aws(config: &FrontConfig) -> Vec<Arc<dyn Rule>> {
         Arc::new(iam::Roles),
         Arc::new(autoscaling::Groups::new(config, Arc::clone(&leaving))),
         Arc::new(elb::LoadBalancers::new(config, Arc::clone(&leaving))),
+        Arc::new(classic_elb::ClassicLoadBalancers::new(config, Arc::clone(&leaving))),
         Arc::new(nat::NatGateways::new(config, Arc::clone(&leaving))),
         Arc::new(launch_templates::LaunchTemplates::new(config)),
         Arc::new(vpc::Vpcs::new(leaving)),

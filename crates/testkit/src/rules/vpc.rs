@@ -41,6 +41,7 @@ impl Rule for Vpcs {
                 "DeleteSubnet" => self.subnet(call, ask).await,
                 "DeleteVpc" => self.vpc(call, ask).await,
                 "DetachInternetGateway" => self.internet_gateway(call, ask).await,
+                "DisassociateVpcCidrBlock" => block(call, ask).await,
                 "ReleaseAddress" => self.address(call, ask).await,
                 "AttachInternetGateway" => second_gateway(call, ask).await,
                 "AssociateRouteTable" => second_table(call, ask).await,
@@ -163,16 +164,19 @@ impl Vpcs {
     async fn internet_gateway(&self, call: &Call, ask: &Ask) -> Verdict {
         let vpc = call.param("VpcId");
         let public = ask.elb("DescribeLoadBalancers", &[]).await?;
+        let classic = ask.classic_elb("DescribeLoadBalancers", &[]).await?;
         let public: Vec<String> = public
             .all("DescribeLoadBalancersResult/LoadBalancers/member")
             .into_iter()
+            .chain(classic.all("DescribeLoadBalancersResult/LoadBalancerDescriptions/member"))
             .filter(|balancer| balancer.value("Scheme") == "internet-facing")
             .map(|balancer| balancer.value("LoadBalancerName").to_owned())
             .collect();
         let has_public_address = |interface: &Element| {
-            let of_balancer = interface.value("description").strip_prefix("ELB net/");
+            // `ELB net/<name>/<id>`; that of a classic one is `ELB <name>`.
+            let of_balancer = interface.value("description").strip_prefix("ELB ");
             let of_public_balancer = of_balancer
-                .and_then(|tail| tail.split('/').next())
+                .map(|path| path.split('/').nth(1).unwrap_or(path))
                 .is_some_and(|name| public.iter().any(|p| p == name));
             !interface.value("association/publicIp").is_empty()
                 || of_public_balancer
@@ -225,6 +229,40 @@ async fn second_gateway(call: &Call, ask: &Ask) -> Verdict {
     }
     let message = format!("Network {vpc} already has an internet gateway attached");
     Err(refusal(call, "InvalidParameterValue", &message))
+}
+
+/// A block that subnets stand on stays.
+async fn block(call: &Call, ask: &Ask) -> Verdict {
+    let id = call.param("AssociationId");
+    let vpcs = ask.ec2("DescribeVpcs", &[]).await?;
+    for vpc in vpcs.all("vpcSet/item") {
+        let blocks = vpc.all("cidrBlockAssociationSet/item");
+        let Some(block) = blocks.into_iter().find(|block| block.value("associationId") == id) else {
+            continue;
+        };
+        let params = [("Filter.1.Name", "vpc-id"), ("Filter.1.Value.1", vpc.value("vpcId"))];
+        let subnets = ask.ec2("DescribeSubnets", &params).await?;
+        let subnets = subnets.values("subnetSet/item/cidrBlock");
+        if subnets.into_iter().any(|subnet| is_within(subnet, block.value("cidrBlock"))) {
+            let message = format!(
+                "The vpc CIDR block with association ID {id} may not be disassociated. There are subnets in it."
+            );
+            return Err(refusal(call, "InvalidCidrBlock.InUse", &message));
+        }
+    }
+    Ok(())
+}
+
+/// Whether one IPv4 network lies within another.
+fn is_within(inner: &str, outer: &str) -> bool {
+    let parse = |text: &str| {
+        let (address, length) = text.split_once('/')?;
+        let address = u32::from(address.parse::<std::net::Ipv4Addr>().ok()?);
+        Some((address, length.parse::<u32>().ok()?))
+    };
+    let (Some((inner, longer)), Some((outer, length))) = (parse(inner), parse(outer)) else { return false };
+    let mask = u32::MAX.checked_shl(32 - length.min(32)).unwrap_or(0);
+    longer >= length && inner & mask == outer & mask
 }
 
 /// A subnet has one route table. moto says yes and changes nothing.
@@ -289,7 +327,7 @@ async fn dressed(response: Response, ask: &Ask) -> Response {
         let id = interface.value("networkInterfaceId");
         let kind = if interface.value("description").starts_with("ELB ") {
             edits.set_child(interface, "requesterId", "amazon-elb");
-            "network_load_balancer"
+            if interface.value("description").contains('/') { "network_load_balancer" } else { "interface" }
         } else if let Some((gateway, _)) = nat.iter().find(|(_, used)| used == id) {
             edits.set_child(interface, "description", &format!("Interface for NAT Gateway {gateway}"));
             "nat_gateway"
