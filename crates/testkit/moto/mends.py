@@ -19,6 +19,8 @@ from moto.ec2.responses import dhcp_options as dhcp_responses
 from moto.ec2.responses import subnets as subnet_responses
 from moto.ec2.utils import parse_user_data
 from moto.elbv2 import models as elbv2
+from moto.iam.access_control import IAMPolicy
+from moto.s3 import models as s3
 from moto.ssm import models as ssm
 
 OURS = json.load(open(os.path.join(os.path.dirname(os.path.abspath(__file__)), "amis.json")))
@@ -368,6 +370,30 @@ def machines_of_groups():
     instances.InstanceBackend.run_instances = run_instances
 
 
+def bucket_policies():
+    """A bucket's policy denies what it denies to everybody.
+
+    moto takes a statement about another account for one about the caller, and does not know most of the
+    conditions: "deny what comes without TLS" would close the bucket. Statements with conditions count for
+    nobody here; src/rules/public_access.rs is stricter with callers that have no name.
+    """
+
+    def about_everybody(statement):
+        principal = statement.get("Principal")
+        names = principal.get("AWS") if isinstance(principal, dict) else principal
+        return "Condition" not in statement and (names == "*" or isinstance(names, list) and "*" in names)
+
+    def get_permission(self, action, resource):
+        policy = json.loads(self.policy or "{}")
+        statements = policy.get("Statement") or []
+        if isinstance(statements, dict):
+            statements = [statements]
+        kept = {"Version": "2012-10-17", "Statement": [s for s in statements if about_everybody(s)]}
+        return IAMPolicy(json.dumps(kept)).is_action_permitted(action, resource)
+
+    s3.FakeBucket.get_permission = get_permission
+
+
 def apply():
     """All of them."""
     images()
@@ -382,3 +408,4 @@ def apply():
     alternatives_of_a_filter()
     disable_metrics()
     machines_of_groups()
+    bucket_policies()

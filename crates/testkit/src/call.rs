@@ -91,6 +91,9 @@ impl Call {
             (None, None) if service == "route53" => {
                 (service, Protocol::RestXml, route53_action(&request.method, &path, &params))
             }
+            (None, None) if path.starts_with(S3_CONTROL) && (service == "s3" || service.is_empty()) => {
+                ("s3".to_owned(), Protocol::RestXml, s3_control_action(&request.method, &path))
+            }
             (None, None) if service == "s3" || service.is_empty() => {
                 let copy = request.headers.contains_key("x-amz-copy-source");
                 ("s3".to_owned(), Protocol::S3, s3_action(&request.method, &path, &params, copy))
@@ -251,6 +254,22 @@ fn s3_action(method: &Method, path: &str, query: &BTreeMap<String, String>, copy
     }
 }
 
+/// How the paths of S3 calls about an account, not a bucket, begin. moto tells them by that too.
+const S3_CONTROL: &str = "/v20180820/";
+
+/// Those calls, by IAM's names, as a bucket has actions of the same ones:
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_Operations_AWS_S3_Control.html>.
+fn s3_control_action(method: &Method, path: &str) -> String {
+    match (method.as_str(), path) {
+        ("GET", "/v20180820/configuration/publicAccessBlock") => "GetAccountPublicAccessBlock".to_owned(),
+        ("PUT", "/v20180820/configuration/publicAccessBlock") => "PutAccountPublicAccessBlock".to_owned(),
+        ("DELETE", "/v20180820/configuration/publicAccessBlock") => {
+            "DeleteAccountPublicAccessBlock".to_owned()
+        }
+        _ => format!("{method} {path}"),
+    }
+}
+
 /// Route53 likewise: <https://docs.aws.amazon.com/Route53/latest/APIReference/API_Operations.html>.
 fn route53_action(method: &Method, path: &str, query: &BTreeMap<String, String>) -> String {
     let parts: Vec<&str> = path.trim_matches('/').split('/').skip(1).collect();
@@ -353,6 +372,11 @@ mod tests {
             ),
             (request("POST", "/bucket?delete", "eu-north-1/s3", &[], ""), "s3:DeleteObjects", true),
             (request("HEAD", "/bucket", "", &[], ""), "s3:HeadBucket", false),
+            (
+                request("PUT", "/v20180820/configuration/publicAccessBlock", "eu-north-1/s3", &[], ""),
+                "s3:PutAccountPublicAccessBlock",
+                true,
+            ),
             (
                 request("POST", "/2013-04-01/hostedzone/Z1/rrset", "us-east-1/route53", &[], ""),
                 "route53:ChangeResourceRecordSets",

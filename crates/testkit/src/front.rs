@@ -323,10 +323,11 @@ async fn after(rules: &[Arc<dyn Rule>], call: &Call, mut reply: Reply, ask: &Ask
     reply
 }
 
-/// An unsigned request that is not for STS is one for an S3 object: signed, moto cannot take it for
-/// another service (its Cognito routes catch `/.well-known/openid-configuration`).
+/// An unsigned request that is not for STS is one for an S3 object, as is a presigned one that says so: with
+/// a signature in its headers, moto cannot take it for another service (its Cognito routes catch
+/// `/.well-known/openid-configuration`).
 fn signed(mut request: Request, call: &Call) -> Request {
-    if !call.signed
+    if !request.headers.contains_key(AUTHORIZATION)
         && call.service == "s3"
         && !request.uri.path().starts_with("/moto-api")
         && let Ok(value) = HeaderValue::from_str(&fake_signature("us-east-1", "s3"))
@@ -337,9 +338,10 @@ fn signed(mut request: Request, call: &Call) -> Request {
 }
 
 fn is_crash(response: &Response) -> bool {
-    // The answer to a HEAD request has no body, and moto calls all of those HTML.
-    let plain_miss = response.status == StatusCode::NOT_FOUND && response.body.is_empty();
-    response.is_html() && !response.status.is_success() && !plain_miss
+    // The answer to a HEAD request has no body, nor has what a bucket's policy denies; moto calls all of
+    // those HTML.
+    let plain_miss = matches!(response.status, StatusCode::NOT_FOUND | StatusCode::FORBIDDEN);
+    response.is_html() && !response.status.is_success() && !(plain_miss && response.body.is_empty())
 }
 
 /// How often each call was made.

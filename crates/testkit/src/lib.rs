@@ -18,6 +18,10 @@
 //! [`kubernetes`] is a real Kubernetes API server likewise.
 //!
 //! What AWS does and how each rule does it here is told in the files of `rules`.
+//!
+//! Nobody has to prove who they are: signatures are not verified, IAM's policies stop no call, and
+//! `AssumeRoleWithWebIdentity` looks neither at the token nor at the role's trust. That a call is not signed
+//! at all matters to S3 only.
 
 mod audit;
 mod call;
@@ -39,8 +43,8 @@ pub use error::Error;
 pub use local_aws::{FrontConfig, LocalAws};
 pub use moto::{Flavour, Moto, cache_folder};
 pub use redact::Redactor;
-pub use rules::{Decision, Reply, Rule};
+pub use rules::{Decision, Gate, Reply, Rule};
 pub use upstream::Ask;
 pub use wire::{Protocol, Request, Response};
-pub use world::{Run, World, example, examples, make_record, make_zone, run_without_cloud};
+pub use world::{Answer, Run, World, example, examples, http, make_record, make_zone, run_without_cloud};
 pub use xml::{Edits, Element};

@@ -6,11 +6,13 @@ use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 
+use hyper::Method;
+
 use crate::call::Call;
 use crate::error::Error;
 use crate::front::{Front, counts, locked, runtime};
 use crate::moto::{Flavour, Moto};
-use crate::rules::{self, After, Before, Decision, Reply, Rule};
+use crate::rules::{self, After, Before, Decision, Gate, Reply, Rule};
 use crate::upstream::{Ask, CLASSIC_ELB, Upstream};
 use crate::wire::Response;
 use crate::xml::Element;
@@ -185,9 +187,40 @@ impl LocalAws {
         self.front.unsupported()
     }
 
+    /// Blocks public access to all S3 buckets of the account with all four settings, or lifts that again
+    /// (a new account has no such block, its new buckets have one each). Past the rules. What kcl or a test
+    /// would do itself: S3 Control's `PutPublicAccessBlock`.
+    pub fn block_public_access(&self, on: bool) -> Result<(), Error> {
+        let ask = self.ask.clone();
+        let settings = ["BlockPublicAcls", "IgnorePublicAcls", "BlockPublicPolicy", "RestrictPublicBuckets"];
+        let settings = settings.map(|name| format!("<{name}>true</{name}>")).concat();
+        let body = format!(
+            "<PublicAccessBlockConfiguration xmlns=\"http://awss3control.amazonaws.com/doc/2018-08-20/\">\
+             {settings}</PublicAccessBlockConfiguration>"
+        );
+        let (sender, receiver) = mpsc::channel();
+        runtime()?.spawn(async move {
+            let method = if on { Method::PUT } else { Method::DELETE };
+            drop(sender.send(ask.account_public_access_block(method, &body).await));
+        });
+        let failed = |status, body| Error::Call { action: "PutPublicAccessBlock".to_owned(), status, body };
+        match receiver.recv() {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(response)) => Err(failed(response.status.as_u16(), response.text())),
+            Err(error) => Err(failed(0, error.to_string())),
+        }
+    }
+
     /// Puts a rule around all others.
     pub fn add_rule(&self, rule: Arc<dyn Rule>) {
         self.front.add_rule(rule);
+    }
+
+    /// Holds every call of `action` until the gate is opened.
+    pub fn hold(&self, service: &str, action: &str) -> Gate {
+        let (gate, held) = rules::gate(service, action);
+        self.add_rule(Arc::new(held));
+        gate
     }
 
     /// Decides about calls before they are made: the short way to inject a fault.

@@ -39,6 +39,12 @@ impl Upstream {
         Self { client, address, account }
     }
 
+    /// The same moto, seen as another account.
+    fn as_account(&self, account: &str) -> Self {
+        let account = HeaderValue::from_str(account).unwrap_or_else(|_| self.account.clone());
+        Self { client: self.client.clone(), address: self.address, account }
+    }
+
     /// Forwards a request as it is, and reads the whole answer.
     pub(crate) async fn send(&self, request: Request) -> Response {
         let protocol = Protocol::Query;
@@ -96,8 +102,18 @@ impl Ask {
     }
 
     /// The account in which it asks.
-    pub(crate) fn account(&self) -> &[u8] {
-        self.upstream.account.as_bytes()
+    pub fn account(&self) -> &str {
+        self.upstream.account.to_str().unwrap_or_default()
+    }
+
+    /// Where moto listens: tells one AWS from another.
+    pub(crate) fn server(&self) -> SocketAddr {
+        self.upstream.address
+    }
+
+    /// Asks in another account.
+    pub(crate) fn as_account(&self, account: &str) -> Self {
+        Self { upstream: Arc::new(self.upstream.as_account(account)), region: self.region.clone() }
     }
 
     /// Calls an EC2 action. An answer that is an error comes back as such.
@@ -157,6 +173,19 @@ impl Ask {
         let mut headers = self.headers(service);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
         self.send(method, path_and_query, headers, Bytes::from(body.to_owned())).await
+    }
+
+    /// The public access block of the whole account: get, put, or delete it (S3 Control).
+    pub(crate) async fn account_public_access_block(
+        &self,
+        method: Method,
+        body: &str,
+    ) -> Result<Response, Response> {
+        let mut headers = self.headers("s3");
+        headers.insert(HeaderName::from_static("x-amz-account-id"), self.upstream.account.clone());
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/xml"));
+        let path = "/v20180820/configuration/publicAccessBlock";
+        self.send(method, path, headers, Bytes::from(body.to_owned())).await
     }
 
     fn headers(&self, service: &str) -> HeaderMap {

@@ -160,19 +160,57 @@ fn between<'a>(text: &'a str, before: &str, after: &str) -> &'a str {
 }
 
 fn route53(aws: &LocalAws, method: &str, path: &str, body: &str) -> std::io::Result<String> {
-    let address = aws.direct_endpoint().replace("http://", "");
-    let mut stream = std::net::TcpStream::connect(&address)?;
-    // moto picks the service by the credential's scope, and checks no signature.
-    write!(
-        stream,
-        "{method} /2013-04-01/{path} HTTP/1.1\r\nHost: route53.amazonaws.com\r\nConnection: close\r\n\
-         Authorization: AWS4-HMAC-SHA256 Credential=TEST/20260101/us-east-1/route53/aws4_request, \
-         SignedHeaders=host, Signature=0\r\nContent-Type: text/xml\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    if answer.starts_with("HTTP/1.1 2") { Ok(answer) } else { Err(std::io::Error::other(answer)) }
+    let path = format!("/2013-04-01/{path}");
+    let address = aws.direct_endpoint();
+    let answer = http(&address, method, &path, Some("route53"), &[("Content-Type", "text/xml")], body)?;
+    if answer.status / 100 == 2 { Ok(answer.body) } else { Err(std::io::Error::other(answer.body)) }
+}
+
+/// What came back over plain HTTP.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// `Content-Type`, empty if there is none.
+    pub content_type: String,
+    /// The body.
+    pub body: String,
+}
+
+/// Asks `endpoint` over plain HTTP, without any SDK. `signed_for` is the service that the request says to be signed
+/// for; `None`: nobody has signed it.
+pub fn http(
+    endpoint: &str,
+    method: &str,
+    path: &str,
+    signed_for: Option<&str>,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> std::io::Result<Answer> {
+    let host = endpoint.trim_start_matches("http://");
+    let mut stream = std::net::TcpStream::connect(host)?;
+    let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n");
+    if let Some(service) = signed_for {
+        // The service is picked by the credential's scope, and no signature is checked.
+        request.push_str(&format!(
+            "Authorization: AWS4-HMAC-SHA256 Credential=TEST/20260101/eu-north-1/{service}/aws4_request, \
+             SignedHeaders=host, Signature=0\r\n"
+        ));
+    }
+    for (name, value) in headers {
+        request.push_str(&format!("{name}: {value}\r\n"));
+    }
+    write!(stream, "{request}Content-Length: {}\r\n\r\n{body}", body.len())?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let answer = String::from_utf8_lossy(&answer).into_owned();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default();
+    let header = |wanted: &str| {
+        let mut lines = head.lines().filter_map(|line| line.split_once(':'));
+        lines.find(|(name, _)| name.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.trim().to_owned())
+    };
+    Ok(Answer { status, content_type: header("content-type").unwrap_or_default(), body: body.to_owned() })
 }
 
 /// Runs `binary` with `args` and without any cloud.

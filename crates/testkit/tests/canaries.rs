@@ -66,11 +66,100 @@ fn new_bucket_is_open() {
     let bucket = moto.bucket(&format!("canary-open-{}", moto.account));
     let block = moto.http("GET", &format!("{bucket}?publicAccessBlock"), Some("s3"), &[], "");
     assert_eq!(block.code(), "NoSuchPublicAccessBlockConfiguration");
+    let encryption = moto.http("GET", &format!("{bucket}?encryption"), Some("s3"), &[], "");
+    assert_eq!(encryption.code(), "ServerSideEncryptionConfigurationNotFoundError");
     moto.http("PUT", &format!("{bucket}/anonymous"), None, &[], "x").ok();
+    moto.http("GET", &bucket, None, &[], "").ok();
+    assert_eq!(moto.http("GET", &format!("{bucket}/nothing"), None, &[], "").code(), "NoSuchKey");
     let discovery = format!("{bucket}/.well-known/openid-configuration");
     moto.http("PUT", &discovery, Some("s3"), &[], "{}").ok();
     assert!(moto.http("GET", &discovery, None, &[], "").status >= 400, "taken for Cognito's");
     assert_eq!(moto.http("GET", &discovery, Some("s3"), &[], "").body, "{}");
+}
+
+#[test]
+fn public_access_blocks_are_stored_only() {
+    let moto = plain();
+    let bucket = moto.bucket(&format!("canary-block-{}", moto.account));
+    let block = "<PublicAccessBlockConfiguration><BlockPublicPolicy>true</BlockPublicPolicy>\
+                 <RestrictPublicBuckets>true</RestrictPublicBuckets></PublicAccessBlockConfiguration>";
+    moto.http("PUT", &format!("{bucket}?publicAccessBlock"), Some("s3"), &[], block).ok();
+    let account = format!("x-amz-account-id: {}", moto.account);
+    let of_account = |method: &str, body: &str| {
+        moto.http(method, "/v20180820/configuration/publicAccessBlock", Some("s3"), &[&account], body)
+    };
+    assert_eq!(of_account("GET", "").code(), "NoSuchPublicAccessBlockConfiguration");
+    of_account("PUT", block).ok();
+    assert_eq!(of_account("GET", "").ok().value("RestrictPublicBuckets"), "true");
+    let policy = format!(
+        r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":"*","Action":"s3:GetObject",
+            "Resource":"arn:aws:s3:::{}/*"}}]}}"#,
+        bucket.trim_start_matches('/')
+    );
+    // AWS would refuse this one.
+    assert!(moto.http("PUT", &format!("{bucket}?policy"), Some("s3"), &[], &policy).status < 300);
+    of_account("DELETE", "").ok();
+    assert_eq!(of_account("GET", "").code(), "NoSuchPublicAccessBlockConfiguration");
+}
+
+#[test]
+fn statements_of_a_bucket_policy_are_taken_for_others() {
+    let moto = plain();
+    for (name, statement) in [
+        ("tls", r#""Effect":"Deny","Principal":"*","Condition":{"Bool":{"aws:SecureTransport":"false"}}"#),
+        ("other", r#""Effect":"Deny","Principal":{"AWS":"arn:aws:iam::111122223333:root"}"#),
+    ] {
+        let bucket = moto.bucket(&format!("canary-{name}-{}", moto.account));
+        let object = format!("{bucket}/x");
+        moto.http("PUT", &object, Some("s3"), &[], "x").ok();
+        let resource = bucket.trim_start_matches('/');
+        let policy = format!(
+            r#"{{"Version":"2012-10-17","Statement":[{{{statement},"Action":"s3:*","Resource":"arn:aws:s3:::{resource}/*"}}]}}"#
+        );
+        moto.http("PUT", &format!("{bucket}?policy"), Some("s3"), &[], &policy);
+        let answer = moto.http("GET", &object, Some("s3"), &[], "");
+        assert_eq!((answer.status, answer.body.as_str()), (403, ""), "{name}");
+        assert!(answer.content_type.starts_with("text/html"), "{answer:?}");
+    }
+}
+
+#[test]
+fn buckets_of_other_accounts_are_open() {
+    let (one, other) = (plain(), plain());
+    let bucket = one.bucket(&format!("canary-other-{}", one.account));
+    one.http("PUT", &format!("{bucket}/x"), Some("s3"), &[], "x").ok();
+    assert_eq!(other.http("GET", &format!("{bucket}/x"), Some("s3"), &[], "").body, "x");
+    assert_eq!(
+        other.http("GET", &format!("{bucket}?policy"), Some("s3"), &[], "").code(),
+        "NoSuchBucketPolicy"
+    );
+}
+
+#[test]
+fn buckets_of_us_east_1_are_created_again() {
+    let moto = plain();
+    let bucket = format!("/canary-again-{}", moto.account);
+    let scope = "Credential=AKID/20260101/us-east-1/s3/aws4_request";
+    let signature = format!("Authorization: AWS4-HMAC-SHA256 {scope}, SignedHeaders=host, Signature=0");
+    moto.http("PUT", &bucket, None, &[&signature], "").ok();
+    moto.http("PUT", &bucket, None, &[&signature], "").ok();
+}
+
+#[test]
+fn web_identities_are_not_looked_at() {
+    let moto = plain();
+    let role = format!("arn:aws:iam::{}:role/nobody", moto.account);
+    let form = ["Content-Type: application/x-www-form-urlencoded"];
+    let body = format!(
+        "Action=AssumeRoleWithWebIdentity&Version=2011-06-15&RoleSessionName=pod&WebIdentityToken=no.jwt.&RoleArn={role}"
+    );
+    let assumed = moto.http("POST", "/", None, &form, &body).ok();
+    let result = assumed.get("AssumeRoleWithWebIdentityResult").unwrap();
+    assert!(result.value("Credentials/AccessKeyId").starts_with("ASIA"));
+    // AWS tells them.
+    for missing in ["SubjectFromWebIdentityToken", "Audience", "Provider"] {
+        assert!(result.get(missing).is_none(), "{missing}");
+    }
 }
 
 #[test]

@@ -47,7 +47,7 @@ impl Rule for BucketPlaces {
                 return Decision::Respond(redirect(call, &place.region));
             }
             let expected = call.headers.get("x-amz-expected-bucket-owner");
-            let expects_us = expected.is_some_and(|owner| owner.as_bytes() == ask.account());
+            let expects_us = expected.is_some_and(|owner| owner.as_bytes() == ask.account().as_bytes());
             if expected.is_some() && expects_us != place.ours {
                 return Decision::Respond(Response::error(
                     call.protocol,

@@ -12,10 +12,12 @@ mod autoscaling;
 mod bucket_places;
 mod classic_elb;
 mod elb;
+mod gate;
 mod iam;
 mod launch_templates;
 mod leaving;
 mod nat;
+mod public_access;
 mod route53;
 mod s3;
 mod tokens;
@@ -26,6 +28,8 @@ use std::sync::Arc;
 
 use futures::future::{BoxFuture, FutureExt as _};
 
+pub use self::gate::Gate;
+pub(crate) use self::gate::gate;
 use self::leaving::Leaving;
 use crate::call::Call;
 use crate::local_aws::FrontConfig;
@@ -97,6 +101,7 @@ pub(crate) fn of_aws(config: &FrontConfig) -> Vec<Arc<dyn Rule>> {
         Arc::new(validation::Validation),
         Arc::new(bucket_places::BucketPlaces::default()),
         Arc::new(s3::Buckets),
+        Arc::new(public_access::PublicAccess),
         Arc::new(route53::Records),
         Arc::new(iam::Roles),
         Arc::new(autoscaling::Groups::new(config, Arc::clone(&leaving))),
