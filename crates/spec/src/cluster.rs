@@ -5,7 +5,8 @@
 //! what was written in a spec and found sound becomes one, so that nothing downstream checks again.
 //! Where an `Option` remains, its absence means something, and the field says what.
 //!
-//! Lists keep the order of the spec; maps are sorted.
+//! Lists keep the order of the spec; maps are sorted, and so is what documents of their own become
+//! (groups, ingress controllers), since documents may come in any order and from several files.
 
 use std::collections::BTreeMap;
 
@@ -47,16 +48,18 @@ pub struct Cluster {
     pub service_account_issuer: Option<ServiceAccountIssuer>,
     /// Draining of machines that are about to go away.
     pub node_termination_handler: NodeTerminationHandler,
-    /// All instance groups, in the order of the spec.
+    /// All instance groups, by name: their order in the spec means nothing.
     pub instance_groups: Vec<InstanceGroup>,
-    /// The ingress controllers of `kcl.dev/v1alpha1`.
+    /// The ingress controllers of `kcl.dev/v1alpha1`, by name.
     pub ingress_controllers: Vec<IngressController>,
+    /// How the objects of the cluster in the state store are kept (`kcl.dev/v1alpha1`).
+    pub state_store: StateStore,
     /// Every other Kubernetes object of the spec, to be applied as it stands.
     pub objects: Vec<KubernetesObject>,
 }
 
 impl Cluster {
-    /// The instance groups of one role, in the order of the spec.
+    /// The instance groups of one role, by name.
     pub fn groups(&self, role: Role) -> impl Iterator<Item = &InstanceGroup> {
         self.instance_groups.iter().filter(move |group| group.role == role)
     }
@@ -674,6 +677,17 @@ pub enum Image {
     SsmParameter(String),
 }
 
+/// As a spec spells it.
+impl std::fmt::Display for Image {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Id(id) => f.write_str(id),
+            Self::Named { owner, name } => write!(f, "{owner}/{name}"),
+            Self::SsmParameter(path) => write!(f, "ssm:{path}"),
+        }
+    }
+}
+
 /// A disk beside the root disk.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BlockDevice {
@@ -883,6 +897,14 @@ pub enum LoadBalancerManager {
     Kcl,
     /// A Service of type LoadBalancer asks the cloud controller for it.
     Service,
+}
+
+/// How the objects of the cluster in the state store are kept.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct StateStore {
+    /// The KMS key that objects in S3 are encrypted with: a key id (UUID or `mrk-...`),
+    /// `alias/...`, or the ARN of either. `None`: S3's own encryption.
+    pub kms_key: Option<String>,
 }
 
 /// A Kubernetes object to apply as it stands.

@@ -7,6 +7,7 @@ use crate::node::{Chunk, Node, Value};
 use crate::read::{Read as _, Reader};
 use crate::schema::{
     ClusterDocument, IngressControllerDocument, InstanceGroupDocument, SshCredentialDocument,
+    StateStoreDocument,
 };
 use crate::source::{Place, Source};
 use crate::suggest;
@@ -18,7 +19,7 @@ pub const KCL_API: &str = "kcl.dev/v1alpha1";
 /// The kinds that kcl reads of kOps' group.
 pub(crate) const KOPS_KINDS: &[&str] = &["Cluster", "InstanceGroup", "SSHCredential"];
 /// The kinds of kcl's own group.
-pub(crate) const KCL_KINDS: &[&str] = &["IngressController"];
+pub(crate) const KCL_KINDS: &[&str] = &["IngressController", "StateStore"];
 
 /// The largest source that is read. Manifests of whole applications fit; a disk image does not.
 const MAX_SOURCE_BYTES: usize = 8 * 1024 * 1024;
@@ -63,6 +64,8 @@ pub enum Body {
     SshCredential(Box<SshCredentialDocument>),
     /// `kcl.dev/v1alpha1` IngressController.
     IngressController(Box<IngressControllerDocument>),
+    /// `kcl.dev/v1alpha1` StateStore.
+    StateStore(Box<StateStoreDocument>),
     /// Any other Kubernetes object, to be applied to the cluster as it stands.
     Object,
 }
@@ -104,6 +107,13 @@ impl Spec {
     ) -> impl Iterator<Item = (&Document, &IngressControllerDocument)> {
         self.documents.iter().filter_map(|document| match &document.body {
             Body::IngressController(body) => Some((document, &**body)),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn state_stores(&self) -> impl Iterator<Item = (&Document, &StateStoreDocument)> {
+        self.documents.iter().filter_map(|document| match &document.body {
+            Body::StateStore(body) => Some((document, &**body)),
             _ => None,
         })
     }
@@ -267,6 +277,7 @@ fn body(node: &Node, api_version: &str, kind: &str, reader: &mut Reader) -> Opti
         (KOPS_API, _, "SSHCredential") => read(node, reader).map(Body::SshCredential),
         (KOPS_API, _, _) => unknown_kind(node, kind, KOPS_KINDS, reader),
         (KCL_API, _, "IngressController") => read(node, reader).map(Body::IngressController),
+        (KCL_API, _, "StateStore") => read(node, reader).map(Body::StateStore),
         (KCL_API, _, _) => unknown_kind(node, kind, KCL_KINDS, reader),
         (_, "kops.k8s.io" | "kops", _) => unknown_version(node, api_version, KOPS_API, reader),
         (_, "kcl.dev", _) => unknown_version(node, api_version, KCL_API, reader),

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use crate::document::{KCL_API, KCL_KINDS, KOPS_API, KOPS_KINDS};
 use crate::schema::{
     ClusterDocument, IngressControllerDocument, InstanceGroupDocument, SshCredentialDocument,
+    StateStoreDocument,
 };
 
 /// The JSON Schema (draft 2020-12) of one document of a spec. Kubernetes objects of other groups
@@ -17,6 +18,7 @@ pub fn json_schema() -> Value {
         (KOPS_API, "InstanceGroup", generator.subschema_for::<InstanceGroupDocument>()),
         (KOPS_API, "SSHCredential", generator.subschema_for::<SshCredentialDocument>()),
         (KCL_API, "IngressController", generator.subschema_for::<IngressControllerDocument>()),
+        (KCL_API, "StateStore", generator.subschema_for::<StateStoreDocument>()),
     ];
     let mut rules: Vec<Value> = known
         .into_iter()
@@ -30,7 +32,7 @@ pub fn json_schema() -> Value {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "kcl cluster spec",
         "description": "One document of a cluster spec: a kOps Cluster, InstanceGroup or SSHCredential, \
-                        a kcl IngressController, or any Kubernetes object to apply to the cluster.",
+                        a kcl IngressController or StateStore, or any Kubernetes object to apply to the cluster.",
         "type": "object",
         "required": ["apiVersion", "kind"],
         "properties": { "apiVersion": { "type": "string" }, "kind": { "type": "string" } },

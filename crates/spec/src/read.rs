@@ -130,15 +130,19 @@ impl Read for String {
 /// `true` and `false`; also YAML 1.1's bare `yes`, `no`, `on` and `off`, which kOps takes.
 impl Read for bool {
     fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
-        match &node.value {
-            Value::Bool(value) => Some(*value),
-            Value::Text(text, true) => match text.to_ascii_lowercase().as_str() {
-                "yes" | "on" | "y" => Some(true),
-                "no" | "off" | "n" => Some(false),
-                _ => reader.mismatch(node, "true or false"),
-            },
-            _ => reader.mismatch(node, "true or false"),
-        }
+        yes_or_no(node).or_else(|| reader.mismatch(node, "true or false"))
+    }
+}
+
+fn yes_or_no(node: &Node) -> Option<bool> {
+    match &node.value {
+        Value::Bool(value) => Some(*value),
+        Value::Text(text, true) => match text.to_ascii_lowercase().as_str() {
+            "yes" | "on" | "y" => Some(true),
+            "no" | "off" | "n" => Some(false),
+            _ => None,
+        },
+        _ => None,
     }
 }
 
@@ -146,12 +150,22 @@ impl Read for bool {
 impl Read for i64 {
     fn read(node: &Node, reader: &mut Reader) -> Option<Self> {
         match &node.value {
-            Value::Number(number, _) => {
-                if number.as_i64().is_none() {
-                    reader.note(Diagnostic::error(&node.place, "expected a whole number"));
+            Value::Number(number, spelling) => match (number.as_i64(), beyond(spelling)) {
+                (Some(number), _) => Some(number),
+                // Validation knows what is possible, and says so; it does not look at fields that
+                // nothing follows from.
+                (None, Some(limit)) if !reader.muted => Some(limit),
+                (None, Some(limit)) => {
+                    let title = format!("{spelling} is too large a number");
+                    let hint = format!("{} {limit}", if limit > 0 { "at most" } else { "at least" });
+                    reader.note(Diagnostic::error(&node.place, title).hint(hint));
+                    None
                 }
-                number.as_i64()
-            }
+                (None, None) => {
+                    reader.note(Diagnostic::error(&node.place, "expected a whole number"));
+                    None
+                }
+            },
             Value::Text(text, false) if text.parse::<Self>().is_ok() => {
                 let title = "expected a whole number, found text";
                 reader.note(Diagnostic::error(&node.place, title).hint("leave out the quotes"));
@@ -160,6 +174,13 @@ impl Read for i64 {
             _ => reader.mismatch(node, "a whole number"),
         }
     }
+}
+
+/// The end of the numbers on whose far side a whole number lies that is too large to be one here.
+fn beyond(spelling: &str) -> Option<i64> {
+    let digits = spelling.strip_prefix(['-', '+']).unwrap_or(spelling);
+    let is_whole = !digits.is_empty() && digits.chars().all(|char| char.is_ascii_digit());
+    is_whole.then_some(if spelling.starts_with('-') { i64::MIN } else { i64::MAX })
 }
 
 /// A list in which each value knows its place.
@@ -259,17 +280,22 @@ impl schemars::JsonSchema for Scalar {
 
 /// `enabled: false`: an addon that is switched off changes nothing.
 pub(crate) fn is_disabled(node: &Node) -> bool {
-    node.entry("enabled").is_some_and(|entry| is_false(&entry.node))
+    has_false(node, "enabled")
 }
 
-/// The value is `false`.
+/// The mapping says `false` under that key. In what is kept as it is, `no` is text.
+pub(crate) fn has_false(node: &Node, key: &str) -> bool {
+    node.entry(key).is_some_and(|entry| matches!(entry.node.value, Value::Bool(false)))
+}
+
+/// The value of a yes-or-no field is `false`.
 pub(crate) fn is_false(node: &Node) -> bool {
-    matches!(node.value, Value::Bool(false))
+    yes_or_no(node) == Some(false)
 }
 
-/// The value is `true`.
+/// The value of a yes-or-no field is `true`.
 pub(crate) fn is_true(node: &Node) -> bool {
-    matches!(node.value, Value::Bool(true))
+    yes_or_no(node) == Some(true)
 }
 
 /// The mapping has no other keys than these (or is empty).
@@ -326,6 +352,18 @@ macro_rules! object {
             pub const FIELDS: &'static [&'static str] = &[$($yaml),*];
         }
 
+        impl $crate::write::Write for $name {
+            fn write(&self) -> serde_yaml::Value {
+                let mut mapping = serde_yaml::Mapping::new();
+                $(
+                    if let Some(field) = &self.$field {
+                        mapping.insert($yaml.into(), $crate::write::Write::write(&field.value));
+                    }
+                )*
+                mapping.into()
+            }
+        }
+
         impl $crate::read::Read for $name {
             fn read(node: &$crate::node::Node, reader: &mut $crate::read::Reader) -> Option<Self> {
                 let mut object = Self::default();
@@ -363,6 +401,14 @@ macro_rules! choice {
         impl $name {
             /// Every possible spelling; of several for the same thing, the usual one comes first.
             pub const SPELLINGS: &'static [&'static str] = &[$($yaml $(, $other)*),*];
+        }
+
+        impl $crate::write::Write for $name {
+            fn write(&self) -> serde_yaml::Value {
+                match self {
+                    $( Self::$variant => $yaml.into(), )*
+                }
+            }
         }
 
         impl $crate::read::Read for $name {

@@ -67,6 +67,11 @@ impl Place {
         self.source.text.split('\n').nth(self.line.saturating_sub(1)).unwrap_or_default()
     }
 
+    /// The text that stands there.
+    pub(crate) fn text(&self) -> String {
+        self.line_text().chars().skip(self.column - 1).take(self.width).collect()
+    }
+
     /// The same source, another line: for what is inside a block of text.
     pub(crate) fn at(&self, line: usize, column: usize, width: usize) -> Self {
         Self::new(&self.source, line, column, width)

@@ -139,6 +139,18 @@ fn the_json_schema_refuses_what_nobody_knows() {
     assert!(!validator.is_valid(&document(kops, "Clutser", serde_json::json!({}))));
     assert!(!validator.is_valid(&document("kops.k8s.io/v1alpha3", "Cluster", serde_json::json!({}))));
     assert!(!validator.is_valid(&document("kcl.dev/v1alpha1", "Ingress", serde_json::json!({}))));
+    let key = serde_json::json!({ "kmsKeyID": "alias/kcl-state" });
+    assert!(validator.is_valid(&document("kcl.dev/v1alpha1", "StateStore", key)));
+    assert!(!validator.is_valid(&document(
+        "kcl.dev/v1alpha1",
+        "StateStore",
+        serde_json::json!({ "kmsKeyID": 1 })
+    )));
+    assert!(!validator.is_valid(&document(
+        "kcl.dev/v1alpha1",
+        "StateStore",
+        serde_json::json!({ "kmsKey": "x" })
+    )));
     assert!(validator.is_valid(&document("apps/v1", "Deployment", serde_json::json!({ "anything": 1 }))));
     assert!(!validator.is_valid(&serde_json::json!({ "kind": "Cluster" })));
 }

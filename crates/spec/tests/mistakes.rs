@@ -195,6 +195,11 @@ fn fields() {
         ("mapping expected", "    cni: {}", "    cni"),
         ("number with a fraction", "minSize: 2", "minSize: 2.5"),
         (
+            "numbers that are none",
+            NODES,
+            "  minSize: -99999999999999999999\n  maxSize: 99999999999999999999\n  autoscalePriority: 99999999999999999999\n  maxPrice: 1\n  spotDurationInMinutes: 99999999999999999999\n  rootVolumeSize: 9223372036854775807\n",
+        ),
+        (
             "boolean where text is expected",
             "  networking:\n",
             "  cloudLabels: {backup: true}\n  networking:\n"
@@ -651,4 +656,82 @@ fn mistakes_of_several_files_are_told_apart() {
 fn nothing_at_all() {
     snapshot!(load(&[]).unwrap_err().to_string());
     assert_eq!(see("# nothing\n---\n"), load(&[]).unwrap_err().to_string());
+}
+
+#[test]
+fn issuer_and_state() {
+    const ISSUER: &str = "  serviceAccountIssuerDiscovery:\n    discoveryStore: s3://example-oidc/k8s\n";
+    let stores = |base: &str, store: &str| {
+        format!("  configBase: {base}\n  serviceAccountIssuerDiscovery:\n    discoveryStore: {store}\n")
+    };
+    let cases = [
+        ("a dot in the bucket's name", "s3://state", "s3://oidc.example.com/k8s"),
+        ("the state store's bucket", "s3://state/kcl", "s3://state/oidc"),
+        ("the root of the state store's bucket", "s3://state", "s3://state"),
+        ("beside the cluster's folder", "s3://state/kcl", "s3://state/kcl/k8s.example.com-oidc"),
+        ("the cluster's folder", "s3://state/kcl", "s3://state/kcl/k8s.example.com"),
+        ("inside the cluster's folder", "s3://state", "s3://state/k8s.example.com/oidc/"),
+        ("inside kOps' configBase", "s3://state/k8s.example.com", "s3://state//k8s.example.com/oidc"),
+    ];
+    let texts = cases.map(|(name, base, store)| (name, stores(base, store)));
+    let cases: Vec<(&str, &str, &str)> =
+        texts.iter().map(|(name, text)| (*name, ISSUER, text.as_str())).collect();
+    snapshot!(table(&cases));
+    for (base, store) in [
+        ("s3://state", "s3://oidc/k8s.example.com"),
+        ("file:///state", "s3://state/k8s.example.com"),
+        ("s3://state", "file:///state/k8s.example.com"),
+    ] {
+        assert_eq!(see(&edited(ISSUER, &stores(base, store))), "sound", "{base} {store}");
+    }
+}
+
+#[test]
+fn state_store() {
+    const LAST: &str = "kind: Namespace\nmetadata:\n  name: shop\n";
+    let document = |spec: &str| {
+        format!("{LAST}---\napiVersion: kcl.dev/v1alpha1\nkind: StateStore\nmetadata:\n  name: state\n{spec}")
+    };
+    for key in [
+        "alias/kcl-state",
+        "1234abcd-12ab-34cd-56ef-1234567890ab",
+        "mrk-1234abcd12ab34cd56ef1234567890ab",
+        "arn:aws:kms:eu-north-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab",
+        "arn:aws-us-gov:kms:us-gov-west-1:123456789012:key/mrk-1234abcd12ab34cd56ef1234567890ab",
+        "arn:aws:kms:eu-north-1:123456789012:alias/kcl-state",
+    ] {
+        let text = edited(LAST, &document(&format!("spec: {{kmsKeyID: '{key}'}}\n")));
+        let loaded = load(&[Source::new("cluster.yaml", text)]).unwrap();
+        assert_eq!(loaded.cluster.state_store.kms_key.as_deref(), Some(key));
+        assert!(loaded.warnings.is_empty());
+        let completed = load(&[Source::new("completed.yaml", kcl_spec::complete(&loaded))]).unwrap();
+        assert_eq!(completed.cluster.state_store, loaded.cluster.state_store);
+    }
+    let key = "spec: {kmsKeyID: alias/kcl-state}\n";
+    let cases = [
+        ("no spec", document("")),
+        ("no key", document("spec: {}\n")),
+        ("a field of another spelling", document("spec: {kmsKeyId: alias/kcl-state}\n")),
+        ("an alias without its prefix", document("spec: {kmsKeyID: kcl-state}\n")),
+        ("an empty key", document("spec: {kmsKeyID: ''}\n")),
+        ("an id that is cut off", document("spec: {kmsKeyID: 1234abcd-12ab-34cd-56ef}\n")),
+        ("an ARN of something else", document("spec: {kmsKeyID: 'arn:aws:s3:::bucket'}\n")),
+        ("an ARN without an account", document("spec: {kmsKeyID: 'arn:aws:kms:eu-north-1::alias/x'}\n")),
+        ("a key that is no text", document("spec: {kmsKeyID: [alias/x]}\n")),
+        ("two", format!("{}{}", document(key), document(key).replace(LAST, ""))),
+        (
+            "of another cluster",
+            document(key).replace("  name: state", "  labels: {kops.k8s.io/cluster: other.example.com}"),
+        ),
+        ("kind misspelled", document(key).replace("kind: StateStore", "kind: Statestore")),
+    ];
+    let mut cases: Vec<(&str, &str, &str)> =
+        cases.iter().map(|(name, to)| (*name, LAST, to.as_str())).collect();
+    let folder = format!(
+        "  configBase: file:///state\n  networking:{}",
+        edited(LAST, &document(key)).split_once("  networking:").unwrap().1
+    );
+    let rest = format!("  networking:{}", SOUND.split_once("  networking:").unwrap().1);
+    cases.push(("a state store that is a folder", &rest, &folder));
+    snapshot!(table(&cases));
 }

@@ -3,11 +3,14 @@
 use super::Metadata;
 use super::instance_group::VolumeTypeSpec;
 use crate::node::Node;
-use crate::read::{Anything, Dict, List, Scalar, choice, is_disabled, is_false, is_true, object, only};
+use crate::read::{
+    Anything, Dict, List, Scalar, choice, has_false, is_disabled, is_false, is_true, object, only,
+};
 
 /// `anonymousAuth: false` and nothing else: that is how kubelets run anyway.
 pub(super) fn anonymous_auth_only(node: &Node) -> bool {
-    only(node, &["anonymousAuth"]) && node.entry("anonymousAuth").is_none_or(|entry| is_false(&entry.node))
+    only(node, &["anonymousAuth"])
+        && (node.entry("anonymousAuth").is_none() || has_false(node, "anonymousAuth"))
 }
 
 /// RBAC is how the API server authorizes anyway.
@@ -17,12 +20,23 @@ fn rbac_only(node: &Node) -> bool {
 
 /// containerd is what runs anyway.
 fn is_containerd(node: &Node) -> bool {
-    matches!(&node.value, crate::node::Value::Text(text, _) if text == "containerd")
+    is_text(node, "containerd")
 }
 
 /// The provider of etcd is not a choice any more.
 fn is_manager(node: &Node) -> bool {
-    matches!(&node.value, crate::node::Value::Text(text, _) if text == "Manager")
+    is_text(node, "Manager")
+}
+
+/// The DNS domain that a cluster has when it does not say.
+pub(crate) const DEFAULT_DNS_DOMAIN: &str = "cluster.local";
+
+fn is_default_dns_domain(node: &Node) -> bool {
+    is_text(node, DEFAULT_DNS_DOMAIN)
+}
+
+fn is_text(node: &Node, expected: &str) -> bool {
+    matches!(&node.value, crate::node::Value::Text(text, _) if text == expected)
 }
 
 object! {
@@ -76,8 +90,9 @@ object! {
         /// The cluster autoscaler.
         unused_unless(is_disabled) cluster_autoscaler: Anything = "clusterAutoscaler",
         /// The DNS domain inside the cluster; `cluster.local` by default.
-        unused cluster_dns_domain: String = "clusterDNSDomain",
-        /// The state store: `s3://bucket/prefix` or `file:///dir`, unless the command line says otherwise.
+        unused_unless(is_default_dns_domain) cluster_dns_domain: String = "clusterDNSDomain",
+        /// The state store: `s3://bucket/prefix` or `file:///dir`, unless the command line says
+        /// otherwise.
         used config_base: String = "configBase",
         /// Where kOps keeps its own configuration.
         unused config_store: String = "configStore",
@@ -384,7 +399,8 @@ object! {
 object! {
     /// The public OIDC documents of the cluster's service-account issuer.
     IssuerDiscoverySpec {
-        /// Where they are published, readable by anyone: `s3://bucket/prefix`.
+        /// Where they are published, readable by anyone: `s3://bucket/prefix`. A bucket of its own,
+        /// without dots in its name, and not the state store's.
         used discovery_store: String = "discoveryStore",
         /// An IAM OIDC provider trusts the issuer.
         used enable_aws_oidc_provider: bool = "enableAWSOIDCProvider",

@@ -9,9 +9,11 @@ pub mod ingress_controller;
 pub mod instance_group;
 pub mod metadata;
 pub mod ssh_credential;
+pub mod state_store;
 
 pub use cluster::ClusterDocument;
 pub use ingress_controller::IngressControllerDocument;
 pub use instance_group::InstanceGroupDocument;
 pub use metadata::Metadata;
 pub use ssh_credential::SshCredentialDocument;
+pub use state_store::StateStoreDocument;

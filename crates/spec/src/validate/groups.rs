@@ -15,14 +15,14 @@ use crate::schema::instance_group::{
 use crate::source::{Located, Place};
 use crate::suggest;
 
-/// The instance groups of the spec, each located at its name.
+/// The instance groups of the spec by name, each located at its name.
 pub(super) fn groups(
     spec: &Spec,
     scope: &Scope<'_>,
     subnets: &[SubnetDraft],
     check: &mut Check,
 ) -> Vec<Located<InstanceGroup>> {
-    let groups: Vec<Located<InstanceGroup>> =
+    let mut groups: Vec<Located<InstanceGroup>> =
         spec.instance_groups().map(|(document, body)| group(document, body, scope, subnets, check)).collect();
     let names: Vec<Located<String>> = groups
         .iter()
@@ -51,6 +51,8 @@ pub(super) fn groups(
             "pods have nowhere to run: add a group with `role: Node`",
         );
     }
+    // Documents may come in any order, and the state store has its own.
+    groups.sort_by(|a, b| a.value.name.cmp(&b.value.name));
     groups
 }
 
@@ -255,10 +257,13 @@ fn weak_control_plane(spec: &InstanceGroupSpec, machine: &str, place: &Place, ch
     }
 }
 
+/// An auto scaling group.
+pub(crate) const MANAGER: &str = "CloudGroup";
+
 fn unsupported(spec: &InstanceGroupSpec, check: &mut Check) {
-    if let Some(manager) = spec.manager.as_ref().filter(|manager| manager.value != "CloudGroup") {
+    if let Some(manager) = spec.manager.as_ref().filter(|manager| manager.value != MANAGER) {
         let title = format!("groups managed by `{}` are not supported", manager.value);
-        check.hinted(&manager.place, title, "only `CloudGroup`: leave it out");
+        check.hinted(&manager.place, title, format!("only `{MANAGER}`: leave it out"));
     }
 }
 

@@ -264,6 +264,9 @@ pub(super) fn issuer(scope: &Scope<'_>, check: &mut Check) -> Option<ServiceAcco
     }
     let audiences = spec.additional_audiences.as_ref().map_or(&[][..], |list| &list.value);
     let bucket = issuer_bucket(store, check);
+    if let Some(bucket) = &bucket {
+        apart_from_state(scope, store, bucket, check);
+    }
     Some(ServiceAccountIssuer {
         discovery_store: store.value.trim_end_matches('/').to_owned(),
         bucket,
@@ -285,11 +288,42 @@ fn issuer_bucket(store: &Located<String>, check: &mut Check) -> Option<IssuerBuc
     let (name, prefix) = path.split_once('/').unwrap_or((path, ""));
     if name.contains('.') {
         let title = format!("bucket `{name}` has a dot in its name");
-        let hint = "AWS' certificate does not cover such a name, and the issuer could not be trusted";
+        let hint = format!(
+            "AWS' certificate does not cover such a name, and nobody could trust the issuer: use a bucket without \
+             dots, as in `{}`",
+            name.replace('.', "-")
+        );
         check.hinted(&store.place, title, hint);
     } else if !(3..=63).contains(&name.len()) || !syntax::is_dns_label(name) {
         let title = format!("`{name}` is not the name of a bucket");
         check.hinted(&store.place, title, "3 to 63 lower-case letters, digits and `-`");
     }
     Some(IssuerBucket { name: name.to_owned(), prefix: prefix.trim_matches('/').to_owned() })
+}
+
+/// What anyone may read has no place among the cluster's private keys, and better not in their bucket.
+fn apart_from_state(scope: &Scope<'_>, store: &Located<String>, bucket: &IssuerBucket, check: &mut Check) {
+    let base = scope.spec.config_base.as_ref().and_then(|base| base.value.strip_prefix("s3://"));
+    let Some(base) = base else { return };
+    let (base_bucket, base_prefix) = base.split_once('/').unwrap_or((base, ""));
+    if base_bucket != bucket.name {
+        return;
+    }
+    // kOps' configBase ends in the cluster's own folder; kcl's need not.
+    let mut folder: Vec<&str> = base_prefix.split('/').filter(|part| !part.is_empty()).collect();
+    if folder.last() != Some(&scope.name) {
+        folder.push(scope.name);
+    }
+    let prefix: Vec<&str> = bucket.prefix.split('/').filter(|part| !part.is_empty()).collect();
+    let own = format!("use a bucket of its own, as in `s3://{base_bucket}-oidc/{}`", scope.name);
+    if prefix.starts_with(&folder) {
+        let title = "`discoveryStore` lies among the cluster's keys in the state store";
+        let hint = format!("anyone may read what lies there: {own}");
+        check.hinted(&store.place, title, hint);
+    } else {
+        let title = format!("`discoveryStore` is in the state store's bucket `{base_bucket}`");
+        let hint =
+            format!("public documents stand beside private keys, one mistake in a policy apart: {own}");
+        check.warn(&store.place, title, hint);
+    }
 }

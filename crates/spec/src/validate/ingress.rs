@@ -8,7 +8,7 @@ use crate::schema::IngressControllerDocument;
 use crate::schema::ingress_controller::{IngressControllerSpec, IngressLoadBalancerSpec, ManagedBy};
 use crate::source::Located;
 
-/// The ingress controllers. One that shares the API's load balancer is located at the field that
+/// The ingress controllers, by name. One that shares the API's load balancer is located at the field that
 /// says so, any other at its name.
 pub(super) fn controllers(
     spec: &Spec,
@@ -27,7 +27,10 @@ pub(super) fn controllers(
         let hint = "ports 80 and 443 of a load balancer lead to one controller";
         check.hinted(&field.place, "a second controller shares the API's load balancer", hint);
     }
-    all.iter().map(|controller| controller.build(scope, check)).collect()
+    let mut built: Vec<Located<IngressController>> =
+        all.iter().map(|controller| controller.build(scope, check)).collect();
+    built.sort_by(|a, b| a.value.name.cmp(&b.value.name));
+    built
 }
 
 struct Controller<'a> {

@@ -16,6 +16,7 @@ mod labels;
 mod network;
 mod placement;
 mod purchase;
+mod state_store;
 mod subnets;
 mod syntax;
 mod volumes;
@@ -29,6 +30,7 @@ use crate::read::Dict;
 use crate::schema::{ClusterDocument, Metadata, cluster::ClusterSpec};
 use crate::source::{Located, Place, Source};
 use check::Check;
+pub(crate) use groups::MANAGER;
 
 /// A sound cluster, and what is worth a word about it.
 #[derive(Clone, Debug)]
@@ -141,6 +143,7 @@ fn cluster(spec: &Spec, check: &mut Check) -> Option<Cluster> {
         node_termination_handler: access::node_termination_handler(&scope),
         instance_groups: instance_groups.into_iter().map(|group| group.value).collect(),
         ingress_controllers: ingress_controllers.into_iter().map(|controller| controller.value).collect(),
+        state_store: state_store::state_store(spec, &scope, check),
         objects: objects(spec, check),
         network,
         name,
@@ -220,7 +223,8 @@ fn belongs(spec: &Spec, cluster: &str, check: &mut Check) {
     let groups = spec.instance_groups().map(|(_, body)| &body.metadata);
     let credentials = spec.ssh_credentials().map(|(_, body)| &body.metadata);
     let controllers = spec.ingress_controllers().map(|(_, body)| &body.metadata);
-    for metadata in groups.chain(credentials).chain(controllers).flatten() {
+    let stores = spec.state_stores().map(|(_, body)| &body.metadata);
+    for metadata in groups.chain(credentials).chain(controllers).chain(stores).flatten() {
         let Some(labels) = &metadata.value.labels else { continue };
         for (key, value) in &labels.value.0 {
             if key.value == LABEL && value.value != cluster {

@@ -9,7 +9,7 @@ use super::subnets::SubnetDraft;
 use super::{Scope, flag, syntax, value};
 use crate::cluster::{DnsType, InstanceGroup, Network, PodNetwork, Role, Subnet, SubnetType, Topology, Vpc};
 use crate::machine_types::MachineType;
-use crate::schema::cluster::{DnsTypeSpec, TopologySpec};
+use crate::schema::cluster::{DEFAULT_DNS_DOMAIN, DnsTypeSpec, TopologySpec};
 use crate::source::{Located, Place};
 use crate::suggest;
 
@@ -55,7 +55,7 @@ pub(super) fn network(
         dns: dns(scope, written),
         dns_zone: value(scope.spec.dns_zone.as_ref()),
         cluster_dns_domain: value(scope.spec.cluster_dns_domain.as_ref())
-            .unwrap_or_else(|| "cluster.local".to_owned()),
+            .unwrap_or_else(|| DEFAULT_DNS_DOMAIN.to_owned()),
         pod_network,
     }
 }

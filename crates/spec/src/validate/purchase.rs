@@ -81,7 +81,7 @@ fn duration(spec: &InstanceGroupSpec, check: &mut Check) -> Option<u32> {
     if minutes.is_none() {
         check.hinted(
             &field.place,
-            format!("a spot block cannot take {} minutes", field.value),
+            format!("a spot block cannot take {} minutes", syntax::spelled(field)),
             "60, 120, 180, 240, 300 or 360",
         );
     }

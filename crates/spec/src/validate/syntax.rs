@@ -133,10 +133,17 @@ pub(super) fn bounded(
                 u32::MAX => format!("at least {min}"),
                 max => format!("from {min} to {max}"),
             };
-            check.hinted(&field.place, format!("{what} cannot be {}", field.value), hint);
+            check.hinted(&field.place, format!("{what} cannot be {}", spelled(field)), hint);
             Some(if field.value < i64::from(min) { min } else { max })
         }
     }
+}
+
+/// A number as it was written: one that is too large to be one was read as the largest there is.
+pub(super) fn spelled(field: &Located<i64>) -> String {
+    let is_limit = matches!(field.value, i64::MIN | i64::MAX);
+    let written = || field.place.text().trim_matches(['+', '"', '\'']).to_owned();
+    if is_limit { written() } else { field.value.to_string() }
 }
 
 /// A duration in Go's form (`48h20m`, `90s`, `0`), in whole seconds.
