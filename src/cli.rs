@@ -3,8 +3,10 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use kcl_pki::{KeyId, KeysetName};
 
 use crate::commands;
 use crate::error::exit_code;
@@ -57,7 +59,7 @@ pub(crate) enum Color {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Create a cluster from a spec
+    /// Create a cluster from a spec, or a key
     #[command(subcommand)]
     Create(Create),
     /// Bring a cluster in step with its spec
@@ -66,8 +68,19 @@ pub(crate) enum Command {
     Delete(Delete),
     /// Replace a cluster's registered spec, without changing the cluster
     Replace(Replace),
-    /// Show clusters, instance groups, instances or resources
+    /// Show clusters, instance groups, instances, keys or resources
     Get(Get),
+    /// Write what clients need to reach a cluster
+    #[command(subcommand)]
+    Export(Export),
+    /// Sign with another key
+    #[command(subcommand)]
+    Promote(Promote),
+    /// Stop believing what a key signed
+    #[command(subcommand)]
+    Distrust(Distrust),
+    /// Show who is changing a cluster, and remove a lock that was left behind
+    Unlock(Unlock),
     /// Print the JSON Schema of cluster specs, for editors
     Schema,
     /// Print a shell completion script
@@ -84,6 +97,141 @@ pub(crate) enum Command {
 pub(crate) enum Create {
     /// Create a cluster: preview everything, or with --yes register the spec and build it
     Cluster(CreateCluster),
+    /// Add a key to a keyset. It is trusted, and signs nothing until it is promoted
+    Keypair(CreateKeypair),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Export {
+    /// Write a cluster's address into a kubeconfig file, and with --admin a fresh client certificate
+    Kubeconfig(ExportKubeconfig),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Promote {
+    /// Make a key its keyset's primary one: from now on it signs
+    Keypair(PromoteKeypair),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Distrust {
+    /// Distrust keys: what they signed is not believed any more. There is no way back
+    Keypair(DistrustKeypair),
+}
+
+/// Options of a command that changes a cluster.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct LockOptions {
+    /// How long to wait while somebody else changes the cluster: 90s, 5m [default: not at all]
+    #[arg(long, env = "KCL_LOCK_TIMEOUT", value_name = "DURATION", value_parser = duration)]
+    lock_timeout: Option<Duration>,
+}
+
+impl LockOptions {
+    /// How long to wait.
+    pub(crate) fn timeout(self) -> Duration {
+        self.lock_timeout.unwrap_or_default()
+    }
+}
+
+/// `90s`, `5m`, `18h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text).map_err(|_| "expected a duration: 90s, 5m, 18h".to_owned())
+}
+
+/// Which cluster's keys.
+#[derive(Debug, Args)]
+pub(crate) struct KeyOptions {
+    /// The cluster; may be left out where the state store has only one
+    #[arg(long = "name", value_name = "CLUSTER")]
+    pub(crate) cluster: Option<String>,
+    #[command(flatten)]
+    pub(crate) lock: LockOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CreateKeypair {
+    /// kubernetes-ca, etcd-ca, front-proxy-ca, service-account, or all
+    #[arg(value_name = "KEYSET", value_parser = keysets)]
+    pub(crate) keysets: Keysets,
+    /// Promote the new key at once: only where nothing runs yet that would have to trust it first
+    #[arg(long)]
+    pub(crate) primary: bool,
+    #[command(flatten)]
+    pub(crate) options: KeyOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PromoteKeypair {
+    /// kubernetes-ca, etcd-ca, front-proxy-ca, service-account, or all
+    #[arg(value_name = "KEYSET", value_parser = keysets)]
+    pub(crate) keysets: Keysets,
+    /// The key [default: the newest trusted one]
+    #[arg(value_name = "ID", value_parser = key_id)]
+    pub(crate) id: Option<KeyId>,
+    #[command(flatten)]
+    pub(crate) options: KeyOptions,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DistrustKeypair {
+    /// kubernetes-ca, etcd-ca, front-proxy-ca, service-account, or all
+    #[arg(value_name = "KEYSET", value_parser = keysets)]
+    pub(crate) keysets: Keysets,
+    /// The keys [default: all that are older than the primary one]
+    #[arg(value_name = "ID", value_parser = key_id)]
+    pub(crate) ids: Vec<KeyId>,
+    #[command(flatten)]
+    pub(crate) options: KeyOptions,
+}
+
+/// One keyset, or all of them.
+#[derive(Debug, Clone)]
+pub(crate) struct Keysets(pub(crate) Vec<KeysetName>);
+
+fn keysets(text: &str) -> Result<Keysets, String> {
+    match text {
+        "all" => Ok(Keysets(KeysetName::ALL.to_vec())),
+        name => match name.parse() {
+            Ok(name) => Ok(Keysets(vec![name])),
+            Err(_) => {
+                let known: Vec<&str> = KeysetName::ALL.iter().map(|name| name.as_str()).collect();
+                Err(format!("the keysets are {}, and all", known.join(", ")))
+            }
+        },
+    }
+}
+
+fn key_id(text: &str) -> Result<KeyId, String> {
+    KeyId::parse(text).ok_or_else(|| "no key has such an id; `kcl get keypairs` shows them".to_owned())
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportKubeconfig {
+    /// The cluster; may be left out where the state store has only one
+    #[arg(value_name = "NAME")]
+    pub(crate) cluster: Option<String>,
+    /// Sign a client certificate for an administrator, good for as long as this says
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, default_missing_value = "18h",
+          value_parser = duration)]
+    pub(crate) admin: Option<Duration>,
+    /// The certificate's group is system:masters, which no RBAC rule can take anything away from: for the day on
+    /// which RBAC itself is broken
+    #[arg(long, requires = "admin")]
+    pub(crate) break_glass: bool,
+    /// The file [default: the first one in KUBECONFIG, else ~/.kube/config]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Unlock {
+    /// The cluster; may be left out where the state store has only one
+    #[arg(value_name = "NAME")]
+    pub(crate) cluster: Option<String>,
+    /// Remove the lock even if its holder may still be at work
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, Args)]
@@ -132,6 +280,8 @@ pub(crate) struct Run {
     /// How to print the plan
     #[arg(short, long, value_enum, default_value_t = PlanFormat::Text, value_name = "FORMAT")]
     pub(crate) output: PlanFormat,
+    #[command(flatten)]
+    pub(crate) lock: LockOptions,
 }
 
 /// How a plan is printed.
@@ -162,6 +312,8 @@ pub(crate) struct Delete {
     /// How to print the plan
     #[arg(short, long, value_enum, default_value_t = PlanFormat::Text, value_name = "FORMAT")]
     pub(crate) output: PlanFormat,
+    #[command(flatten)]
+    pub(crate) lock: LockOptions,
 }
 
 #[derive(Debug, Args)]
@@ -169,12 +321,14 @@ pub(crate) struct Replace {
     /// Spec file; may be given several times; - reads standard input
     #[arg(short, long = "filename", value_name = "FILE", required = true)]
     pub(crate) files: Vec<PathBuf>,
+    #[command(flatten)]
+    pub(crate) lock: LockOptions,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct Get {
-    /// What to show: the clusters of the state store, a cluster's instance groups, its machines, or everything
-    /// in AWS that belongs to it
+    /// What to show: the clusters of the state store, a cluster's instance groups, its machines, its keys, or
+    /// everything in AWS that belongs to it
     #[arg(value_enum)]
     pub(crate) what: What,
     /// Only these, by name
@@ -197,6 +351,8 @@ pub(crate) enum What {
     Instancegroups,
     #[value(alias = "instance")]
     Instances,
+    #[value(aliases = ["keypair", "keysets"])]
+    Keypairs,
     #[value(alias = "resource")]
     Resources,
 }

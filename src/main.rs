@@ -3,6 +3,8 @@
 mod cli;
 mod commands;
 mod error;
+mod interrupt;
+mod locked;
 mod output;
 mod session;
 mod settings;

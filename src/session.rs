@@ -4,7 +4,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use kcl_aws::store::{Location, Remembering, Store, spec_key};
+use kcl_aws::store::registration::{self, Registered, Registration};
+use kcl_aws::store::{Location, Remembering, Store};
 use kcl_aws::{Aws, ErrorKind};
 use kcl_spec::{Cluster, Diagnostic, Loaded, Source};
 
@@ -20,6 +21,8 @@ pub(crate) struct Input {
     sources: Vec<Source>,
     /// The cluster must have this name.
     expected: Option<String>,
+    /// The sources are the registered spec.
+    registered: Option<Registered>,
     /// Standard input is used up, so nobody can be asked.
     pub(crate) from_stdin: bool,
 }
@@ -31,8 +34,8 @@ pub(crate) struct Validated {
     pub(crate) cluster: Cluster,
     /// What its owner should know.
     pub(crate) warnings: Vec<Diagnostic>,
-    /// The documents as they were given: what is registered.
-    pub(crate) text: String,
+    /// The spec to register, or as it is registered.
+    pub(crate) registration: Registration,
 }
 
 impl Input {
@@ -54,24 +57,48 @@ impl Input {
                 sources.push(Source::new(name.clone(), read_text(&name, file)?));
             }
         }
-        Ok(Self { sources, expected: None, from_stdin })
+        Ok(Self { sources, expected: None, registered: None, from_stdin })
     }
 
     /// Reads the registered spec of `name`, or of the only cluster in the store.
     pub(crate) async fn registered(name: Option<String>, settings: &Settings) -> Result<Self, CommandError> {
-        let store = open_store(settings, None, "").await?.ok_or_else(no_store)?;
+        let store = open_store(settings, None, "", None).await?.ok_or_else(no_store)?;
         let name = match name {
             Some(name) => name,
             None => only_cluster(store.as_ref()).await?,
         };
-        let Some(text) = store.get(&spec_key(&name)).await? else {
+        let Some(input) = Self::registered_in(store.as_ref(), &name).await? else {
             return Err(unknown_cluster(&name, store.as_ref()).await);
         };
-        let text = String::from_utf8(text.body).map_err(|_| {
-            CommandError::failed(format!("the registered spec of {name} in {} is not text", store.location()))
-        })?;
-        let place = format!("{}/{}", store.location(), spec_key(&name));
-        Ok(Self { sources: vec![Source::new(place, text)], expected: Some(name), from_stdin: false })
+        Ok(input)
+    }
+
+    /// Reads the registered spec of `name` in `store`; `None` where it is not registered.
+    pub(crate) async fn registered_in(store: &dyn Store, name: &str) -> Result<Option<Self>, CommandError> {
+        let registered = registration::read(store, name).await?;
+        Ok(registered.map(|registered| Self::of(store, name, registered)))
+    }
+
+    /// The registered spec of `name`, read from `store`.
+    pub(crate) fn of(store: &dyn Store, name: &str, registered: Registered) -> Self {
+        let place = format!("{}/{}", store.location(), registration::spec_key(name));
+        Self {
+            sources: vec![Source::new(place, registered.completed.clone())],
+            expected: Some(name.to_owned()),
+            registered: Some(registered),
+            from_stdin: false,
+        }
+    }
+
+    /// The same input read again, if it is the registered spec: somebody may have registered another one meanwhile.
+    pub(crate) async fn again(self, store: &dyn Store) -> Result<Self, CommandError> {
+        match (&self.registered, &self.expected) {
+            (Some(_), Some(name)) => match Self::registered_in(store, name).await? {
+                Some(input) => Ok(input),
+                None => Err(unknown_cluster(name, store).await),
+            },
+            _ => Ok(self),
+        }
     }
 
     /// The spec must be of the cluster `name`, if one is given.
@@ -92,24 +119,14 @@ impl Input {
 
     /// Judges the spec.
     pub(crate) fn validate(&self) -> Result<Validated, CommandError> {
-        let Loaded { cluster, warnings, .. } = self.load()?;
-        Ok(Validated { cluster, warnings, text: join(&self.sources) })
+        let loaded = self.load()?;
+        let registration = match &self.registered {
+            Some(registered) => registered.clone().into(),
+            None => Registration::new(kcl_spec::complete(&loaded), kcl_spec::parts(&loaded)),
+        };
+        let Loaded { cluster, warnings, .. } = loaded;
+        Ok(Validated { cluster, warnings, registration })
     }
-}
-
-/// Several files as one, with document separators between them.
-fn join(sources: &[Source]) -> String {
-    let mut text = String::new();
-    for source in sources {
-        if !text.is_empty() {
-            if !text.ends_with('\n') {
-                text.push('\n');
-            }
-            text.push_str("---\n");
-        }
-        text.push_str(&source.text);
-    }
-    text
 }
 
 fn read_text(name: &str, reader: impl Read) -> Result<String, CommandError> {
@@ -146,11 +163,13 @@ pub(crate) fn checked_name(name: String) -> Result<String, CommandError> {
         .hint("it is a DNS name with a dot, as in the spec's metadata.name: k8s.example.com"))
 }
 
-/// Opens the state store: the option's, else that of the spec (`cluster` name and configBase).
+/// Opens the state store: the option's, else that of the spec (`cluster` name and configBase). What is written to it
+/// is encrypted with `kms_key`, if there is one.
 pub(crate) async fn open_store(
     settings: &Settings,
     spec: Option<(&str, Option<&str>)>,
     region: &str,
+    kms_key: Option<&str>,
 ) -> Result<Option<Arc<dyn Store>>, CommandError> {
     let Some(location) = settings.location(spec)? else { return Ok(None) };
     let mut aws = settings.aws.clone();
@@ -165,13 +184,14 @@ pub(crate) async fn open_store(
             aws.region = Some("us-east-1".to_owned());
         }
     }
-    Ok(Some(Arc::new(Remembering::new(location.open(&aws, None).await))))
+    Ok(Some(Arc::new(Remembering::new(location.open(&aws, kms_key.map(str::to_owned)).await))))
 }
 
 /// Opens the state store that `cluster`'s spec is, or will be, registered in.
 pub(crate) async fn store_of(cluster: &Cluster, settings: &Settings) -> Result<Arc<dyn Store>, CommandError> {
     let spec = Some((cluster.name.as_str(), cluster.config_base.as_deref()));
-    let store = open_store(settings, spec, &cluster.region).await?;
+    let kms_key = cluster.state_store.kms_key.as_deref();
+    let store = open_store(settings, spec, &cluster.region, kms_key).await?;
     store.ok_or_else(|| no_store().hint("or set `configBase` in the spec"))
 }
 
@@ -179,6 +199,19 @@ pub(crate) async fn store_of(cluster: &Cluster, settings: &Settings) -> Result<A
 pub(crate) fn no_store() -> CommandError {
     CommandError::usage("no state store is set")
         .hint("set --state or KCL_STATE_STORE to s3://bucket/prefix or file:///directory")
+}
+
+/// The state store, and the cluster in it that was named, or the only one.
+pub(crate) async fn registered_name(
+    given: Option<String>,
+    settings: &Settings,
+) -> Result<(Arc<dyn Store>, String), CommandError> {
+    let store = open_store(settings, None, "", None).await?.ok_or_else(no_store)?;
+    let name = match given {
+        Some(name) => checked_name(name)?,
+        None => only_cluster(store.as_ref()).await?,
+    };
+    Ok((store, name))
 }
 
 /// The only cluster in a store.
@@ -193,7 +226,8 @@ pub(crate) async fn only_cluster(store: &dyn Store) -> Result<String, CommandErr
     }
 }
 
-async fn unknown_cluster(name: &str, store: &dyn Store) -> CommandError {
+/// `name` is not registered.
+pub(crate) async fn unknown_cluster(name: &str, store: &dyn Store) -> CommandError {
     let error = CommandError::failed(format!("{name} is not registered in {}", store.location()));
     match store.folders().await {
         Ok(clusters) if !clusters.is_empty() => {
@@ -213,7 +247,7 @@ pub(crate) async fn connect_unregistered(
     match (Aws::connect(&settings.aws).await, store) {
         (Ok(aws), _) => Ok(aws),
         (Err(error), Some(store)) if error.kind == ErrorKind::NoRegion => {
-            let unknown = match store.get(&spec_key(name)).await? {
+            let unknown = match registration::read(store, name).await? {
                 Some(_) => CommandError::failed(format!(
                     "the registered spec of {name} is not sound, so its region is not known"
                 )),
@@ -242,13 +276,13 @@ pub(crate) async fn connect(settings: &Settings, region: &str) -> Result<Aws, Co
 /// The state store's bucket, as long as nothing is registered in it: a plan makes it where it is missing.
 pub(crate) fn bucket_to_make(
     store: &dyn Store,
-    region: &str,
+    cluster: &Cluster,
     registered: bool,
 ) -> Option<kcl_model::NewBucket> {
     let bucket = store.bucket().filter(|_| !registered)?;
     Some(kcl_model::NewBucket {
         name: bucket.to_owned(),
-        region: region.to_owned(),
-        ..kcl_model::NewBucket::default()
+        region: cluster.region.clone(),
+        kms_key: cluster.state_store.kms_key.clone(),
     })
 }

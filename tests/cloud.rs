@@ -19,6 +19,13 @@ fn reference() -> (World, String) {
     (world, spec)
 }
 
+/// What is left of the cluster in the account. Buckets stay, as the state store's does.
+fn left(world: &World) -> Vec<String> {
+    let discovery = format!("bucket oidc-{}", world.aws.account());
+    let stays = |left: &String| left.starts_with("hosted zone") || *left == discovery;
+    world.left().into_iter().filter(|left| !stays(left)).collect()
+}
+
 /// The plan's steps as `action kind name`, without the spec's own registration.
 fn steps(plan: &str) -> Vec<String> {
     let plan: Value = serde_json::from_str(plan).unwrap();
@@ -62,9 +69,7 @@ fn the_whole_life_of_the_reference_cluster() {
     assert!(run.stderr.contains("k8s.karlaru.com is in step with its spec"), "{}", run.stderr);
 
     world.kcl(&["delete", "cluster", "k8s.karlaru.com", "--yes"]).expect(0);
-    let zone = "hosted zone";
-    let left: Vec<String> = world.left().into_iter().filter(|left| !left.starts_with(zone)).collect();
-    assert_eq!(left, Vec::<String>::new());
+    assert_eq!(left(&world), Vec::<String>::new());
     let run =
         world.kcl(&["delete", "cluster", "k8s.karlaru.com", "--region", "eu-north-1", "--detailed-exitcode"]);
     assert_eq!(run.code, 0, "{}", run.stderr);
@@ -291,9 +296,7 @@ fn what_others_made_is_left_alone_until_the_cluster_goes() {
     let command = &["delete", "cluster", n, "--region", "eu-north-1", "--yes"];
     let output = world.command(command).env_remove("KCL_STATE_STORE").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let left: Vec<String> =
-        world.left().into_iter().filter(|left| !left.starts_with("hosted zone")).collect();
-    assert_eq!(left, Vec::<String>::new());
+    assert_eq!(left(&world), Vec::<String>::new());
 }
 
 #[test]
@@ -447,7 +450,7 @@ fn secrets_of_the_spec_stand_in_no_plan() {
         }
         assert_in_step(&world, &path);
     }
-    let stored = world.folder.path().join("state/minimal.example.com/config");
+    let stored = world.folder.path().join("state/minimal.example.com/additional-objects");
     assert!(std::fs::read_to_string(stored).unwrap().contains("HUNTER3"));
 }
 

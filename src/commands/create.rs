@@ -16,5 +16,6 @@ pub(super) async fn run(
     printer: &Printer,
 ) -> Result<Done, CommandError> {
     let input = Input::read(&args.files)?;
-    reconcile(input, settings, printer, &Mode { prune: false, run: args.run }).await
+    let mode = Mode { command: "kcl create cluster", prune: false, run: args.run };
+    reconcile(input, settings, printer, &mode).await
 }

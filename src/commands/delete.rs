@@ -3,16 +3,19 @@
 
 use std::sync::Arc;
 
-use kcl_aws::store::{Store, spec_key};
-use kcl_aws::{Aws, Depth, Scope};
+use kcl_aws::store::lock::LockError;
+use kcl_aws::store::{Store, registration};
+use kcl_aws::{Aws, Depth, ErrorKind, Scope};
 use kcl_engine::{Options, Plan, Wanted};
 use kcl_model::resource::{PROTECT_TAG, catalogue};
-use kcl_spec::{Cluster, Source};
+use kcl_spec::Cluster;
 
 use super::Done;
 use super::reconcile::apply;
 use crate::cli::{Delete, PlanFormat};
 use crate::error::CommandError;
+use crate::interrupt::Interrupts;
+use crate::locked::Locked;
 use crate::output::{PlanView, Printer};
 use crate::session::{
     Input, cluster_name, connect, connect_unregistered, no_store, only_cluster, open_store,
@@ -28,6 +31,8 @@ struct Target {
     name: String,
     region: Option<String>,
     protected: bool,
+    /// Bucket and prefix of its service-account issuer.
+    issuer: Option<(String, String)>,
     /// Whether its spec is known from the state store.
     registered: bool,
     store: Option<Arc<dyn Store>>,
@@ -48,39 +53,101 @@ pub(super) async fn run(args: Delete, settings: &Settings, printer: &Printer) ->
         None => connect_unregistered(settings, &target.name, target.store.as_deref()).await?,
     };
     let aws = match &target.store {
-        Some(store) => aws.with_state(store.clone()),
+        Some(store) => aws.with_state(store.clone(), &target.name).with_issuer(target.issuer.clone()),
         None => aws,
     };
-    let plan = teardown(&aws, &target.name).await?;
-    check_protection(&plan, &target)?;
-    show(&args, printer, &plan, &target, &aws);
-    if plan.is_empty() {
-        if !purge(&args, args.yes, &target, printer).await? {
-            return Ok(Done::Pending);
-        }
-        printer
-            .say(&format!("nothing of {} is left in {} (account {})", target.name, aws.region, aws.account));
-        return Ok(Done::Clean);
-    }
     if !args.yes {
-        let question =
-            format!("This cannot be undone. Type the cluster's name to delete it [{}]:", target.name);
-        if !target.interactive {
-            printer.note("nothing was changed; the same command with --yes deletes all of this");
-            return Ok(Done::Pending);
-        }
-        if !printer.confirm(&question, &target.name) {
-            printer.note("not deleted; nothing was changed");
-            return Ok(Done::Pending);
+        let plan = teardown(&aws, &target.name).await?;
+        check_protection(&plan, &target)?;
+        show(&args, printer, &plan, &target, &aws);
+        match confirmed(&args, &plan, &target, printer).await? {
+            Confirmed::Yes => {}
+            Confirmed::No => return Ok(Done::Pending),
+            Confirmed::NothingLeft => {
+                say_nothing_is_left(&aws, &target, printer);
+                return Ok(Done::Clean);
+            }
         }
     }
-    until_nothing_is_left(&aws, plan, &target, printer).await?;
-    purge(&args, true, &target, printer).await?;
-    if target.store.is_none() {
+    let Some(store) = &target.store else {
+        delete(&args, &aws, &target, printer, None).await?;
         printer.note("no state store was given: a registered spec, if there is one, was left there");
+        say_nothing_is_left(&aws, &target, printer);
+        return Ok(Done::Clean);
+    };
+    match Locked::take(store, &target.name, "kcl delete", args.lock.timeout(), printer).await {
+        Ok(locked) => {
+            let work = async |locked: &Locked| delete(&args, &aws, &target, printer, Some(locked)).await;
+            locked.run(printer, work).await?;
+        }
+        // Nothing is registered where there is no bucket, and nobody can hold a lock there.
+        Err(LockError::NoBucket { .. }) => delete(&args, &aws, &target, printer, None).await?,
+        Err(error) => return Err(error.into()),
     }
-    printer.note(&format!("nothing of {} is left in {} (account {})", target.name, aws.region, aws.account));
+    say_nothing_is_left(&aws, &target, printer);
     Ok(Done::Clean)
+}
+
+fn say_nothing_is_left(aws: &Aws, target: &Target, printer: &Printer) {
+    printer.note(&format!("nothing of {} is left in {} (account {})", target.name, aws.region, aws.account));
+}
+
+/// What whoever looked at the plan wants.
+enum Confirmed {
+    Yes,
+    No,
+    /// There is nothing to delete.
+    NothingLeft,
+}
+
+async fn confirmed(
+    args: &Delete,
+    plan: &Plan,
+    target: &Target,
+    printer: &Printer,
+) -> Result<Confirmed, CommandError> {
+    let mut wanted = !plan.is_empty();
+    if let (true, Some(store)) = (args.purge_state, &target.store) {
+        let objects = store.list(&format!("{}/", target.name)).await?.len();
+        if objects > 0 {
+            printer.note(&format!("{objects} objects of {} in {} go as well", target.name, store.location()));
+            wanted = true;
+        }
+    }
+    if !wanted {
+        return Ok(Confirmed::NothingLeft);
+    }
+    if !target.interactive {
+        printer.note("nothing was changed; the same command with --yes deletes all of this");
+        return Ok(Confirmed::No);
+    }
+    let question = format!("This cannot be undone. Type the cluster's name to delete it [{}]:", target.name);
+    if printer.confirm(&question, &target.name) {
+        return Ok(Confirmed::Yes);
+    }
+    printer.note("not deleted; nothing was changed");
+    Ok(Confirmed::No)
+}
+
+/// Deletes everything, and checks that nothing is left.
+async fn delete(
+    args: &Delete,
+    aws: &Aws,
+    target: &Target,
+    printer: &Printer,
+    locked: Option<&Locked>,
+) -> Result<(), CommandError> {
+    aws.forget_reads();
+    let plan = match locked {
+        Some(locked) => locked.reading(teardown(aws, &target.name)).await?,
+        None => teardown(aws, &target.name).await?,
+    };
+    check_protection(&plan, target)?;
+    if args.yes {
+        show(args, printer, &plan, target, aws);
+    }
+    until_nothing_is_left(aws, plan, target, printer, locked).await?;
+    purge(args, aws, target, printer, locked).await
 }
 
 /// The registered spec has the last word on whether the cluster is protected. Where none is known, a tag of the
@@ -104,19 +171,22 @@ async fn target(args: &Delete, settings: &Settings) -> Result<Target, CommandErr
         let interactive = settings.interactive && !input.from_stdin;
         let cluster = input.validate()?.cluster;
         let base = Some((cluster.name.as_str(), cluster.config_base.as_deref()));
-        let store = open_store(settings, base, &cluster.region).await?;
+        let store = open_store(settings, base, &cluster.region, None).await?;
         let registered = registered(store.as_deref(), &cluster.name).await?;
         let protected = cluster.protected || registered.as_ref().is_some_and(|cluster| cluster.protected);
+        // What was registered is what was made, whatever the file says today.
+        let made = registered.as_ref().unwrap_or(&cluster);
         return Ok(Target {
-            name: cluster.name,
-            region: Some(cluster.region),
+            issuer: issuer(made),
+            region: Some(made.region.clone()),
             protected,
             registered: registered.is_some(),
+            name: cluster.name,
             store,
             interactive,
         });
     }
-    let store = open_store(settings, None, "").await?;
+    let store = open_store(settings, None, "", None).await?;
     let name = match (given, &store) {
         (Some(name), _) => name,
         (None, Some(store)) => only_cluster(store.as_ref()).await?,
@@ -128,28 +198,40 @@ async fn target(args: &Delete, settings: &Settings) -> Result<Target, CommandErr
     };
     let registered = registered(store.as_deref(), &name).await?;
     let protected = registered.as_ref().is_some_and(|cluster| cluster.protected);
+    let issuer = registered.as_ref().and_then(issuer);
     let is_registered = registered.is_some();
     let region = registered.map(|cluster| cluster.region).or(region);
     Ok(Target {
         name,
         region,
         protected,
+        issuer,
         registered: is_registered,
         store,
         interactive: settings.interactive,
     })
 }
 
+fn issuer(cluster: &Cluster) -> Option<(String, String)> {
+    let bucket = cluster.service_account_issuer.as_ref()?.bucket.as_ref()?;
+    Some((bucket.name.clone(), bucket.prefix.clone()))
+}
+
 /// The registered cluster. A registered spec that is no longer sound does not keep anybody from deleting, unless
 /// it asks for protection.
 async fn registered(store: Option<&dyn Store>, name: &str) -> Result<Option<Cluster>, CommandError> {
     let Some(store) = store else { return Ok(None) };
-    let Some(object) = store.get(&spec_key(name)).await? else { return Ok(None) };
-    let text = String::from_utf8_lossy(&object.body).into_owned();
-    let source = Source::new(format!("{}/{}", store.location(), spec_key(name)), text.clone());
-    match kcl_spec::load(&[source]) {
+    let registered = match registration::read(store, name).await {
+        Ok(Some(registered)) => registered,
+        Ok(None) => return Ok(None),
+        // Whatever lies there, it protects nothing.
+        Err(error) if error.kind == ErrorKind::Refused => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let protects = registered.completed.contains("kcl.dev/protect");
+    match Input::of(store, name, registered).load() {
         Ok(loaded) => Ok(Some(loaded.cluster)),
-        Err(diagnostics) if text.contains("kcl.dev/protect") => Err(diagnostics.into()),
+        Err(error) if protects => Err(error),
         Err(_) => Ok(None),
     }
 }
@@ -178,9 +260,17 @@ async fn until_nothing_is_left(
     mut plan: Plan,
     target: &Target,
     printer: &Printer,
+    locked: Option<&Locked>,
 ) -> Result<(), CommandError> {
+    if plan.is_empty() {
+        return Ok(());
+    }
+    let interrupts = Interrupts::listen();
     for _ in 0..ROUNDS {
-        let applied = apply(aws, &plan, &target.name, printer).await;
+        let applied = match locked {
+            Some(locked) => apply(aws, &plan, &target.name, printer, locked.stop()).await,
+            None => apply(aws, &plan, &target.name, printer, interrupts.asked()).await,
+        };
         plan = teardown(aws, &target.name).await?;
         if let Err(error) = applied {
             return Err(with_left(error, &plan));
@@ -205,28 +295,27 @@ fn with_left(mut error: CommandError, plan: &Plan) -> CommandError {
     error
 }
 
-/// Removes the cluster's objects from the state store, if that is asked for and `confirmed`, or is confirmed now.
-/// Gives false where it was not.
+/// Removes all of the cluster's objects from the state store, if that is asked for.
 async fn purge(
     args: &Delete,
-    confirmed: bool,
+    aws: &Aws,
     target: &Target,
     printer: &Printer,
-) -> Result<bool, CommandError> {
-    let (true, Some(store)) = (args.purge_state, &target.store) else { return Ok(true) };
-    let objects = store.list(&format!("{}/", target.name)).await?.len();
-    if objects > 0 && !confirmed {
-        let question =
-            format!("Remove {objects} objects of {} from {}? [yes/no]", target.name, store.location());
-        if !(target.interactive && printer.confirm(&question, "yes")) {
-            printer.note(&format!("nothing was removed from {}; --yes removes it", store.location()));
-            return Ok(false);
-        }
+    locked: Option<&Locked>,
+) -> Result<(), CommandError> {
+    let (true, Some(store)) = (args.purge_state, &target.store) else { return Ok(()) };
+    if let Some(locked) = locked {
+        locked.is_removed();
+    }
+    if let Some((bucket, prefix)) = &target.issuer
+        && kcl_aws::discovery::purge(aws, bucket, prefix).await?.bucket_deleted
+    {
+        printer.say(&format!("deleted the bucket {bucket} of the discovery documents, which is empty now"));
     }
     let purged = store.purge(&target.name).await?;
     printer.say(&format!("removed {} objects of {} from {}", purged.objects, target.name, store.location()));
     if purged.bucket_deleted {
         printer.say(&format!("deleted the bucket of {}, which is empty now", store.location()));
     }
-    Ok(true)
+    Ok(())
 }

@@ -1,18 +1,23 @@
 //! `kcl get`: what there is.
 
-use kcl_aws::store::{Store, spec_key};
-use kcl_aws::{Aws, Depth, Scope};
+use kcl_aws::store::registration::{self, Registered};
+use kcl_aws::store::{Store, keysets};
+use kcl_aws::{Aws, Depth, ErrorKind, Scope};
 use kcl_engine::{Owner, Wanted};
+use kcl_pki::KeysetName;
 use kcl_spec::cluster::Role;
 use kcl_spec::{Document, KCL_API, KOPS_API, Source};
 use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::Done;
 use crate::cli::{Format, Get, What};
 use crate::error::CommandError;
 use crate::output::{Names, Printer, Table};
 use crate::session::{
-    Input, checked_name, connect, connect_unregistered, no_store, only_cluster, open_store,
+    Input, checked_name, connect, connect_unregistered, no_store, only_cluster, open_store, registered_name,
+    unknown_cluster,
 };
 use crate::settings::Settings;
 
@@ -22,6 +27,7 @@ pub(super) async fn run(args: Get, settings: &Settings, printer: &Printer) -> Re
         What::Clusters => clusters(&args, settings, printer).await?,
         What::Instancegroups => instance_groups(&args, settings, printer).await?,
         What::Instances => instances(&args, settings, printer).await?,
+        What::Keypairs => keypairs(&args, settings, printer).await?,
         What::Resources => resources(&args, settings, printer).await?,
     }
     Ok(Done::Clean)
@@ -58,18 +64,30 @@ fn check_missing(args: &Get, found: &[String]) -> Result<(), CommandError> {
 }
 
 async fn clusters(args: &Get, settings: &Settings, printer: &Printer) -> Result<(), CommandError> {
-    let store = open_store(settings, None, "").await?.ok_or_else(no_store)?;
+    let store = open_store(settings, None, "", None).await?.ok_or_else(no_store)?;
     let names: Vec<String> =
         store.folders().await?.into_iter().filter(|name| is_asked_for(args, name)).collect();
-    let keys: Vec<String> = names.iter().map(|name| spec_key(name)).collect();
-    let objects = store.get_many(&keys).await?;
+    let registered = names.iter().map(|name| registration::read(store.as_ref(), name));
+    let registered = futures::future::join_all(registered).await;
     let mut table = Table::new(&["NAME", "REGION", "VERSION", "CONTROL PLANE", "NODES", "ZONES"]);
     let mut items = Vec::new();
-    for (name, object) in names.iter().zip(objects) {
-        let Some(object) = object else { continue };
-        let source = Source::new(spec_key(name), String::from_utf8_lossy(&object.body).into_owned());
-        match kcl_spec::load(&[source]) {
-            Ok(loaded) => {
+    for (name, registered) in names.iter().zip(registered) {
+        let loaded = match registered {
+            Ok(None) => continue,
+            Ok(Some(registered)) => {
+                if args.output != Format::Table {
+                    items.extend(
+                        documents(store.as_ref(), name, &registered, |it| it.kind == "Cluster").await?,
+                    );
+                }
+                Input::of(store.as_ref(), name, registered).load().ok()
+            }
+            // What lies there is no registered spec.
+            Err(error) if error.kind == ErrorKind::Refused => None,
+            Err(error) => return Err(error.into()),
+        };
+        match loaded {
+            Some(loaded) => {
                 let cluster = &loaded.cluster;
                 let size = |role| cluster.groups(role).map(|group| group.min_size).sum::<u32>().to_string();
                 table.row(vec![
@@ -80,27 +98,37 @@ async fn clusters(args: &Get, settings: &Settings, printer: &Printer) -> Result<
                     size(Role::Node),
                     cluster.zones().join(","),
                 ]);
-                items.extend(documents(loaded.spec.documents(), |document| document.kind == "Cluster"));
             }
-            Err(_) => table.row(vec![name.clone(), "(the registered spec is not sound)".to_owned()]),
+            None => table.row(vec![name.clone(), "(the registered spec is not sound)".to_owned()]),
         }
     }
     print(args, printer, &table, &items);
     check_missing(args, &names)
 }
 
-/// The documents of our own kinds that `wanted` picks, as data.
-fn documents(documents: &[Document], wanted: impl Fn(&Document) -> bool) -> Vec<Value> {
-    let ours =
-        documents.iter().filter(|document| [KOPS_API, KCL_API].contains(&document.api_version.as_str()));
-    ours.filter(|document| wanted(document))
-        .map(|document| serde_json::to_value(&document.value).unwrap_or_default())
-        .collect()
+/// The documents of our own kinds that `wanted` picks, as they were given, as data.
+async fn documents(
+    store: &dyn Store,
+    cluster: &str,
+    registered: &Registered,
+    wanted: impl Fn(&Document) -> bool,
+) -> Result<Vec<Value>, CommandError> {
+    let parts = registration::read_parts(store, cluster, registered).await?;
+    let sources: Vec<Source> =
+        parts.into_iter().map(|(part, text)| Source::new(format!("{cluster}/{part}"), text)).collect();
+    let spec = kcl_spec::parse(&sources)?;
+    let ours = spec.documents().iter();
+    let ours = ours.filter(|document| [KOPS_API, KCL_API].contains(&document.api_version.as_str()));
+    let picked = ours.filter(|document| wanted(document));
+    Ok(picked.map(|document| serde_json::to_value(&document.value).unwrap_or_default()).collect())
 }
 
 async fn instance_groups(args: &Get, settings: &Settings, printer: &Printer) -> Result<(), CommandError> {
-    let input = Input::registered(args.cluster.clone().map(checked_name).transpose()?, settings).await?;
-    let loaded = input.load()?;
+    let (store, cluster) = registered_name(args.cluster.clone(), settings).await?;
+    let Some(registered) = registration::read(store.as_ref(), &cluster).await? else {
+        return Err(unknown_cluster(&cluster, store.as_ref()).await);
+    };
+    let loaded = Input::of(store.as_ref(), &cluster, registered.clone()).load()?;
     let mut table = Table::new(&["NAME", "ROLE", "MACHINE TYPE", "MIN", "MAX", "SUBNETS"]);
     let mut found = Vec::new();
     for group in loaded.cluster.instance_groups.iter().filter(|group| is_asked_for(args, &group.name)) {
@@ -114,9 +142,13 @@ async fn instance_groups(args: &Get, settings: &Settings, printer: &Printer) -> 
             group.subnets.join(","),
         ]);
     }
-    let items = documents(loaded.spec.documents(), |document| {
+    let is_found = |document: &Document| {
         document.kind == "InstanceGroup" && document.name.as_ref().is_some_and(|name| found.contains(name))
-    });
+    };
+    let items = match args.output {
+        Format::Table => Vec::new(),
+        Format::Yaml | Format::Json => documents(store.as_ref(), &cluster, &registered, is_found).await?,
+    };
     print(args, printer, &table, &items);
     check_missing(args, &found)
 }
@@ -133,7 +165,7 @@ fn role_name(role: Role) -> &'static str {
 /// The cluster that was named, and its account. Only the region is taken from the registered spec, so this works
 /// without one where the region is given.
 async fn target(args: &Get, settings: &Settings) -> Result<(String, Aws), CommandError> {
-    let store = open_store(settings, None, "").await?;
+    let store = open_store(settings, None, "", None).await?;
     let name = match (&args.cluster, &store) {
         (Some(name), _) => checked_name(name.clone())?,
         (None, Some(store)) => only_cluster(store.as_ref()).await?,
@@ -153,7 +185,7 @@ async fn target(args: &Get, settings: &Settings) -> Result<(String, Aws), Comman
 }
 
 async fn is_registered(store: &dyn Store, name: &str) -> Result<bool, CommandError> {
-    Ok(store.get(&spec_key(name)).await?.is_some())
+    Ok(registration::read(store, name).await?.is_some())
 }
 
 async fn instances(args: &Get, settings: &Settings, printer: &Printer) -> Result<(), CommandError> {
@@ -178,6 +210,46 @@ async fn instances(args: &Get, settings: &Settings, printer: &Printer) -> Result
     let found: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
     print(args, printer, &table, &rows.iter().map(|row| json!(row)).collect::<Vec<_>>());
     check_missing(args, &found)
+}
+
+/// The keys of the cluster, but for the keys themselves.
+async fn keypairs(args: &Get, settings: &Settings, printer: &Printer) -> Result<(), CommandError> {
+    let (store, cluster) = registered_name(args.cluster.clone(), settings).await?;
+    let names: Vec<KeysetName> =
+        KeysetName::ALL.into_iter().filter(|name| is_asked_for(args, name.as_str())).collect();
+    let lists = names.iter().map(|name| keysets::list(store.as_ref(), &cluster, *name));
+    let lists = futures::future::try_join_all(lists).await?;
+    let mut table = Table::new(&["KEYSET", "ID", "STATE", "CREATED", "EXPIRES"]);
+    let mut items = Vec::new();
+    let moment = |time: Option<OffsetDateTime>| time.and_then(|time| time.format(&Rfc3339).ok());
+    for (name, key) in
+        names.iter().zip(lists).flat_map(|(name, keys)| keys.into_iter().map(move |key| (name, key)))
+    {
+        let state = match (key.primary, key.trusted) {
+            (true, _) => "primary",
+            (false, true) => "trusted",
+            (false, false) => "distrusted",
+        };
+        let (created, expires) = (moment(Some(key.created)), moment(key.expires));
+        table.row(vec![
+            name.to_string(),
+            key.id.to_string(),
+            state.to_owned(),
+            created.clone().unwrap_or_default(),
+            expires.clone().unwrap_or_else(|| "-".to_owned()),
+        ]);
+        items.push(json!({
+            "keyset": name.as_str(),
+            "id": key.id.as_str(),
+            "state": state,
+            "created": created,
+            "expires": expires,
+            "distrusted": moment(key.distrusted),
+            "hasPrivateKey": key.has_private_key,
+        }));
+    }
+    print(args, printer, &table, &items);
+    check_missing(args, &names.iter().map(ToString::to_string).collect::<Vec<_>>())
 }
 
 async fn resources(args: &Get, settings: &Settings, printer: &Printer) -> Result<(), CommandError> {

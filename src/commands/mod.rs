@@ -4,15 +4,18 @@ mod completion;
 mod create;
 mod delete;
 mod get;
+mod keypair;
+mod kubeconfig;
 mod reconcile;
 mod replace;
 mod schema;
+mod unlock;
 mod update;
 mod version;
 
 use std::process::ExitCode;
 
-use crate::cli::{Command, Create};
+use crate::cli::{Command, Create, Distrust, Export, Promote};
 use crate::error::CommandError;
 use crate::output::Printer;
 use crate::settings::Settings;
@@ -40,6 +43,11 @@ impl Done {
 pub(crate) fn run(command: Command, settings: &Settings, printer: &Printer) -> Result<Done, CommandError> {
     match command {
         Command::Create(Create::Cluster(args)) => block_on(create::run(args, settings, printer)),
+        Command::Create(Create::Keypair(args)) => block_on(keypair::create(args, settings, printer)),
+        Command::Promote(Promote::Keypair(args)) => block_on(keypair::promote(args, settings, printer)),
+        Command::Distrust(Distrust::Keypair(args)) => block_on(keypair::distrust(args, settings, printer)),
+        Command::Export(Export::Kubeconfig(args)) => block_on(kubeconfig::run(args, settings, printer)),
+        Command::Unlock(args) => block_on(unlock::run(args, settings, printer)),
         Command::Update(args) => block_on(update::run(args, settings, printer)),
         Command::Delete(args) => block_on(delete::run(args, settings, printer)),
         Command::Replace(args) => block_on(replace::run(args, settings, printer)),

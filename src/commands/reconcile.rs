@@ -1,29 +1,48 @@
-//! What `create` and `update` have in common: preview, ask, apply.
+//! What `create` and `update` have in common: preview, ask, take the cluster's lock, apply.
 
 use std::cell::RefCell;
 use std::future::Future;
 use std::time::Duration;
 
 use kcl_apply::{Outcome, Report};
-use kcl_aws::store::spec_key;
+use kcl_aws::store::lock::LockError;
+use kcl_aws::store::{keysets, registration};
 use kcl_aws::{Aws, Depth, Error, ErrorKind, Scope};
-use kcl_engine::{Catalogue, Options, Plan};
+use kcl_engine::{Catalogue, Options, Plan, Step};
+use kcl_model::NewBucket;
 use kcl_model::resource::catalogue;
+use kcl_pki::EXPIRY_WARNING_DAYS;
 use kcl_spec::Cluster;
+use time::OffsetDateTime;
 
 use super::Done;
 use crate::cli::{PlanFormat, Run};
 use crate::error::CommandError;
+use crate::interrupt::Interrupts;
+use crate::locked::Locked;
 use crate::output::{PlanView, Printer, Progress};
 use crate::session::{Input, Validated, bucket_to_make, connect, store_of};
 use crate::settings::Settings;
 
 /// What is asked for.
 pub(super) struct Mode {
+    /// What the lock's holder is said to run.
+    pub(super) command: &'static str,
     /// Remove what is not wanted.
     pub(super) prune: bool,
     /// Its options.
     pub(super) run: Run,
+}
+
+/// Everything a plan is made from, and the plan.
+struct Prepared {
+    /// The account, with the spec to register.
+    aws: Aws,
+    cluster: Cluster,
+    plan: Plan,
+    warnings: Vec<kcl_model::Warning>,
+    /// The bucket that has to be there before the lock can be.
+    bucket: Option<NewBucket>,
 }
 
 /// Shows the way from the cloud as it is to the spec, and takes it where that is confirmed.
@@ -34,36 +53,36 @@ pub(super) async fn reconcile(
     mode: &Mode,
 ) -> Result<Done, CommandError> {
     let interactive = settings.interactive && !input.from_stdin;
-    let Validated { cluster, warnings, text } = input.validate()?;
-    printer.warnings(&warnings);
-    let store = store_of(&cluster, settings).await?;
-    let aws = connect(settings, &cluster.region).await?.with_state(store.clone()).with_documents(&text);
+    let validated = input.validate()?;
+    printer.warnings(&validated.warnings);
+    let name = validated.cluster.name.clone();
+    let store = store_of(&validated.cluster, settings).await?;
+    let aws = connect(settings, &validated.cluster.region).await?.with_state(store.clone(), &name);
+    let take = || Locked::take(&store, &name, mode.command, mode.run.lock.timeout(), printer);
 
-    let (registered, facts) = futures::join!(
-        async { store.get(&spec_key(&cluster.name)).await.map(|spec| spec.is_some()) },
-        kcl_aws::lookup::facts(&aws, &cluster),
-    );
-    let bucket = bucket_to_make(store.as_ref(), &aws.region, registered?);
-    let mut model = kcl_model::build(&cluster, &facts?)?;
-    kcl_model::add_state(&mut model.wanted, &cluster.name, bucket.as_ref(), &text)?;
-    for warning in &model.warnings {
-        printer.warning(&warning.title, Some(&warning.hint));
+    if mode.run.yes {
+        match take().await {
+            Ok(locked) => {
+                let work = async |locked: &Locked| {
+                    let prepared = locked.reading(prepare_again(input, &aws, mode)).await?;
+                    prepared.show(printer, &mode.run).await?;
+                    match prepared.nothing_to_apply(printer)? {
+                        Some(done) => Ok(done),
+                        None => prepared.apply(printer, locked).await,
+                    }
+                };
+                return locked.run(printer, work).await;
+            }
+            // The plan makes the bucket.
+            Err(LockError::NoBucket { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
 
-    let depth = match (mode.prune, mode.run.deep) {
-        (true, _) => Depth::Owned,
-        (false, true) => Depth::Deep,
-        (false, false) => Depth::Preview,
-    };
-    let scope = Scope::new(&aws, &cluster.name, &model.wanted, depth);
-    let live = kcl_aws::observe(&scope).await?;
-    let catalogue = catalogue();
-    let options = Options { prune: mode.prune, teardown: false };
-    let plan = kcl_engine::plan(&catalogue, &model.wanted, live, options)?;
-    check_new_zones(&aws, &cluster, &plan).await?;
-
-    show(printer, &catalogue, &plan, &cluster, &aws, &mode.run);
-    if let Some(done) = nothing_to_apply(&plan, printer, &cluster)? {
+    // What is shown before anybody is asked takes no lock, so it is looked at again once there is one.
+    let shown = prepare(validated, &aws, mode).await?;
+    shown.show(printer, &mode.run).await?;
+    if let Some(done) = shown.nothing_to_apply(printer)? {
         return Ok(done);
     }
     let confirmed = mode.run.yes || interactive && printer.confirm("Apply this plan? [yes/no]", "yes");
@@ -75,34 +94,68 @@ pub(super) async fn reconcile(
         }
         return Ok(Done::Pending);
     }
-    apply(&aws, &plan, &cluster.name, printer).await?;
-    let left = plan.unwanted.len();
-    if left > 0 {
-        printer.note(&format!(
-            "{} is as its spec wants it; {left} more left alone without --prune",
-            cluster.name
-        ));
-        return Ok(Done::Pending);
+    if let Some(bucket) = &shown.bucket {
+        make_bucket(&aws, &shown.plan, bucket, &name, printer).await?;
     }
-    printer.note(&format!("{} is in step with its spec", cluster.name));
-    Ok(Done::Clean)
+    let work = async |locked: &Locked| {
+        let prepared = locked.reading(prepare_again(input, &aws, mode)).await?;
+        if !shown.is_same(&prepared) {
+            prepared.show(printer, &mode.run).await?;
+            if !mode.run.yes {
+                let error = "the cloud or the spec changed after the plan was shown; nothing was changed";
+                return Err(
+                    CommandError::failed(error).hint("run the same command again: above is what it shows")
+                );
+            }
+        }
+        match prepared.nothing_to_apply(printer)? {
+            Some(done) => Ok(done),
+            None => prepared.apply(printer, locked).await,
+        }
+    };
+    take().await?.run(printer, work).await
 }
 
-/// How a command without steps ends; `None` where there are some.
-fn nothing_to_apply(plan: &Plan, printer: &Printer, cluster: &Cluster) -> Result<Option<Done>, CommandError> {
-    if !plan.refusals.is_empty() {
-        let error =
-            "the spec asks for a change that would break the cluster or lose data; nothing was changed";
-        return Err(CommandError::failed(error).hint("set the field back"));
+/// Like [`prepare`], from scratch: nothing that was read before the lock was taken counts.
+async fn prepare_again(input: Input, aws: &Aws, mode: &Mode) -> Result<Prepared, CommandError> {
+    aws.forget_reads();
+    let input = match aws.state() {
+        Some(store) => input.again(store).await?,
+        None => input,
+    };
+    prepare(input.validate()?, aws, mode).await
+}
+
+/// Reads what there is, and plans.
+async fn prepare(validated: Validated, aws: &Aws, mode: &Mode) -> Result<Prepared, CommandError> {
+    let Validated { cluster, registration, .. } = validated;
+    let documents = registration.clone();
+    let aws = aws.clone().with_registration(registration);
+    let (registered, facts) =
+        futures::join!(is_registered(&aws, &cluster.name), kcl_aws::lookup::facts(&aws, &cluster));
+    let bucket = aws.state().and_then(|store| bucket_to_make(store, &cluster, registered.ok()?));
+    let mut model = kcl_model::build(&cluster, &facts?)?;
+    let documents =
+        kcl_model::Documents { completed: &documents.completed, objects: documents.additional_objects() };
+    kcl_model::add_state(&mut model.wanted, &cluster.name, bucket.as_ref(), &documents)?;
+
+    let depth = match (mode.prune, mode.run.deep) {
+        (true, _) => Depth::Owned,
+        (false, true) => Depth::Deep,
+        (false, false) => Depth::Preview,
+    };
+    let live = kcl_aws::observe(&Scope::new(&aws, &cluster.name, &model.wanted, depth)).await?;
+    let options = Options { prune: mode.prune, teardown: false };
+    let plan = kcl_engine::plan(&catalogue(), &model.wanted, live, options)?;
+    check_new_zones(&aws, &cluster, &plan).await?;
+    Ok(Prepared { aws, cluster, plan, warnings: model.warnings, bucket })
+}
+
+async fn is_registered(aws: &Aws, cluster: &str) -> Result<bool, CommandError> {
+    match aws.state() {
+        Some(store) => Ok(registration::read(store, cluster).await?.is_some()),
+        None => Ok(false),
     }
-    if !plan.is_empty() {
-        return Ok(None);
-    }
-    if plan.unwanted.is_empty() {
-        printer.note(&format!("{} is in step with its spec", cluster.name));
-        return Ok(Some(Done::Clean));
-    }
-    Ok(Some(Done::Pending))
 }
 
 /// Zones that no subnet of ours is in yet may be misspelt, or not be there for this account.
@@ -111,6 +164,104 @@ async fn check_new_zones(aws: &Aws, cluster: &Cluster, plan: &Plan) -> Result<()
         plan.steps.iter().any(|step| step.id.kind.as_str() == "subnet" && step.live.is_none());
     if makes_subnets {
         kcl_aws::lookup::check_zones(aws, &cluster.zones()).await?;
+    }
+    Ok(())
+}
+
+/// Makes the state store's bucket, which the plan showed: there is no lock without it, and nothing else is made
+/// without the lock.
+async fn make_bucket(
+    aws: &Aws,
+    plan: &Plan,
+    bucket: &NewBucket,
+    cluster: &str,
+    printer: &Printer,
+) -> Result<(), CommandError> {
+    let plan = plan.part(|step| is_bucket(step, bucket));
+    if plan.is_empty() {
+        return Ok(());
+    }
+    let interrupts = Interrupts::listen();
+    let stop = async move { interrupts.asked().await };
+    apply(aws, &plan, cluster, printer, stop).await
+}
+
+fn is_bucket(step: &Step, bucket: &NewBucket) -> bool {
+    step.id.kind.as_str() == kcl_model::BUCKET_KIND && step.id.name == bucket.name
+}
+
+impl Prepared {
+    /// Shows the plan, after what the cluster's owner should know.
+    async fn show(&self, printer: &Printer, run: &Run) -> Result<(), CommandError> {
+        for warning in &self.warnings {
+            printer.warning(&warning.title, Some(&warning.hint));
+        }
+        warn_of_expiry(&self.aws, &self.cluster.name, printer).await?;
+        show(printer, &catalogue(), &self.plan, &self.cluster, &self.aws, run);
+        Ok(())
+    }
+
+    /// How a command without steps ends; `None` where there are some.
+    fn nothing_to_apply(&self, printer: &Printer) -> Result<Option<Done>, CommandError> {
+        if !self.plan.refusals.is_empty() {
+            let error =
+                "the spec asks for a change that would break the cluster or lose data; nothing was changed";
+            return Err(CommandError::failed(error).hint("set the field back"));
+        }
+        if !self.plan.is_empty() {
+            return Ok(None);
+        }
+        if self.plan.unwanted.is_empty() {
+            printer.note(&format!("{} is in step with its spec", self.cluster.name));
+            return Ok(Some(Done::Clean));
+        }
+        Ok(Some(Done::Pending))
+    }
+
+    /// Whether `later` does what this does, but for the bucket, which was made meanwhile.
+    fn is_same(&self, later: &Self) -> bool {
+        let counts = |step: &&Step| self.bucket.as_ref().is_none_or(|bucket| !is_bucket(step, bucket));
+        let essence =
+            |step: &Step| (step.action, step.id.clone(), step.because.clone(), step.changes.clone());
+        let before: Vec<_> = self.plan.steps.iter().filter(counts).map(essence).collect();
+        let after: Vec<_> = later.plan.steps.iter().filter(counts).map(essence).collect();
+        before == after && self.plan.refusals == later.plan.refusals
+    }
+
+    async fn apply(&self, printer: &Printer, locked: &Locked) -> Result<Done, CommandError> {
+        let Self { aws, cluster, plan, .. } = self;
+        apply(aws, plan, &cluster.name, printer, locked.stop()).await?;
+        let left = plan.unwanted.len();
+        if left > 0 {
+            printer.note(&format!(
+                "{} is as its spec wants it; {left} more left alone without --prune",
+                cluster.name
+            ));
+            return Ok(Done::Pending);
+        }
+        printer.note(&format!("{} is in step with its spec", cluster.name));
+        Ok(Done::Clean)
+    }
+}
+
+/// An authority that ends takes the cluster with it, and replacing it takes days: everybody who trusts it must be told
+/// first.
+async fn warn_of_expiry(aws: &Aws, cluster: &str, printer: &Printer) -> Result<(), CommandError> {
+    let Some(store) = aws.state() else { return Ok(()) };
+    let now = OffsetDateTime::now_utc();
+    for (name, keyset) in keysets::published(store, cluster).await? {
+        let Some(days) = keyset.remaining_days(now).filter(|days| *days < EXPIRY_WARNING_DAYS) else {
+            continue;
+        };
+        let title = match days {
+            ..0 => format!("the authority {name} has expired: nothing that it signed is trusted any more"),
+            days => format!("the authority {name} expires in {days} days"),
+        };
+        let hint = format!(
+            "`kcl create keypair {name}` adds one, and once every machine trusts it `kcl promote keypair {name}` \
+             signs with it"
+        );
+        printer.warning(&title, Some(&hint));
     }
     Ok(())
 }
@@ -133,12 +284,13 @@ pub(super) async fn apply(
     plan: &Plan,
     cluster: &str,
     printer: &Printer,
+    stop: impl Future<Output = ()>,
 ) -> Result<(), CommandError> {
     let progress = RefCell::new(Progress::new(printer, plan, cluster));
     let applied = kcl_apply::apply(
         plan,
         aws,
-        first_interrupt(),
+        stop,
         |unresolved| Error::new(ErrorKind::Unexpected, "kcl", unresolved.to_string()),
         |event| progress.borrow_mut().event(&event),
     );
@@ -168,35 +320,6 @@ async fn with_ticks<T>(work: impl Future<Output = T>, tick: impl Fn()) -> T {
             result = &mut work => return result,
             _ = clock.tick() => tick(),
         }
-    }
-}
-
-/// Resolves at the first Ctrl-C (or SIGTERM); the second one ends the process at once.
-async fn first_interrupt() {
-    interrupt().await;
-    tokio::spawn(async {
-        interrupt().await;
-        // The shell's code for "ended by Ctrl-C". Nothing is lost: the next run goes on.
-        leave_at_once();
-    });
-}
-
-#[expect(clippy::exit, reason = "the second Ctrl-C means: now")]
-fn leave_at_once() -> ! {
-    std::process::exit(130)
-}
-
-async fn interrupt() {
-    let ctrl_c = tokio::signal::ctrl_c();
-    let terminate = async {
-        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-            Ok(mut signal) => signal.recv().await,
-            Err(_) => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        _ = ctrl_c => {}
-        _ = terminate => {}
     }
 }
 

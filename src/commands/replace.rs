@@ -1,30 +1,44 @@
 //! `kcl replace`: replaces the registered spec, and nothing else.
 
-use kcl_aws::store::{Condition, spec_key};
+use kcl_aws::store::registration;
 
 use super::Done;
 use crate::cli::Replace;
 use crate::error::CommandError;
+use crate::locked::Locked;
 use crate::output::Printer;
 use crate::session::{Input, Validated, store_of};
 use crate::settings::Settings;
 
 /// Runs the command.
 pub(super) async fn run(args: Replace, settings: &Settings, printer: &Printer) -> Result<Done, CommandError> {
-    let Validated { cluster, warnings, text } = Input::read(&args.files)?.validate()?;
+    let Validated { cluster, warnings, registration } = Input::read(&args.files)?.validate()?;
     printer.warnings(&warnings);
     let store = store_of(&cluster, settings).await?;
-    let key = spec_key(&cluster.name);
-    let Some(old) = store.get(&key).await? else {
-        let error = format!("{} is not registered in {}", cluster.name, store.location());
-        return Err(CommandError::failed(error).hint("create it with `kcl create cluster -f FILE --yes`"));
+    let name = &cluster.name;
+    let not_registered = || {
+        let error = format!("{name} is not registered in {}", store.location());
+        CommandError::failed(error).hint("create it with `kcl create cluster -f FILE --yes`")
     };
-    if old.body == text.as_bytes() {
-        printer.note(&format!("the registered spec of {} is the same already", cluster.name));
-        return Ok(Done::Clean);
+    // Where there is nothing to replace there may be no bucket for a lock either.
+    if registration::read(store.as_ref(), name).await?.is_none() {
+        return Err(not_registered());
     }
-    store.put(&key, text.into_bytes(), Condition::IfUnchanged(old.version)).await?;
-    printer.note(&format!("replaced the spec of {} in {}", cluster.name, store.location()));
-    printer.note("`kcl update` shows what it changes");
-    Ok(Done::Clean)
+    let work = async |locked: &Locked| {
+        store.forget_reads();
+        let Some(old) = locked.reading(async { Ok(registration::read(store.as_ref(), name).await?) }).await?
+        else {
+            return Err(not_registered());
+        };
+        if old.digest == registration.digest && old.completed == registration.completed {
+            printer.note(&format!("the registered spec of {name} is the same already"));
+            return Ok(Done::Clean);
+        }
+        registration.write(store.as_ref(), name).await?;
+        printer.note(&format!("replaced the spec of {name} in {}", store.location()));
+        printer.note("`kcl update` shows what it changes");
+        Ok(Done::Clean)
+    };
+    let locked = Locked::take(&store, name, "kcl replace", args.lock.timeout(), printer).await?;
+    locked.run(printer, work).await
 }

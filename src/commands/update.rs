@@ -24,5 +24,6 @@ pub(super) async fn run(args: Update, settings: &Settings, printer: &Printer) ->
     } else {
         Input::read(&args.files)?.expect_cluster(name.as_deref())
     };
-    reconcile(input, settings, printer, &Mode { prune: args.prune, run: args.run }).await
+    let mode = Mode { command: "kcl update", prune: args.prune, run: args.run };
+    reconcile(input, settings, printer, &mode).await
 }

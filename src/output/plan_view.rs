@@ -186,7 +186,7 @@ impl PlanView<'_> {
         let (old, new) = (long_text(&change.old), long_text(&change.new));
         if old.is_some() || new.is_some() {
             self.indented(&format!("{}:", change.path), Style::new(), text);
-            return Self::text_diff(&old.unwrap_or_default(), &new.unwrap_or_default(), text);
+            return self.text_diff(&old.unwrap_or_default(), &new.unwrap_or_default(), text);
         }
         let line = match (&change.old, &change.new) {
             (Value::Null, new) => format!("{}: {}", change.path, self.inline(new)),
@@ -200,7 +200,7 @@ impl PlanView<'_> {
         }
     }
 
-    fn text_diff(old: &str, new: &str, text: &mut String) {
+    fn text_diff(&self, old: &str, new: &str, text: &mut String) {
         let diff = TextDiff::from_lines(old, new);
         for (nth, group) in diff.grouped_ops(2).iter().enumerate() {
             if nth > 0 {
@@ -213,7 +213,11 @@ impl PlanView<'_> {
                     ChangeTag::Equal => (" ", DIM),
                 };
                 let line = change.value().trim_end_matches('\n');
-                let _ = writeln!(text, "{:INDENT$}{}", "", paint(style, &format!("{sign} {line}")));
+                // A long line goes on under itself, with a mark that it is one.
+                for (nth, piece) in pieces(line, self.width.saturating_sub(INDENT + 2)).enumerate() {
+                    let sign = if nth == 0 { sign } else { "\\" };
+                    let _ = writeln!(text, "{:INDENT$}{}", "", paint(style, &format!("{sign} {piece}")));
+                }
             }
         }
     }
@@ -286,6 +290,14 @@ impl PlanView<'_> {
             text.push('\n');
         }
     }
+}
+
+/// `line` cut into pieces of at most `width` columns; at least one.
+fn pieces(line: &str, width: usize) -> impl Iterator<Item = String> {
+    let letters: Vec<char> = line.chars().collect();
+    let width = width.max(1);
+    let count = letters.len().div_ceil(width).max(1);
+    (0..count).map(move |nth| letters.iter().skip(nth * width).take(width).collect())
 }
 
 fn heading(concern: &str) -> String {

@@ -79,4 +79,10 @@ pub(crate) const TABLE: &[Deviation] = &[
         reason: "kOps wants the bucket of its state store to be there; ours is part of the plan where it is \
                  missing, and kept",
     },
+    Deviation {
+        scenario: "irsa",
+        resource: "s3_bucket discovery-*",
+        attribute: EXTRA,
+        reason: "likewise the bucket of the discovery documents",
+    },
 ];

@@ -10,8 +10,11 @@ use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use crate::discovery::PublicReads;
 use crate::error::{During, Error, ErrorKind};
+use crate::regional::Regional;
 use crate::store::Store;
+use crate::store::registration::Registration;
 
 /// How to reach AWS. What is not given comes from the standard variables and profiles.
 #[derive(Clone, Debug, Default)]
@@ -33,8 +36,14 @@ pub struct Aws {
     pub partition: String,
     /// The state store, once it is known.
     pub(crate) state: Option<Arc<dyn Store>>,
-    /// The documents to register. They may hold secrets, so they never stand in a plan.
-    pub(crate) documents: Option<Arc<str>>,
+    /// The cluster whose state it is.
+    pub(crate) cluster: Option<Arc<str>>,
+    /// The spec to register. It may hold secrets, so it never stands in a plan.
+    pub(crate) registration: Option<Arc<Registration>>,
+    /// Bucket and prefix of the cluster's service-account issuer, where a spec names one.
+    pub(crate) issuer: Option<(String, String)>,
+    /// S3 without credentials.
+    pub(crate) public: Arc<PublicReads>,
     /// Makes client tokens of this run unlike those of any other: a token used again after what it made was
     /// deleted would give back the deleted thing.
     run: String,
@@ -96,25 +105,53 @@ impl Aws {
             s3: aws_sdk_s3::Client::new(config),
             tagging: aws_sdk_resourcegroupstagging::Client::new(config),
             state: None,
-            documents: None,
+            cluster: None,
+            registration: None,
+            issuer: None,
+            public: Arc::new(PublicReads::new(config)),
             run: run_id(),
         })
     }
 
-    /// The same account, with the state store that registered specs live in: from here on one of this account,
-    /// unless its location names another.
+    /// The same account, with the state store that the spec and keys of `cluster` live in.
     #[must_use]
-    pub fn with_state(mut self, state: Arc<dyn Store>) -> Self {
+    pub fn with_state(mut self, state: Arc<dyn Store>, cluster: &str) -> Self {
         state.expect_owner(&self.account);
         self.state = Some(state);
+        self.cluster = Some(Arc::from(cluster));
         self
     }
 
-    /// The same account, with the documents to register.
+    /// The same account, with the spec to register.
     #[must_use]
-    pub fn with_documents(mut self, documents: &str) -> Self {
-        self.documents = Some(Arc::from(documents));
+    pub fn with_registration(mut self, registration: Registration) -> Self {
+        self.registration = Some(Arc::new(registration));
         self
+    }
+
+    /// The same account, with the bucket and prefix of the cluster's service-account issuer.
+    #[must_use]
+    pub fn with_issuer(mut self, issuer: Option<(String, String)>) -> Self {
+        self.issuer = issuer;
+        self
+    }
+
+    /// The state store, once it is known.
+    pub fn state(&self) -> Option<&dyn Store> {
+        self.state.as_deref()
+    }
+
+    /// What was read so far may be out of date: it is read again when it is needed.
+    pub fn forget_reads(&self) {
+        self.public.forget_all();
+        if let Some(store) = &self.state {
+            store.forget_reads();
+        }
+    }
+
+    /// S3 for one bucket, in whichever region it lies.
+    pub(crate) fn bucket(&self, name: &str) -> Regional {
+        Regional::new(self.s3.clone(), name.to_owned())
     }
 
     /// The client token for making `name` with this `content`: the same within a run, so that a retried call

@@ -6,6 +6,7 @@
 
 mod blockers;
 mod client;
+pub mod discovery;
 mod ec2;
 mod elb;
 mod error;

@@ -8,15 +8,16 @@ use std::net::Ipv4Addr;
 
 use aws_sdk_ec2::types::{Filter, Image as SdkImage, Instance, Reservation, Tag};
 use aws_sdk_route53::types::HostedZoneConfig;
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_types::date_time::Format;
 use futures::future::{join, join_all, try_join};
 use ipnet::Ipv4Net;
 use kcl_model::{Facts, HostedZone, ImageFacts, StoreLocation, SubnetFacts, VpcFacts, needed};
-use kcl_spec::cluster::{Cluster, Image};
+use kcl_pki::{JWKS_PATH, OPENID_CONFIGURATION_PATH};
+use kcl_spec::cluster::{Cluster, Image, IssuerBucket};
 use serde::Serialize;
 
 use crate::client::Aws;
+use crate::discovery::Seen;
 use crate::error::{During, Error, ErrorKind};
 use crate::store::Location;
 use crate::tags::CLUSTER_TAG;
@@ -28,16 +29,17 @@ pub async fn facts(aws: &Aws, cluster: &Cluster) -> Result<Facts, Vec<Error>> {
     let store = store_location(aws);
     let zones =
         async { if needs.dns_names.is_empty() { Ok(Vec::new()) } else { one(hosted_zones(aws).await) } };
-    let issuer = async { one(issuer_region(aws, needs.issuer_bucket.as_deref()).await) };
+    let discovery = async { one(discovery(aws, needs.discovery.as_ref()).await) };
     let network = join(
         join(vpc(aws, needs.vpc.as_deref()), subnets(aws, &needs.subnets)),
         addresses(aws, &needs.addresses),
     );
     // Boxed: together they are more than a stack frame should hold.
-    let lookups = Box::pin(join(images(aws, &needs.images), join(join(zones, issuer), network)));
-    let (images, ((zones, issuer), network)) = lookups.await;
+    let lookups = Box::pin(join(images(aws, &needs.images), join(join(zones, discovery), network)));
+    let (images, ((zones, discovery), network)) = lookups.await;
     let ((vpc, subnets), addresses) = network;
     let mut errors = Vec::new();
+    let Discovery { region: issuer_region, is_public: discovery_is_public } = or_note(discovery, &mut errors);
     let facts = Facts {
         partition: aws.partition.clone(),
         account: aws.account.clone(),
@@ -47,7 +49,8 @@ pub async fn facts(aws: &Aws, cluster: &Cluster) -> Result<Facts, Vec<Error>> {
         subnets: or_note(subnets, &mut errors),
         addresses: or_note(addresses, &mut errors),
         store,
-        issuer_region: or_note(issuer, &mut errors),
+        issuer_region,
+        discovery_is_public,
         // The model knows those of AWS' own certificates.
         thumbprints: Vec::new(),
     };
@@ -366,17 +369,44 @@ pub async fn check_zones(aws: &Aws, zones: &[&str]) -> Result<(), Vec<Error>> {
 
 // S3.
 
-/// The region of the bucket with the OIDC documents; `None`: the cluster's own, or there is no such bucket
-/// yet.
-async fn issuer_region(aws: &Aws, bucket: Option<&str>) -> Result<Option<String>, Error> {
-    let Some(bucket) = bucket else { return Ok(None) };
-    let answer = aws.s3.head_bucket().bucket(bucket).send().await;
-    // S3 tells a bucket's region whoever asks, and also when it sends the asker elsewhere.
-    let headers = answer.as_ref().err().and_then(|error| error.raw_response()).map(HttpResponse::headers);
-    let elsewhere = headers.and_then(|headers| headers.get("x-amz-bucket-region")).map(str::to_owned);
-    match answer.during("s3:ListBucket") {
-        Ok(answer) => Ok(answer.bucket_region),
-        Err(_) if elsewhere.is_some() => Ok(elsewhere),
+/// Where the OIDC documents are, or will be.
+#[derive(Default)]
+struct Discovery {
+    /// The bucket's region, where there is one.
+    region: Option<String>,
+    /// Anybody can read them already.
+    is_public: bool,
+}
+
+/// Looks for the OIDC documents as IAM will. What is read here is not read again in the same run.
+async fn discovery(aws: &Aws, bucket: Option<&IssuerBucket>) -> Result<Discovery, Error> {
+    let Some(IssuerBucket { name, prefix }) = bucket else { return Ok(Discovery::default()) };
+    let key = |path: &str| if prefix.is_empty() { path.to_owned() } else { format!("{prefix}/{path}") };
+    let [configuration, jwks] = [OPENID_CONFIGURATION_PATH, JWKS_PATH].map(key);
+    let ((first, region), (second, _)) =
+        try_join(aws.public.read(name, &configuration), aws.public.read(name, &jwks)).await?;
+    let is_public = [first, second].iter().all(|seen| matches!(seen, Seen::Document(_)));
+    Ok(Discovery { region, is_public })
+}
+
+// The API.
+
+/// Whether the account has a hosted zone for `name`.
+pub async fn has_zone(aws: &Aws, name: &str) -> Result<bool, Error> {
+    let name = name.trim_end_matches('.');
+    let holds = |zone: &HostedZone| {
+        let zone = zone.name.trim_end_matches('.');
+        name == zone || name.strip_suffix(zone).is_some_and(|rest| rest.ends_with('.'))
+    };
+    Ok(hosted_zones(aws).await?.iter().any(holds))
+}
+
+/// The DNS name of the load balancer in front of the cluster's API, where there is one.
+pub async fn api_load_balancer(aws: &Aws, cluster: &str) -> Result<Option<String>, Error> {
+    const ACTION: &str = "elasticloadbalancing:DescribeLoadBalancers";
+    let name = kcl_model::names::load_balancer_in_aws("api", cluster);
+    match aws.elb.describe_load_balancers().names(name).send().await.during(ACTION) {
+        Ok(answer) => Ok(answer.load_balancers.unwrap_or_default().pop().and_then(|found| found.dns_name)),
         Err(error) if error.is_not_found() => Ok(None),
         Err(error) => Err(error),
     }

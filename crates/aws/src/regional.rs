@@ -43,6 +43,11 @@ impl Regional {
         &self.bucket
     }
 
+    /// The region of the bucket, as far as that is known.
+    pub(crate) fn region(&self) -> Option<String> {
+        region(self.client()).map(str::to_owned)
+    }
+
     /// The client for where the bucket is, as far as that is known.
     fn client(&self) -> &Client {
         self.there.get().unwrap_or(&self.here)

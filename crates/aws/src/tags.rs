@@ -5,6 +5,9 @@ use std::collections::BTreeMap;
 use kcl_engine::Owner;
 use kcl_model::resource::{Tags, is_foreign_tag};
 
+/// The tag of the buckets that kcl made: those of others are used as they are.
+pub(crate) const BUCKET_MARK: (&str, &str) = ("kcl.dev/made-by", "kcl");
+
 /// kOps' oldest mark of a cluster's resources; every resource we make has it.
 pub(crate) const CLUSTER_TAG: &str = "KubernetesCluster";
 

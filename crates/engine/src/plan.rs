@@ -117,6 +117,19 @@ impl Plan {
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
     }
+
+    /// Those steps alone that `keep` picks, in the same order among each other. What they come after and is not
+    /// picked is for the caller to have done.
+    pub fn part(&self, keep: impl Fn(&Step) -> bool) -> Self {
+        let kept: Vec<usize> =
+            self.steps.iter().enumerate().filter(|(_, step)| keep(step)).map(|(index, _)| index).collect();
+        let steps = kept.iter().map(|index| {
+            let mut step = self.steps[*index].clone();
+            step.after = step.after.iter().filter_map(|before| kept.binary_search(before).ok()).collect();
+            step
+        });
+        Self { steps: steps.collect(), known: self.known.clone(), ..Self::default() }
+    }
 }
 
 /// What a plan may do.

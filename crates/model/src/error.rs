@@ -32,6 +32,9 @@ pub enum ModelError {
         /// The zone or VPC the spec says.
         wanted: String,
     },
+    /// The issuer's URL is none that verifiers of tokens take.
+    #[error(transparent)]
+    Discovery(#[from] kcl_pki::DiscoveryError),
     /// An image for one processor architecture, a machine type of another.
     #[error(
         "the image of the instance group {group} is for {image}, its machine type {machine_type} is {machine}"

@@ -7,7 +7,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use kcl_spec::cluster::{
-    Cluster, DnsType, Egress, Image, LoadBalancerManager, NatAddress, SubnetOrigin, Vpc,
+    Cluster, DnsType, Egress, Image, IssuerBucket, LoadBalancerManager, NatAddress, SubnetOrigin, Vpc,
 };
 
 /// What was looked up.
@@ -31,6 +31,8 @@ pub struct Facts {
     pub store: Option<StoreLocation>,
     /// The region of the bucket with the OIDC documents; `None`: the cluster's.
     pub issuer_region: Option<String>,
+    /// Anybody can read the OIDC documents already.
+    pub discovery_is_public: bool,
     /// SHA-1 thumbprints for the OIDC provider; empty: [`crate::DEFAULT_THUMBPRINTS`].
     pub thumbprints: Vec<String>,
 }
@@ -111,8 +113,8 @@ pub struct Needs {
     pub addresses: BTreeSet<Ipv4Addr>,
     /// Names that get DNS records, or that machines may publish: their hosted zones.
     pub dns_names: BTreeSet<String>,
-    /// The bucket with the OIDC documents: its region.
-    pub issuer_bucket: Option<String>,
+    /// Where the OIDC documents are, or will be: the bucket's region, and whether they can be read.
+    pub discovery: Option<IssuerBucket>,
 }
 
 /// What has to be looked up for `cluster`.
@@ -123,11 +125,7 @@ pub fn needed(cluster: &Cluster) -> Needs {
             Vpc::Managed => None,
             Vpc::Shared { id } => Some(id.clone()),
         },
-        issuer_bucket: cluster
-            .service_account_issuer
-            .as_ref()
-            .and_then(|issuer| issuer.bucket.as_ref())
-            .map(|bucket| bucket.name.clone()),
+        discovery: cluster.service_account_issuer.as_ref().and_then(|issuer| issuer.bucket.clone()),
         ..Needs::default()
     };
     for subnet in &cluster.network.subnets {

@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use kcl_engine::{Json, Ref, Resource, ResourceId, Set};
+use kcl_engine::{Json, Ref, Resource, ResourceId, Set, Text};
 use kcl_spec::cluster::{Cluster, Role, ServiceAccountPermissions, ServiceAccountRole};
 use serde_json::{Value, json};
 
 use crate::builder::Builder;
 use crate::error::ModelError;
 use crate::issuer::{self, DEFAULT_THUMBPRINTS, TOKEN_AUDIENCE};
-use crate::resource::{IamRole, InstanceProfile, OidcProvider};
-use crate::{names, permissions, policy};
+use crate::resource::{Bucket, DiscoveryDocument, IamRole, InstanceProfile, OidcProvider};
+use crate::{keys, names, permissions, policy};
 
 pub(crate) fn add(builder: &mut Builder<'_>) -> Result<(), ModelError> {
     for role in [Role::ControlPlane, Role::Node, Role::Bastion] {
@@ -19,7 +19,8 @@ pub(crate) fn add(builder: &mut Builder<'_>) -> Result<(), ModelError> {
             machine_role(builder, role)?;
         }
     }
-    service_accounts(builder)
+    let documents = discovery_documents(builder)?;
+    service_accounts(builder, documents)
 }
 
 /// The instance profile of a group's machines: the role's, or the group's own.
@@ -82,7 +83,54 @@ fn add_role(
     builder.add(name, &role)
 }
 
-fn service_accounts(builder: &mut Builder<'_>) -> Result<(), ModelError> {
+/// What lets anybody verify the tokens of the cluster's service accounts, where the issuer is a bucket. The bucket is
+/// wanted only as long as they cannot be read there: one that works is used as it is.
+fn discovery_documents(builder: &mut Builder<'_>) -> Result<Vec<ResourceId>, ModelError> {
+    let cluster = builder.cluster;
+    let Some(issuer) = &cluster.service_account_issuer else { return Ok(Vec::new()) };
+    let Some(place) = &issuer.bucket else { return Ok(Vec::new()) };
+    let url = issuer::issuer_url(cluster, issuer, builder.facts)?;
+    let key = |path: &str| {
+        if place.prefix.is_empty() { path.to_owned() } else { format!("{}/{path}", place.prefix) }
+    };
+    let document = |path: &str, content_type: &str| DiscoveryDocument {
+        bucket: place.name.clone(),
+        key: key(path),
+        content_type: content_type.to_owned(),
+        content: None,
+        keys: None,
+        public: true,
+    };
+    let configuration = DiscoveryDocument {
+        content: Some(Text::new(kcl_pki::openid_configuration(&url)?)),
+        ..document(kcl_pki::OPENID_CONFIGURATION_PATH, "application/json")
+    };
+    let jwks = DiscoveryDocument {
+        keys: Some(keys::token_keys()),
+        ..document(kcl_pki::JWKS_PATH, "application/jwk-set+json")
+    };
+    let bucket = if builder.facts.discovery_is_public {
+        None
+    } else {
+        let public_objects =
+            [&configuration, &jwks].map(|document| document.key.clone()).into_iter().collect();
+        let region = builder.facts.issuer_region.as_deref().unwrap_or(&cluster.region);
+        Some(builder.add(&place.name, &Bucket::new(region, None, public_objects))?)
+    };
+    let mut documents = Vec::new();
+    for document in [configuration, jwks] {
+        let id = builder.add(format!("{}/{}", document.bucket, document.key), &document)?;
+        if let Some(bucket) = &bucket {
+            builder.order(&id, bucket.clone());
+        }
+        documents.push(id);
+    }
+    Ok(documents)
+}
+
+/// The roles of service accounts, and the trust in their issuer. That comes after its `documents`: where they cannot
+/// be read, no role is to depend on them.
+fn service_accounts(builder: &mut Builder<'_>, documents: Vec<ResourceId>) -> Result<(), ModelError> {
     let cluster = builder.cluster;
     let issuer = cluster.service_account_issuer.as_ref();
     let Some(issuer) = issuer.filter(|issuer| issuer.enable_aws_oidc_provider) else {
@@ -109,6 +157,9 @@ fn service_accounts(builder: &mut Builder<'_>) -> Result<(), ModelError> {
         tags: builder.tags(builder.name()),
     };
     let provider = builder.add(host, &provider)?;
+    for document in documents {
+        builder.order(&provider, document);
+    }
     for account in &cluster.iam.service_accounts {
         let role = service_account(builder, account, host, &audiences)?;
         builder.order(&role, provider.clone());

@@ -44,7 +44,12 @@ pub fn issuer_url(
 }
 
 /// The ARN of the role of a service account: what its annotation `eks.amazonaws.com/role-arn` says.
-pub fn service_account_role_arn(cluster: &Cluster, facts: &Facts, account: &str, namespace: &str) -> String {
+pub(crate) fn service_account_role_arn(
+    cluster: &Cluster,
+    facts: &Facts,
+    account: &str,
+    namespace: &str,
+) -> String {
     let role = names::service_account_role(account, namespace, &cluster.name);
     format!("arn:{}:iam::{}:role/{role}", facts.partition, facts.account)
 }

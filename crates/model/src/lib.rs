@@ -6,7 +6,7 @@
 //! `kcl-aws`). Names, tags, rules and attributes are those kOps gives the same spec, so that what people
 //! know, and what other tools look for, holds here too.
 //!
-//! One file per concern: network, security (groups and rules), identity (roles, profiles, OIDC provider),
+//! One file per concern: network, security (groups and rules), keys, identity (roles, profiles, OIDC provider),
 //! control plane (etcd volumes, API load balancer), nodes (launch templates and groups of every role),
 //! bastion, ingress, dns, events. None of them reads what another one built: each takes the cluster.
 
@@ -21,6 +21,7 @@ mod identity;
 mod ingress;
 mod instance_store;
 mod issuer;
+mod keys;
 mod load_balancing;
 pub mod names;
 mod network;
@@ -29,6 +30,7 @@ mod permissions;
 pub mod policy;
 pub mod resource;
 mod security;
+mod service_accounts;
 mod ssh_key;
 mod state;
 mod tags;
@@ -41,8 +43,9 @@ use kcl_spec::cluster::Cluster;
 
 pub use error::{ModelError, Warning};
 pub use facts::{Facts, HostedZone, ImageFacts, Needs, StoreLocation, SubnetFacts, VpcFacts, needed};
-pub use issuer::{DEFAULT_THUMBPRINTS, TOKEN_AUDIENCE, issuer_url, service_account_role_arn};
-pub use state::{NewBucket, add_state};
+pub use issuer::{DEFAULT_THUMBPRINTS, TOKEN_AUDIENCE, issuer_url};
+pub use service_accounts::{ROLE_ANNOTATION, service_accounts};
+pub use state::{BUCKET_KIND, Documents, NewBucket, add_state};
 
 use builder::Builder;
 
@@ -61,6 +64,7 @@ pub fn build(cluster: &Cluster, facts: &Facts) -> Result<Model, ModelError> {
     let mut builder = Builder::new(cluster, facts);
     network::add(&mut builder)?;
     security::add(&mut builder)?;
+    keys::add(&mut builder)?;
     identity::add(&mut builder)?;
     control_plane::add(&mut builder)?;
     bastion::add(&mut builder)?;

@@ -16,7 +16,7 @@ use crate::resource::{
     SpotOptions, TargetGroup, Volume,
 };
 use crate::{
-    bastion, control_plane, events, identity, ingress, instance_store, names, security, ssh_key, tags,
+    bastion, control_plane, events, identity, ingress, instance_store, keys, names, security, ssh_key, tags,
     user_data,
 };
 
@@ -257,5 +257,5 @@ fn needed_by_machines(builder: &Builder<'_>, group: &InstanceGroup) -> Vec<Resou
     let rules = builder.rules.get(&security_group).into_iter().flatten();
     let volumes = control_plane::volumes_of(builder.cluster, &group.name);
     let volumes = volumes.into_iter().map(|volume| ResourceId::new(Volume::SCHEMA.kind, volume));
-    routes.chain(rules).cloned().chain(volumes).collect()
+    routes.chain(rules).cloned().chain(volumes).chain(keys::ids()).collect()
 }

@@ -2,7 +2,7 @@
 //!
 //! Apart from [`crate::build`]: where the state is kept is the caller's, not the cluster's.
 
-use kcl_engine::{Text, Wanted};
+use kcl_engine::{Resource, Text, Wanted};
 
 use crate::error::ModelError;
 use crate::resource::{Bucket, RegisteredSpec};
@@ -14,18 +14,21 @@ pub struct NewBucket {
     pub name: String,
     /// The region it is to lie in.
     pub region: String,
-    /// The KMS key that encrypts what says nothing else about it.
+    /// The KMS key that encrypts what lies in it; `None`: S3's own.
     pub kms_key: Option<String>,
-    /// The objects in it that anybody may read, by key, or by prefix if it ends in `/`.
-    pub public_objects: Vec<String>,
 }
 
-impl NewBucket {
-    fn wanted(&self) -> Bucket {
-        let Self { name: _, region, kms_key, public_objects } = self;
-        Bucket::new(region, kms_key.clone(), public_objects.iter().cloned().collect())
-    }
+/// What is to be registered.
+#[derive(Clone, Copy, Debug)]
+pub struct Documents<'a> {
+    /// What the defaults made of the documents of kOps' and kcl's own kinds.
+    pub completed: &'a str,
+    /// The other documents as they were given.
+    pub objects: &'a str,
 }
+
+/// The kind of the bucket in a plan.
+pub const BUCKET_KIND: &str = Bucket::SCHEMA.kind;
 
 /// Adds the registered spec of `cluster`, and the bucket where there is none yet (only an S3 store can need
 /// one). Everything else comes after them: a cluster half made can always be found, finished or removed.
@@ -33,16 +36,24 @@ pub fn add_state(
     wanted: &mut Wanted,
     cluster: &str,
     make_bucket: Option<&NewBucket>,
-    documents: &str,
+    documents: &Documents<'_>,
 ) -> Result<(), ModelError> {
     let bucket = match make_bucket {
-        Some(bucket) => Some(wanted.add(&bucket.name, &bucket.wanted())?),
+        Some(new) => {
+            // The issuer's documents may lie in the same bucket; what is public in it then stays so.
+            let issuer = wanted.get::<Bucket>(&new.name);
+            let public_objects = issuer.map(|bucket| bucket.public_objects).unwrap_or_default();
+            let bucket = Bucket::new(&new.region, new.kms_key.clone(), public_objects);
+            Some(wanted.add(&new.name, &bucket)?)
+        }
         None => None,
     };
-    let spec = wanted.add(
-        cluster,
-        &RegisteredSpec { documents: Text::new(kcl_spec::redact(documents)), as_given: true },
-    )?;
+    let spec = RegisteredSpec {
+        spec: Text::new(documents.completed),
+        objects: Text::new(kcl_spec::redact(documents.objects)),
+        as_given: true,
+    };
+    let spec = wanted.add(cluster, &spec)?;
     if let Some(bucket) = bucket {
         wanted.order(&spec, bucket);
     }

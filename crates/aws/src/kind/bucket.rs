@@ -26,10 +26,9 @@ use crate::error::{Error, ErrorKind};
 use crate::named;
 use crate::observe::{Depth, Scope};
 use crate::regional::Regional;
+use crate::tags::BUCKET_MARK;
 use crate::wait::{PROPAGATION, retry};
 
-/// The tag of the buckets that kcl made.
-const MARK: (&str, &str) = ("kcl.dev/made-by", "kcl");
 /// The statement of a bucket's policy that is ours; others are left alone.
 const STATEMENT: &str = "KclPublicObjects";
 /// S3 may refuse a public policy for a moment after the bucket's own block was lifted. Where it is the account
@@ -144,7 +143,7 @@ impl<'a> Bucketed<'a> {
         });
         match tags.await {
             Ok(answer) => {
-                let ours = |tag: &Tag| (tag.key(), tag.value()) == MARK;
+                let ours = |tag: &Tag| (tag.key(), tag.value()) == BUCKET_MARK;
                 Ok(Some(if answer.tag_set().iter().any(ours) { Maker::Kcl } else { Maker::Other }))
             }
             Err(error) if error.is_code(&["NoSuchTagSet"]) => Ok(Some(Maker::Other)),
@@ -181,11 +180,19 @@ impl<'a> Bucketed<'a> {
             futures::try_join!(self.versioned(), self.encryption(), self.public_access_block())?;
         let all = Wanted::new(&want.region, None, Set::default()).public_access_block;
         // Where all is blocked and nothing is to be public, a policy could not change that.
-        let public_objects = if want.public_objects.is_empty() && public_access_block == all {
-            Set::default()
+        let public = if want.public_objects.is_empty() && public_access_block == all {
+            Public::default()
         } else {
-            public_objects(self.name, &self.policy().await?)
+            Public::of(self.name, &self.policy().await?)
         };
+        // What other clusters publish in the same bucket is none of this one's business.
+        let with_others = public.with(want);
+        let public_access_block = if public_access_block == with_others.public_access_block {
+            want.public_access_block.clone()
+        } else {
+            public_access_block
+        };
+        let public_objects = public.wanted(want);
         let encrypted = encryption.is_some();
         // With no key asked for, whatever key the bucket's owner has set is right.
         let kms_key = encryption.flatten().filter(|_| want.kms_key.is_some());
@@ -252,7 +259,7 @@ impl<'a> Bucketed<'a> {
         // The first region is the one without a name of its own in this call.
         let place =
             (want.region != "us-east-1").then(|| BucketLocationConstraint::from(want.region.as_str()));
-        let mark = Tag::builder().key(MARK.0).value(MARK.1).build()?;
+        let mark = Tag::builder().key(BUCKET_MARK.0).value(BUCKET_MARK.1).build()?;
         let configuration =
             CreateBucketConfiguration::builder().set_location_constraint(place).tags(mark).build();
         let make = || {
@@ -283,17 +290,18 @@ impl<'a> Bucketed<'a> {
     /// itself; said once more, it stays so whatever the account's defaults become.
     async fn protect(&self, old: Option<&Wanted>, want: &Wanted) -> Result<(), Error> {
         let differs = |same: fn(&Wanted, &Wanted) -> bool| old.is_none_or(|old| !same(old, want));
-        let opens = !want.public_objects.is_empty();
+        // What other clusters publish in the same bucket stays.
+        let public = match old {
+            Some(_) => Public::of(self.name, &self.policy().await?),
+            None => Public::default(),
+        };
+        let all = public.with(want);
         let objects = match old {
             Some(old) => old.public_objects != want.public_objects,
-            None => opens,
+            None => !want.public_objects.is_empty(),
         };
-        // Closing begins with the policy, opening with the block.
-        if objects && !opens {
-            self.publish(want).await?;
-        }
         if differs(|old, want| old.public_access_block == want.public_access_block) {
-            self.block(want).await?;
+            self.block(&all).await?;
         }
         if differs(|old, want| old.versioned == want.versioned) {
             self.keep_versions().await?;
@@ -301,8 +309,8 @@ impl<'a> Bucketed<'a> {
         if differs(|old, want| (old.encrypted, &old.kms_key) == (want.encrypted, &want.kms_key)) {
             self.encrypt(want).await?;
         }
-        if objects && opens {
-            self.publish(want).await?;
+        if objects {
+            self.publish(&all).await?;
         }
         Ok(())
     }
@@ -366,7 +374,7 @@ impl<'a> Bucketed<'a> {
         .await
     }
 
-    /// Lets anybody read the public objects, and nothing else of what was public by our doing.
+    /// Lets anybody read the public objects, and nothing else by our doing.
     async fn publish(&self, want: &Wanted) -> Result<(), Error> {
         let mut statements = self.policy().await?;
         statements.retain(|statement| !is_ours(statement));
@@ -436,37 +444,60 @@ fn statement(partition: &str, bucket: &str, keys: &Set<String>) -> Value {
     })
 }
 
-/// What our statement makes public. One that was changed to say something else makes nothing public that is
-/// wanted, so that it is written anew.
-fn public_objects(bucket: &str, statements: &[Value]) -> Set<String> {
-    let Some(found) = statements.iter().find(|statement| is_ours(statement)) else { return Set::default() };
-    let listed = match &found["Resource"] {
-        Value::Array(resources) => resources.iter().filter_map(Value::as_str).collect(),
-        Value::String(resource) => BTreeSet::from([resource.as_str()]),
-        _ => BTreeSet::new(),
-    };
-    let keys: Set<String> = listed
-        .iter()
-        .map(|resource| {
-            let key = resource.split_once(&format!(":s3:::{bucket}/")).map_or(*resource, |(_, key)| key);
-            key.strip_suffix("/*").map_or_else(|| key.to_owned(), |prefix| format!("{prefix}/"))
-        })
-        .collect();
-    let partition = listed.iter().find_map(|arn| arn.split(':').nth(1)).unwrap_or_default();
-    let mut as_written = statement(partition, bucket, &keys);
-    let mut found = found.clone();
-    for statement in [&mut as_written, &mut found] {
-        statement["Resource"] = Value::Null;
-        // Both mean everybody.
-        if statement["Principal"] == json!({ "AWS": "*" }) {
-            statement["Principal"] = json!("*");
+/// What our statement makes public: for this cluster, and for others that share the bucket.
+#[derive(Default)]
+struct Public {
+    objects: Set<String>,
+    /// The statement says something else than we do: it was changed, and is written anew.
+    changed: bool,
+}
+
+impl Public {
+    fn of(bucket: &str, statements: &[Value]) -> Self {
+        let Some(found) = statements.iter().find(|statement| is_ours(statement)) else {
+            return Self::default();
+        };
+        let listed = match &found["Resource"] {
+            Value::Array(resources) => resources.iter().filter_map(Value::as_str).collect(),
+            Value::String(resource) => BTreeSet::from([resource.as_str()]),
+            _ => BTreeSet::new(),
+        };
+        let keys = listed.iter().filter_map(|resource| {
+            let (_, key) = resource.split_once(&format!(":s3:::{bucket}/"))?;
+            Some(key.strip_suffix("/*").map_or_else(|| key.to_owned(), |prefix| format!("{prefix}/")))
+        });
+        let objects: Set<String> = keys.collect();
+        let partition = listed.iter().find_map(|arn| arn.split(':').nth(1)).unwrap_or_default();
+        let mut as_written = statement(partition, bucket, &objects);
+        let mut found = found.clone();
+        for statement in [&mut as_written, &mut found] {
+            statement["Resource"] = Value::Null;
+            // Both mean everybody.
+            if statement["Principal"] == json!({ "AWS": "*" }) {
+                statement["Principal"] = json!("*");
+            }
+            if statement["Action"] == json!(["s3:GetObject"]) {
+                statement["Action"] = json!("s3:GetObject");
+            }
         }
-        if statement["Action"] == json!(["s3:GetObject"]) {
-            statement["Action"] = json!("s3:GetObject");
-        }
+        let changed = as_written != found || objects.len() != listed.len();
+        Self { objects, changed }
     }
-    // What the plan shows is that there is something, and that it is not what it should be.
-    if as_written == found { keys } else { keys.iter().map(|key| format!("{key} (changed)")).collect() }
+
+    /// The bucket as `want` has it, with what others publish in it.
+    fn with(&self, want: &Wanted) -> Wanted {
+        let objects = self.objects.iter().chain(want.public_objects.iter()).cloned().collect();
+        Wanted::new(&want.region, want.kms_key.clone(), objects)
+    }
+
+    /// Of what is public, what `want` asks for. Of a statement that was changed, everything, marked so: what a plan
+    /// shows is that there is something, and that it is not what it should be.
+    fn wanted(&self, want: &Wanted) -> Set<String> {
+        if self.changed {
+            return self.objects.iter().map(|key| format!("{key} (changed)")).collect();
+        }
+        self.objects.iter().filter(|key| want.public_objects.contains(key)).cloned().collect()
+    }
 }
 
 #[cfg(test)]
@@ -476,7 +507,7 @@ mod tests {
     use kcl_model::resource::Bucket;
     use kcl_testkit::{Decision, Protocol, Response};
 
-    use super::{Kind as _, MARK};
+    use super::{BUCKET_MARK, Kind as _};
     use crate::testing::{self, World};
     use crate::{Depth, ErrorKind};
 
@@ -497,7 +528,7 @@ mod tests {
     /// A bucket as somebody leaves it who is killed after the first call.
     async fn marked(world: &World, name: &str) -> String {
         let name = format!("{name}-{}", world.aws.account);
-        let mark = Tag::builder().key(MARK.0).value(MARK.1).build().expect("it is a tag");
+        let mark = Tag::builder().key(BUCKET_MARK.0).value(BUCKET_MARK.1).build().expect("it is a tag");
         let configuration =
             CreateBucketConfiguration::builder().location_constraint("eu-north-1".into()).tags(mark).build();
         let call = world.aws.s3.create_bucket().bucket(&name).create_bucket_configuration(configuration);
@@ -609,11 +640,16 @@ mod tests {
         let put = world.aws.s3.put_bucket_policy().bucket(&name).policy(policy.to_string());
         put.send().await.expect("it is written");
         assert!(world.plan(&wanted(&name, &public(&objects))).await.is_empty());
+        // Another cluster's documents in the same bucket take nothing away from the first one's, nor the other way.
         assert_eq!(world.reach(&wanted(&name, &public(&["d/"]))).await, updated(&name));
-        assert_eq!(world.reach(&wanted(&name, &private())).await, updated(&name));
+        assert!(world.plan(&wanted(&name, &public(&objects))).await.is_empty());
+        assert!(world.plan(&wanted(&name, &private())).await.is_empty());
         let policy = world.aws.s3.get_bucket_policy().bucket(&name).send().await.expect("there is one");
         let policy = policy.policy().expect("there is one");
-        assert!(policy.contains("Theirs") && !policy.contains("KclPublicObjects"), "{policy}");
+        assert!(
+            policy.contains("Theirs") && policy.contains("c/openid/*") && policy.contains("d/*"),
+            "{policy}"
+        );
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ mod auto_scaling_group;
 mod bucket;
 mod classic_load_balancer;
 mod dhcp_options;
+mod discovery_document;
 mod dns_record;
 mod elastic_ip;
 mod event_rule;
@@ -14,6 +15,7 @@ mod instance;
 mod instance_profile;
 mod internet_gateway;
 mod key_pair;
+mod keyset;
 mod launch_template;
 mod listener;
 mod load_balancer;
@@ -244,6 +246,7 @@ pub(crate) fn all() -> &'static [&'static dyn AnyKind] {
     const ALL: &[&dyn AnyKind] = &[
         kind::<bucket::Bucket>(),
         kind::<registered_spec::RegisteredSpec>(),
+        kind::<keyset::Keyset>(),
         kind::<vpc::Vpc>(),
         kind::<dhcp_options::DhcpOptions>(),
         kind::<internet_gateway::InternetGateway>(),
@@ -256,6 +259,7 @@ pub(crate) fn all() -> &'static [&'static dyn AnyKind] {
         kind::<security_group::SecurityGroup>(),
         kind::<security_group_rule::SecurityGroupRule>(),
         kind::<network_interface::NetworkInterface>(),
+        kind::<discovery_document::DiscoveryDocument>(),
         kind::<oidc_provider::OidcProvider>(),
         kind::<iam_role::IamRole>(),
         kind::<instance_profile::InstanceProfile>(),

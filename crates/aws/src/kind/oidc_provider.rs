@@ -94,6 +94,12 @@ impl Kind for OidcProvider {
     }
 }
 
+/// The issuers that the cluster's providers trust, by their URLs without `https://`.
+pub(crate) async fn issuers(scope: &Scope<'_>) -> Result<Vec<String>, Error> {
+    let nodes = OidcProvider::observe(scope).await?;
+    Ok(nodes.into_iter().map(|node| node.id.name).collect())
+}
+
 const RESOURCE: &str = ":oidc-provider/";
 
 fn arn_of(aws: &Aws, name: &str) -> String {

@@ -1,5 +1,5 @@
 //! The registered spec: the documents in the state store. A plan has them without what lies in Secrets; what is
-//! written is what the account was given ([`Aws::with_documents`]).
+//! written is what the account was given ([`Aws::with_registration`]).
 
 use kcl_engine::{Attrs, LiveNode, Owner, Text};
 use kcl_model::resource::RegisteredSpec as Wanted;
@@ -8,8 +8,9 @@ use super::{Kind, Service};
 use crate::client::Aws;
 use crate::error::{Error, ErrorKind};
 use crate::named;
-use crate::observe::Scope;
-use crate::store::{Condition, Store, spec_key};
+use crate::observe::{Depth, Scope};
+use crate::store::registration::{self, ADDITIONAL_OBJECTS, Registration, spec_key};
+use crate::store::{Store, keysets};
 
 pub(crate) struct RegisteredSpec;
 
@@ -19,21 +20,32 @@ impl Kind for RegisteredSpec {
 
     async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
         let Some(store) = scope.aws.state.as_deref() else { return Ok(Vec::new()) };
-        let Some(object) = store.get(&spec_key(scope.cluster)).await? else { return Ok(Vec::new()) };
-        let body = object.body;
-        let as_given = scope.aws.documents.as_deref().is_some_and(|given| given.as_bytes() == body);
-        let documents = Text::new(kcl_spec::redact(&String::from_utf8_lossy(&body)));
-        let fields = Wanted { documents, as_given };
-        let attrs = attrs(store, scope.cluster);
-        Ok(vec![LiveNode::new(scope.cluster, &fields, attrs, Owner::Cluster)?])
+        let cluster = scope.cluster;
+        if scope.depth == Depth::Everything {
+            // It goes, whatever became of it.
+            let there = registration::is_there(store, cluster).await?;
+            let fields = Wanted { spec: Text::new(""), objects: Text::new(""), as_given: true };
+            let node = LiveNode::new(cluster, &fields, attrs(store, cluster), Owner::Cluster)?;
+            return Ok(there.then_some(node).into_iter().collect());
+        }
+        let Some(registered) = registration::read(store, cluster).await? else { return Ok(Vec::new()) };
+        let given = scope.aws.registration.as_deref();
+        let as_given = given.is_some_and(|given| given.digest == registered.digest);
+        // The documents themselves are only read where they are not known to be the same.
+        let objects = match given {
+            Some(given) if as_given => objects(given.additional_objects()),
+            _ => match store.get(&format!("{cluster}/{ADDITIONAL_OBJECTS}")).await? {
+                Some(object) => objects(&String::from_utf8_lossy(&object.body)),
+                None => objects(""),
+            },
+        };
+        let fields = Wanted { spec: Text::new(registered.completed), objects, as_given };
+        Ok(vec![LiveNode::new(cluster, &fields, attrs(store, cluster), Owner::Cluster)?])
     }
 
     async fn create(aws: &Aws, name: &str, _want: &Wanted) -> Result<Attrs, Error> {
         let store = store(aws)?;
-        let missing =
-            || Error::new(ErrorKind::Unexpected, "state store", "there are no documents to register");
-        let documents = aws.documents.as_deref().ok_or_else(missing)?;
-        store.put(&spec_key(name), documents.as_bytes().to_vec(), Condition::Always).await?;
+        registration(aws)?.write(store, name).await?;
         Ok(attrs(store, name))
     }
 
@@ -48,13 +60,25 @@ impl Kind for RegisteredSpec {
     }
 
     async fn delete(aws: &Aws, name: &str, _live: &Attrs, _old: &Wanted) -> Result<(), Error> {
-        store(aws)?.delete(&spec_key(name), None).await
+        let store = store(aws)?;
+        keysets::remove_summary(store, name).await?;
+        registration::remove(store, name).await
     }
+}
+
+/// Other objects of a spec, as a plan shows them.
+fn objects(text: &str) -> Text {
+    Text::new(kcl_spec::redact(text))
 }
 
 fn store(aws: &Aws) -> Result<&dyn Store, Error> {
     let store = aws.state.as_deref();
     store.ok_or_else(|| Error::new(ErrorKind::Unexpected, "state store", "there is none"))
+}
+
+fn registration(aws: &Aws) -> Result<&Registration, Error> {
+    let missing = || Error::new(ErrorKind::Unexpected, "state store", "there are no documents to register");
+    aws.registration.as_deref().ok_or_else(missing)
 }
 
 fn attrs(store: &dyn Store, cluster: &str) -> Attrs {
@@ -70,11 +94,19 @@ mod tests {
     use kcl_model::resource::RegisteredSpec;
 
     use crate::store::S3Store;
+    use crate::store::registration::{ADDITIONAL_OBJECTS, CONFIG, Registration};
     use crate::testing::{self, CLUSTER, World};
 
-    fn wanted(documents: &str) -> kcl_engine::Wanted {
+    fn registration(spec: &str, objects: &str) -> Registration {
+        let parts = [(CONFIG, spec), (ADDITIONAL_OBJECTS, objects)];
+        let parts = parts.map(|(name, text)| (name.to_owned(), text.to_owned()));
+        Registration::new(spec.to_owned(), parts.into_iter().collect())
+    }
+
+    fn wanted(spec: &str, objects: &str) -> kcl_engine::Wanted {
         let mut wanted = kcl_engine::Wanted::default();
-        let spec = RegisteredSpec { documents: Text::new(documents), as_given: true };
+        let objects = Text::new(kcl_spec::redact(objects));
+        let spec = RegisteredSpec { spec: Text::new(spec), objects, as_given: true };
         testing::add(&mut wanted, CLUSTER, &spec);
         wanted
     }
@@ -82,17 +114,27 @@ mod tests {
     #[tokio::test]
     async fn lives() {
         let mut world = World::start().await;
-        let bucket = world.bucket("specs", &world.aws.region).await;
+        let bucket = format!("specs-{}", world.aws.account);
+        let region = aws_sdk_s3::types::BucketLocationConstraint::from(world.aws.region.as_str());
+        let place =
+            aws_sdk_s3::types::CreateBucketConfiguration::builder().location_constraint(region).build();
+        let call = world.aws.s3.create_bucket().bucket(&bucket).create_bucket_configuration(place);
+        call.send().await.expect("a bucket is made");
         let store = S3Store::new(world.aws.s3.clone(), bucket, "prefix".to_owned());
         let name = format!("registered-spec/{CLUSTER}");
-        world.aws = world.aws.with_state(Arc::new(store)).with_documents("kind: Cluster\n");
-        assert_eq!(world.reach(&wanted("kind: Cluster\n")).await, [(Action::Create, name.clone())]);
-        world.aws = world.aws.with_documents("kind: Other\n");
-        assert_eq!(world.reach(&wanted("kind: Other\n")).await, [(Action::Update, name.clone())]);
+        world.aws = world.aws.with_state(Arc::new(store), CLUSTER);
+        let config = "kind: Cluster\n";
+        world.aws = world.aws.with_registration(registration(config, ""));
+        assert_eq!(world.reach(&wanted(config, "")).await, [(Action::Create, name.clone())]);
+        let other = "kind: Other\n";
+        world.aws = world.aws.with_registration(registration(other, ""));
+        assert_eq!(world.reach(&wanted(other, "")).await, [(Action::Update, name.clone())]);
         // What a plan does not show is a difference all the same.
-        let secret = "kind: Secret\nstringData: {p: hunter2}\n";
-        world.aws = world.aws.with_documents(secret);
-        assert_eq!(world.reach(&wanted(&kcl_spec::redact(secret))).await, [(Action::Update, name)]);
+        for secret in ["hunter2", "hunter3"] {
+            let secret = format!("kind: Secret\nstringData: {{p: {secret}}}\n");
+            world.aws = world.aws.with_registration(registration(other, &secret));
+            assert_eq!(world.reach(&wanted(other, &secret)).await, [(Action::Update, name.clone())]);
+        }
         world.remove().await;
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! | object | what |
 //! | --- | --- |
-//! | `<cluster>/config` | the registered spec: every document as it was given |
+//! | `<cluster>/config`, `instancegroup/<name>`, `additional-objects`, `cluster-completed.spec` | the registered spec ([`registration`]) |
+//! | `<cluster>/pki/private/`, `pki/issued/` | the cluster's keys, and what everybody may know of them ([`keysets`]) |
+//! | `<cluster>/secrets/`, `backups/etcd/` | written by the machines |
 //! | `<cluster>/lock` | who is changing the cluster at the moment ([`lock`]) |
 //!
 //! `s3://bucket/prefix` and `file:///directory` behind one trait. Reads change nothing; a bucket that is
@@ -10,7 +12,9 @@
 //! `Debug` output of anything here: keys and secrets lie in it, too.
 
 mod file;
+pub mod keysets;
 pub mod lock;
+pub mod registration;
 mod remembering;
 mod s3;
 #[cfg(test)]
@@ -144,6 +148,9 @@ pub trait Store: Debug + Send + Sync {
         None
     }
 
+    /// What was read so far may be out of date: it is read again when it is needed.
+    fn forget_reads(&self) {}
+
     /// From now on nothing is read from, or written to, a bucket that is not `account`'s: bucket names are shared
     /// by all of AWS, and a slip in one must not bring keys to somebody else, or somebody else's keys here. An
     /// owner that was named with the location counts more.
@@ -250,9 +257,4 @@ fn conflict(action: &str, key: &str, condition: &Condition) -> Error {
         }
     };
     Error::new(ErrorKind::Conflict, action, message)
-}
-
-/// The key of a cluster's registered spec.
-pub fn spec_key(cluster: &str) -> String {
-    format!("{cluster}/config")
 }

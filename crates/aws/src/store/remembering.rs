@@ -103,6 +103,10 @@ impl Store for Remembering {
         self.store.bucket()
     }
 
+    fn forget_reads(&self) {
+        self.read.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
+    }
+
     fn expect_owner(&self, account: &str) {
         self.store.expect_owner(account);
     }

@@ -23,6 +23,7 @@ use futures::future::BoxFuture;
 use super::{Condition, Object, Purged, Store, Version, conflict};
 use crate::error::{Error, ErrorKind};
 use crate::regional::Regional;
+use crate::tags::BUCKET_MARK;
 use crate::wait::retry;
 
 /// S3 says "conflict, try again" while two writes of one key are under way; a write takes some 50 ms.
@@ -266,29 +267,47 @@ impl Store for S3Store {
     fn purge<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<Purged, Error>> {
         Box::pin(async move {
             super::check_folder(folder)?;
-            let mut purged = Purged::default();
+            self.remove_all(&[self.key(&format!("{folder}/"))]).await
+        })
+    }
+}
+
+impl S3Store {
+    /// Removes everything under these prefixes, all versions of it included, and the bucket where nothing else is in
+    /// it and kcl made it.
+    pub(crate) async fn remove_all(&self, prefixes: &[String]) -> Result<Purged, Error> {
+        let mut purged = Purged::default();
+        for prefix in prefixes {
             loop {
-                let prefix = self.key(&format!("{folder}/"));
-                let Some(versions) = self.versions(&prefix).await? else { return Ok(purged) };
+                let Some(versions) = self.versions(prefix).await? else { return Ok(purged) };
                 if versions.is_empty() {
                     break;
                 }
                 purged.objects += versions.len();
                 self.delete_versions(versions).await?;
             }
-            if self.versions("").await?.is_some_and(|versions| versions.is_empty()) {
-                let delete = |client: Client| {
-                    client.delete_bucket().bucket(self.name()).set_expected_bucket_owner(self.owner()).send()
-                };
-                or_nothing(self.call("s3:DeleteBucket", delete).await)?;
-                purged.bucket_deleted = true;
-            }
-            Ok(purged)
-        })
+        }
+        let is_empty = self.versions("").await?.is_some_and(|versions| versions.is_empty());
+        if is_empty && self.is_made_by_kcl().await? {
+            let delete = |client: Client| {
+                client.delete_bucket().bucket(self.name()).set_expected_bucket_owner(self.owner()).send()
+            };
+            or_nothing(self.call("s3:DeleteBucket", delete).await)?;
+            purged.bucket_deleted = true;
+        }
+        Ok(purged)
     }
-}
 
-impl S3Store {
+    async fn is_made_by_kcl(&self) -> Result<bool, Error> {
+        let tags = self.call("s3:GetBucketTagging", |client| {
+            client.get_bucket_tagging().bucket(self.name()).set_expected_bucket_owner(self.owner()).send()
+        });
+        match tags.await {
+            Err(error) if error.is_code(&["NoSuchTagSet"]) || error.kind == ErrorKind::Denied => Ok(false),
+            tags => Ok(tags?.tag_set().iter().any(|tag| (tag.key(), tag.value()) == BUCKET_MARK)),
+        }
+    }
+
     /// Keys and folders under `prefix`, sorted, without the store's own prefix.
     async fn listed(
         &self,

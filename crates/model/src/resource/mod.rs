@@ -8,6 +8,7 @@ mod auto_scaling_group;
 mod bucket;
 mod classic_load_balancer;
 mod dhcp_options;
+mod discovery_document;
 mod dns_record;
 mod elastic_ip;
 mod event_rule;
@@ -16,6 +17,7 @@ mod instance;
 mod instance_profile;
 mod internet_gateway;
 mod key_pair;
+mod keyset;
 mod launch_template;
 mod listener;
 mod load_balancer;
@@ -42,6 +44,7 @@ pub use auto_scaling_group::{AutoScalingGroup, InstanceRequirements, LifecycleHo
 pub use bucket::Bucket;
 pub use classic_load_balancer::ClassicLoadBalancer;
 pub use dhcp_options::DhcpOptions;
+pub use discovery_document::DiscoveryDocument;
 pub use dns_record::DnsRecord;
 pub use elastic_ip::ElasticIp;
 pub use event_rule::EventRule;
@@ -50,6 +53,7 @@ pub use instance::Instance;
 pub use instance_profile::InstanceProfile;
 pub use internet_gateway::InternetGateway;
 pub use key_pair::KeyPair;
+pub use keyset::Keyset;
 pub use launch_template::{BlockDevice, LaunchTemplate, SpotOptions};
 pub use listener::Listener;
 pub use load_balancer::{AccessLog, LoadBalancer};
@@ -80,6 +84,7 @@ pub fn catalogue() -> Catalogue {
     Catalogue::new([
         Bucket::SCHEMA,
         RegisteredSpec::SCHEMA,
+        Keyset::SCHEMA,
         Vpc::SCHEMA,
         DhcpOptions::SCHEMA,
         InternetGateway::SCHEMA,
@@ -92,6 +97,7 @@ pub fn catalogue() -> Catalogue {
         SecurityGroup::SCHEMA,
         SecurityGroupRule::SCHEMA,
         NetworkInterface::SCHEMA,
+        DiscoveryDocument::SCHEMA,
         OidcProvider::SCHEMA,
         IamRole::SCHEMA,
         InstanceProfile::SCHEMA,

@@ -6,8 +6,10 @@ use serde::{Deserialize, Serialize};
 /// The registered spec.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RegisteredSpec {
-    /// The documents as they may be shown: without what lies in Secrets.
-    pub documents: Text,
+    /// What the defaults made of the documents of kOps' and kcl's own kinds.
+    pub spec: Text,
+    /// The other documents as they may be shown: without what lies in Secrets.
+    pub objects: Text,
     /// Whether what is registered is to the letter what was given; wanted is always that it is.
     pub as_given: bool,
 }

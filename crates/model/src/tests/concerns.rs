@@ -11,7 +11,10 @@ use crate::resource::{
     AutoScalingGroup, DhcpOptions, DnsRecord, IamRole, KeyPair, LaunchTemplate, Listener, LoadBalancer,
     OidcProvider, Queue, Route, RouteTable, SecurityGroupRule, Subnet, TargetGroup, Volume, Vpc,
 };
-use crate::{Facts, ModelError, NewBucket, add_state, build, names, needed};
+use crate::{
+    Documents, Facts, ModelError, NewBucket, ROLE_ANNOTATION, add_state, build, names, needed,
+    service_accounts,
+};
 
 fn names_of<R: Resource>(wanted: &Wanted) -> Vec<String> {
     let nodes = wanted.nodes().filter(|(id, _)| id.kind.as_str() == R::SCHEMA.kind);
@@ -260,13 +263,7 @@ fn one_etcd() {
 
 fn with_service_accounts() -> Cluster {
     let mut cluster = cluster();
-    let bucket = IssuerBucket { name: "discovery".to_owned(), prefix: NAME.to_owned() };
-    cluster.service_account_issuer = Some(ServiceAccountIssuer {
-        discovery_store: format!("s3://discovery/{NAME}"),
-        bucket: Some(bucket),
-        enable_aws_oidc_provider: true,
-        additional_audiences: vec!["sts.amazonaws.com".to_owned()],
-    });
+    cluster.service_account_issuer = Some(fixture::issuer());
     let role = |namespace: &str, permissions| ServiceAccountRole {
         name: "app".to_owned(),
         namespace: namespace.to_owned(),
@@ -539,7 +536,8 @@ fn the_state_comes_first() {
     let mut wanted = model(&cluster()).wanted;
     let bucket =
         NewBucket { name: "state".to_owned(), region: "eu-north-1".to_owned(), ..NewBucket::default() };
-    add_state(&mut wanted, NAME, Some(&bucket), "kind: Cluster\n").unwrap();
+    let documents = Documents { completed: "kind: Cluster\n", objects: "" };
+    add_state(&mut wanted, NAME, Some(&bucket), &documents).unwrap();
     let registered = format!("registered-spec/{NAME}");
     for (id, node) in wanted.nodes().filter(|(id, _)| id.kind.as_str() != "bucket") {
         let first = if id.to_string() == registered { "bucket/state" } else { registered.as_str() };
@@ -560,4 +558,38 @@ fn a_protected_cluster_says_so_on_aws_and_nothing_else_changes() {
         assert_eq!(masters["tags"].as_object_mut().unwrap().remove("kcl.dev/protect"), Some(json!("true")));
         assert_eq!(plain, protected);
     }
+}
+
+#[test]
+fn service_accounts_name_their_roles() {
+    let mut cluster = cluster();
+    let account = |name: &str, namespace: &str| ServiceAccountRole {
+        name: name.to_owned(),
+        namespace: namespace.to_owned(),
+        permissions: ServiceAccountPermissions::Managed(Vec::new()),
+    };
+    cluster.iam.service_accounts =
+        vec![account("a", "default"), account("b", "apps"), account("c", "team-*")];
+    assert_eq!(
+        service_accounts(&cluster, &facts()),
+        Vec::<serde_json::Value>::new(),
+        "nobody trusts their tokens"
+    );
+    cluster.service_account_issuer = Some(fixture::issuer());
+    let value =
+        "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: b, namespace: apps, labels: {team: web}}\n";
+    cluster.objects.push(KubernetesObject {
+        api_version: "v1".to_owned(),
+        kind: "ServiceAccount".to_owned(),
+        namespace: Some("apps".to_owned()),
+        name: Some("b".to_owned()),
+        value: serde_yaml::from_str(value).unwrap(),
+    });
+    let made = service_accounts(&cluster, &facts());
+    assert_eq!(made.len(), 2, "a pattern of namespaces names no account");
+    let role = |object: &serde_json::Value| object["metadata"]["annotations"][ROLE_ANNOTATION].clone();
+    let account = &facts().account;
+    assert_eq!(role(&made[0]), format!("arn:aws:iam::{account}:role/a.default.sa.{NAME}"));
+    assert_eq!(role(&made[1]), format!("arn:aws:iam::{account}:role/b.apps.sa.{NAME}"));
+    assert_eq!(made[1]["metadata"]["labels"]["team"], "web", "the spec's own object");
 }

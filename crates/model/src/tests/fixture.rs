@@ -52,6 +52,7 @@ pub(crate) fn cluster() -> Cluster {
         ],
         ingress_controllers: Vec::new(),
         objects: Vec::new(),
+        state_store: StateStore::default(),
     }
 }
 
@@ -256,6 +257,7 @@ pub(crate) fn facts() -> Facts {
         addresses: BTreeMap::new(),
         store: Some(StoreLocation { bucket: "state".to_owned(), prefix: "kcl".to_owned() }),
         issuer_region: None,
+        discovery_is_public: false,
         thumbprints: Vec::new(),
     }
 }
@@ -263,4 +265,14 @@ pub(crate) fn facts() -> Facts {
 /// The model of `cluster` with [`facts`].
 pub(crate) fn model(cluster: &Cluster) -> Model {
     build(cluster, &facts()).unwrap()
+}
+
+/// An issuer in a bucket, which AWS trusts.
+pub(crate) fn issuer() -> ServiceAccountIssuer {
+    ServiceAccountIssuer {
+        discovery_store: format!("s3://discovery/{NAME}"),
+        bucket: Some(IssuerBucket { name: "discovery".to_owned(), prefix: NAME.to_owned() }),
+        enable_aws_oidc_provider: true,
+        additional_audiences: vec!["sts.amazonaws.com".to_owned()],
+    }
 }

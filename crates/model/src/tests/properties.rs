@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::fixture::{self, facts};
 use crate::resource::catalogue;
-use crate::{Facts, add_state, build, policy};
+use crate::{Documents, Facts, add_state, build, policy};
 
 const ZONES: [&str; 3] = ["eu-north-1a", "eu-north-1b", "eu-north-1c"];
 
@@ -245,7 +245,7 @@ proptest! {
         let plan_new = plan(&catalogue(), &model.wanted, Vec::new(), Options::default()).unwrap();
         prop_assert_eq!(plan_new.steps.len(), model.wanted.nodes().count());
 
-        add_state(&mut model.wanted, &cluster.name, None, "").unwrap();
+        add_state(&mut model.wanted, &cluster.name, None, &Documents { completed: "", objects: "" }).unwrap();
         let plan_new = plan(&catalogue(), &model.wanted, Vec::new(), Options::default()).unwrap();
         let first: Vec<&ResourceId> =
             plan_new.steps.iter().filter(|step| step.after.is_empty()).map(|step| &step.id).collect();

@@ -1,0 +1,222 @@
+//! What anybody can read of the cluster's service-account issuer.
+//!
+//! IAM fetches the documents without credentials when it checks a token, so they are read here just like that. Read
+//! so, a document tells three things at once: that it is there, what it says, and that it is public.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use aws_config::SdkConfig;
+use aws_sdk_s3::types::PublicAccessBlockConfiguration;
+use kcl_pki::{JWKS_PATH, OPENID_CONFIGURATION_PATH};
+
+use crate::client::Aws;
+use crate::error::{Error, ErrorKind};
+use crate::regional::Regional;
+use crate::store::{Purged, S3Store};
+use crate::wait::Pauses;
+
+/// How long a policy that was just put may be without effect.
+const PROPAGATION: std::time::Duration = std::time::Duration::from_secs(15);
+
+/// What a read of an object gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Seen {
+    /// The object.
+    Document(Document),
+    /// There is no such object, or it may not be read: S3 tells nobody which of the two.
+    Hidden,
+    /// There is no such bucket.
+    NoBucket,
+}
+
+/// An object that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Document {
+    pub(crate) body: Vec<u8>,
+    pub(crate) content_type: String,
+}
+
+/// Reads without credentials. Each object is read once in a run, until it is written.
+#[derive(Debug)]
+pub(crate) struct PublicReads {
+    client: aws_sdk_s3::Client,
+    seen: Mutex<BTreeMap<(String, String), (Seen, Option<String>)>>,
+}
+
+impl PublicReads {
+    pub(crate) fn new(config: &SdkConfig) -> Self {
+        let mut config = config.to_builder();
+        config.set_credentials_provider(None);
+        let config = aws_sdk_s3::config::Builder::from(&config.build()).allow_no_auth().build();
+        Self { client: aws_sdk_s3::Client::from_conf(config), seen: Mutex::default() }
+    }
+
+    /// The object as anybody sees it, and the region of its bucket where S3 told that.
+    pub(crate) async fn read(&self, bucket: &str, key: &str) -> Result<(Seen, Option<String>), Error> {
+        let place = (bucket.to_owned(), key.to_owned());
+        if let Some(seen) = self.lock().get(&place) {
+            return Ok(seen.clone());
+        }
+        let bucket = Regional::new(self.client.clone(), bucket.to_owned());
+        let seen = read(&bucket, key).await?;
+        let region = bucket.region().filter(|_| seen != Seen::NoBucket);
+        self.lock().insert(place, (seen.clone(), region.clone()));
+        Ok((seen, region))
+    }
+
+    /// What was read at this place is out of date.
+    fn forget(&self, bucket: &str, key: &str) {
+        self.lock().remove(&(bucket.to_owned(), key.to_owned()));
+    }
+
+    /// Everything that was read is out of date.
+    pub(crate) fn forget_all(&self) {
+        self.lock().clear();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<(String, String), (Seen, Option<String>)>> {
+        // A thread that panicked while holding the lock leaves the map as it was.
+        self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+/// Reads an object with the credentials of `bucket`'s client.
+pub(crate) async fn read(bucket: &Regional, key: &str) -> Result<Seen, Error> {
+    const ACTION: &str = "s3:GetObject";
+    let name = bucket.bucket();
+    let answer = bucket.call(ACTION, |client| client.get_object().bucket(name).key(key).send()).await;
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(error) if error.is_code(&["NoSuchBucket"]) => return Ok(Seen::NoBucket),
+        Err(error) if error.is_not_found() || error.kind == ErrorKind::Denied => return Ok(Seen::Hidden),
+        Err(mut error) => {
+            error.message = format!("bucket {name}: {}", error.message);
+            return Err(error);
+        }
+    };
+    let content_type = answer.content_type.unwrap_or_default();
+    let body = answer.body.collect().await.map_err(|error| {
+        Error::new(ErrorKind::Ambiguous, ACTION, format!("the object was cut short: {error}"))
+    })?;
+    Ok(Seen::Document(Document { body: body.to_vec(), content_type }))
+}
+
+/// Writes a document, and makes sure that anybody can read just that.
+pub(crate) async fn write(aws: &Aws, bucket: &str, key: &str, document: &Document) -> Result<(), Error> {
+    aws.public.forget(bucket, key);
+    let place = aws.bucket(bucket);
+    let put = |client: aws_sdk_s3::Client| {
+        let call = client.put_object().bucket(bucket).key(key).content_type(&document.content_type);
+        call.body(document.body.clone().into()).send()
+    };
+    place.call("s3:PutObject", put).await.map_err(|mut error| {
+        error.message = format!("bucket {bucket}: {}", error.message);
+        error
+    })?;
+    check(aws, &place, key, document).await
+}
+
+/// Reads a document as IAM will. Where that fails, says why, before anything depends on it.
+async fn check(aws: &Aws, bucket: &Regional, key: &str, document: &Document) -> Result<(), Error> {
+    let mut pauses = Pauses::up_to(PROPAGATION);
+    let mut looked = false;
+    loop {
+        aws.public.forget(bucket.bucket(), key);
+        let (seen, _) = aws.public.read(bucket.bucket(), key).await?;
+        if seen == Seen::Document(document.clone()) {
+            return Ok(());
+        }
+        if !looked {
+            looked = true;
+            why_hidden(bucket, key).await?;
+        }
+        if !pauses.pause().await {
+            return Err(unreadable(
+                bucket.bucket(),
+                key,
+                "neither the bucket's own settings nor its policy keep anybody from it, so the account does: its \
+                 block of public access (S3, \"Block Public Access settings for this account\"), or a policy of its \
+                 organization. Lift `RestrictPublicBuckets` there, or publish the documents in another account's \
+                 bucket and name that in `discoveryStore`",
+            ));
+        }
+    }
+}
+
+fn unreadable(bucket: &str, key: &str, why: &str) -> Error {
+    let message = format!(
+        "AWS must be able to read s3://{bucket}/{key} without credentials, and that is refused: {why}"
+    );
+    Error::new(ErrorKind::Refused, "discovery documents", message)
+}
+
+/// An error where the bucket itself keeps everybody out. Settings that may not be looked at prove nothing.
+async fn why_hidden(bucket: &Regional, key: &str) -> Result<(), Error> {
+    let name = bucket.bucket();
+    let call = |client: aws_sdk_s3::Client| client.get_public_access_block().bucket(name).send();
+    let block = bucket.call("s3:GetBucketPublicAccessBlock", call).await.ok();
+    let block = block.and_then(|answer| answer.public_access_block_configuration);
+    let on = |flag: fn(&PublicAccessBlockConfiguration) -> Option<bool>| {
+        block.as_ref().and_then(flag).unwrap_or_default()
+    };
+    if on(PublicAccessBlockConfiguration::restrict_public_buckets) {
+        return Err(unreadable(
+            name,
+            key,
+            "the bucket's block of public access has `RestrictPublicBuckets`. Lift that for this bucket, or let kcl \
+             make a bucket of its own: name one that is not there yet in `discoveryStore`",
+        ));
+    }
+    let call = |client: aws_sdk_s3::Client| client.get_bucket_policy().bucket(name).send();
+    match bucket.call("s3:GetBucketPolicy", call).await {
+        Err(error) if error.is_code(&["NoSuchBucketPolicy"]) => Err(unreadable(
+            name,
+            key,
+            "the bucket has no policy. Allow `s3:GetObject` on that object to everybody in one, or let kcl make a \
+             bucket of its own: name one that is not there yet in `discoveryStore`",
+        )),
+        _ => Ok(()),
+    }
+}
+
+/// Removes a document; one that is not there, or whose bucket is not, is a success.
+pub(crate) async fn delete(aws: &Aws, bucket: &str, key: &str) -> Result<(), Error> {
+    aws.public.forget(bucket, key);
+    let call = |client: aws_sdk_s3::Client| client.delete_object().bucket(bucket).key(key).send();
+    match aws.bucket(bucket).call("s3:DeleteObject", call).await {
+        Err(error) if !error.is_not_found() => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Removes the documents of an issuer, all versions of them, and its bucket where nothing else is in it and kcl made it.
+pub async fn purge(aws: &Aws, bucket: &str, prefix: &str) -> Result<Purged, Error> {
+    let store = S3Store::new(aws.s3.clone(), bucket.to_owned(), prefix.to_owned());
+    let keys = [OPENID_CONFIGURATION_PATH, JWKS_PATH];
+    let keys = keys.map(|path| if prefix.is_empty() { path.to_owned() } else { format!("{prefix}/{path}") });
+    store.remove_all(&keys).await
+}
+
+/// Where anybody can read the documents of an issuer, by its URL without `https://`: bucket and prefix. `None` for one
+/// that is not in S3.
+pub(crate) fn place(issuer: &str) -> Option<(String, String)> {
+    let (host, prefix) = issuer.split_once('/').unwrap_or((issuer, ""));
+    let (bucket, service) = host.split_once('.')?;
+    let is_s3 = service.starts_with("s3.") && service.contains(".amazonaws.com");
+    is_s3.then(|| (bucket.to_owned(), prefix.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::place;
+
+    #[test]
+    fn places() {
+        let is = |bucket: &str, prefix: &str| Some((bucket.to_owned(), prefix.to_owned()));
+        assert_eq!(place("oidc.s3.eu-north-1.amazonaws.com/k8s.example.com"), is("oidc", "k8s.example.com"));
+        assert_eq!(place("oidc.s3.cn-north-1.amazonaws.com.cn"), is("oidc", ""));
+        assert_eq!(place("oidc.eks.eu-north-1.amazonaws.com/id/1"), None);
+        assert_eq!(place("localhost"), None);
+    }
+}

@@ -1,0 +1,111 @@
+//! The documents by which AWS verifies the cluster's tokens: objects in a bucket that anybody can read.
+//!
+//! A spec that is lost does not keep them from being removed: the cluster's OIDC provider names the bucket.
+
+use std::collections::BTreeSet;
+
+use futures::future::try_join_all;
+use kcl_engine::{Attrs, LiveNode, Owner, Ref, Resource, Text};
+use kcl_model::resource::DiscoveryDocument as Wanted;
+use kcl_model::resource::Keyset;
+use kcl_pki::{JWKS_PATH, KeysetName, OPENID_CONFIGURATION_PATH};
+
+use super::{Kind, Service, keyset, oidc_provider};
+use crate::client::Aws;
+use crate::discovery::{self, Document, Seen};
+use crate::error::{Error, ErrorKind};
+use crate::observe::{Depth, Scope};
+use crate::store::keysets;
+
+pub(crate) struct DiscoveryDocument;
+
+impl Kind for DiscoveryDocument {
+    type Resource = Wanted;
+    const SERVICE: Service = Service::Other;
+
+    async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
+        let mut places: BTreeSet<(String, String)> = scope
+            .wanted_resources::<Wanted>()
+            .into_iter()
+            .map(|(_, document)| (document.bucket, document.key))
+            .collect();
+        if scope.depth == Depth::Everything {
+            let issuers = oidc_provider::issuers(scope).await?;
+            let known = issuers.iter().filter_map(|issuer| discovery::place(issuer));
+            for (bucket, prefix) in known.chain(scope.aws.issuer.clone()) {
+                places.extend([OPENID_CONFIGURATION_PATH, JWKS_PATH].map(|path| {
+                    let key = if prefix.is_empty() { path.to_owned() } else { format!("{prefix}/{path}") };
+                    (bucket.clone(), key)
+                }));
+            }
+        }
+        let nodes = places.iter().map(|(bucket, key)| live(scope.aws, bucket, key));
+        Ok(try_join_all(nodes).await?.into_iter().flatten().collect())
+    }
+
+    async fn create(aws: &Aws, _name: &str, want: &Wanted) -> Result<Attrs, Error> {
+        let body = match (&want.content, &want.keys) {
+            (Some(content), _) => content.text.clone().into_bytes(),
+            (None, Some(keys)) => jwks(aws, keys.value()?).await?,
+            (None, None) => Vec::new(),
+        };
+        let document = Document { body, content_type: want.content_type.clone() };
+        discovery::write(aws, &want.bucket, &want.key, &document).await?;
+        Ok(Attrs::new())
+    }
+
+    async fn update(
+        aws: &Aws,
+        name: &str,
+        _live: &Attrs,
+        _old: &Wanted,
+        want: &Wanted,
+    ) -> Result<Attrs, Error> {
+        Self::create(aws, name, want).await
+    }
+
+    async fn delete(aws: &Aws, _name: &str, _live: &Attrs, old: &Wanted) -> Result<(), Error> {
+        discovery::delete(aws, &old.bucket, &old.key).await
+    }
+}
+
+/// What is at this place. Read as anybody; only what nobody can see so is looked for with our own credentials.
+async fn live(aws: &Aws, bucket: &str, key: &str) -> Result<Option<LiveNode>, Error> {
+    let (document, public) = match aws.public.read(bucket, key).await?.0 {
+        Seen::Document(document) => (document, true),
+        Seen::NoBucket => return Ok(None),
+        Seen::Hidden => match discovery::read(&aws.bucket(bucket), key).await? {
+            Seen::Document(document) => (document, false),
+            Seen::Hidden | Seen::NoBucket => return Ok(None),
+        },
+    };
+    let is_keys = key.ends_with(JWKS_PATH);
+    let keys = is_keys.then(|| Ref::id(Keyset::SCHEMA.kind, "keys", keyset::fingerprint(&document.body)));
+    let content = (!is_keys).then(|| Text::new(String::from_utf8_lossy(&document.body)));
+    let fields = Wanted {
+        bucket: bucket.to_owned(),
+        key: key.to_owned(),
+        content_type: document.content_type,
+        content,
+        keys,
+        public,
+    };
+    Ok(Some(LiveNode::new(format!("{bucket}/{key}"), &fields, Attrs::new(), Owner::Cluster)?))
+}
+
+/// The public keys of the service accounts, which must be those that the plan is about.
+async fn jwks(aws: &Aws, planned: &str) -> Result<Vec<u8>, Error> {
+    let failed = |kind, message: String| Error::new(kind, "discovery documents", message);
+    let missing =
+        || failed(ErrorKind::Unexpected, "there is no state store to take the keys from".to_owned());
+    let store = aws.state.as_deref().ok_or_else(missing)?;
+    let cluster = aws.cluster.as_deref().ok_or_else(missing)?;
+    let keysets = keysets::published(store, cluster).await?;
+    let keyset = keysets.get(&KeysetName::ServiceAccount).ok_or_else(missing)?;
+    let jwks = kcl_pki::jwks(keyset).map_err(|error| failed(ErrorKind::Refused, error.to_string()))?;
+    if keyset::fingerprint(jwks.as_bytes()) != planned {
+        let message = "somebody changed the service-account keys meanwhile; run the same command again";
+        return Err(failed(ErrorKind::Refused, message.to_owned()));
+    }
+    Ok(jwks.into_bytes())
+}

@@ -1,0 +1,237 @@
+//! A cluster's keys in the state store.
+//!
+//! | object | what |
+//! | --- | --- |
+//! | `<cluster>/pki/private/<keyset>/keyset.yaml` | its index: which keys there are, and which is the primary one |
+//! | `<cluster>/pki/private/<keyset>/<id>.key` | a private key: written once, never overwritten |
+//! | `<cluster>/pki/issued/<keyset>/bundle.pem` | what machines trust |
+//! | `<cluster>/pki/issued/keysets.yaml` | the indices of all keysets, so that a preview reads one object |
+//!
+//! What lies under `pki/issued` follows from the indices, and is written after them. A private key is written before
+//! the index that lists it: a run that is cut short leaves at most a key that nothing uses.
+
+use std::collections::BTreeMap;
+
+use futures::future::try_join_all;
+use kcl_pki::{KeyId, KeyInfo, Keyset, KeysetError, KeysetName, SystemEntropy};
+use time::OffsetDateTime;
+
+use super::{Condition, Object, Store, Version};
+use crate::error::{Error, ErrorKind};
+
+/// The indices of all keysets, in one object.
+const SUMMARY: &str = "pki/issued/keysets.yaml";
+
+/// Keysets by their names.
+pub type Keysets = BTreeMap<KeysetName, Keyset>;
+
+/// A keyset as it was read.
+#[derive(Debug)]
+struct Stored {
+    keyset: Keyset,
+    version: Version,
+}
+
+fn key(cluster: &str, path: &str) -> String {
+    format!("{cluster}/{path}")
+}
+
+/// A keyset that is not as kcl wrote it: nothing is done with it.
+fn unsound(store: &dyn Store, cluster: &str, error: &KeysetError) -> Error {
+    let message = format!("{}/{cluster}: {error}", store.location());
+    Error::new(ErrorKind::Refused, "keys", message)
+}
+
+/// The public halves of all keysets, as they were published. Empty where there are none yet.
+pub async fn published(store: &dyn Store, cluster: &str) -> Result<Keysets, Error> {
+    let Some(object) = store.get(&key(cluster, SUMMARY)).await? else { return Ok(Keysets::new()) };
+    read_summary(&object.body).map_err(|error| {
+        let message = format!(
+            "{}/{cluster}/{SUMMARY} is not as it was written: {error}. It only repeats what the keysets say: remove it, \
+             and `kcl update {cluster} --yes` writes it anew",
+            store.location()
+        );
+        Error::new(ErrorKind::Refused, "keys", message)
+    })
+}
+
+fn read_summary(body: &[u8]) -> Result<Keysets, KeysetError> {
+    let text = String::from_utf8_lossy(body);
+    let mut found = Keysets::new();
+    for document in text.split("\n---\n").filter(|document| !document.trim().is_empty()) {
+        let name = document.lines().find_map(|line| line.strip_prefix("  name: ")).unwrap_or_default();
+        let name: KeysetName = name.parse()?;
+        found.insert(name, Keyset::parse(name, document.as_bytes())?);
+    }
+    Ok(found)
+}
+
+fn summary(keysets: &Keysets) -> String {
+    // Each index ends in a newline.
+    keysets.values().map(Keyset::index_yaml).collect::<Vec<_>>().join("---\n")
+}
+
+/// The public halves of all keysets, from their own indices.
+pub async fn read(store: &dyn Store, cluster: &str) -> Result<Keysets, Error> {
+    let found = try_join_all(KeysetName::ALL.map(|name| stored(store, cluster, name))).await?;
+    Ok(found.into_iter().flatten().map(|stored| (stored.keyset.name(), stored.keyset)).collect())
+}
+
+async fn stored(store: &dyn Store, cluster: &str, name: KeysetName) -> Result<Option<Stored>, Error> {
+    let Some(Object { body, version, .. }) = store.get(&key(cluster, &name.index_path())).await? else {
+        return Ok(None);
+    };
+    let keyset = Keyset::parse(name, &body).map_err(|error| unsound(store, cluster, &error))?;
+    Ok(Some(Stored { keyset, version }))
+}
+
+/// The keyset with the private half of its primary key, to sign with. An error where there is none.
+pub async fn signing(store: &dyn Store, cluster: &str, name: KeysetName) -> Result<Keyset, Error> {
+    let Some(Stored { mut keyset, .. }) = stored(store, cluster, name).await? else {
+        return Err(no_keyset(store, cluster, name));
+    };
+    let id = keyset.primary().id().clone();
+    attach(store, cluster, &mut keyset, &id).await?;
+    // The index alone may be there: its key was lost, or belongs to something else.
+    keyset.primary_private_pem().map_err(|error| unsound(store, cluster, &error))?;
+    Ok(keyset)
+}
+
+/// Gives the key `id` its private half, where that is there.
+async fn attach(store: &dyn Store, cluster: &str, keyset: &mut Keyset, id: &KeyId) -> Result<(), Error> {
+    let path = keyset.name().private_key_path(id);
+    if let Some(object) = store.get(&key(cluster, &path)).await? {
+        keyset.attach(id, &object.body).map_err(|error| unsound(store, cluster, &error))?;
+    }
+    Ok(())
+}
+
+fn no_keyset(store: &dyn Store, cluster: &str, name: KeysetName) -> Error {
+    let message = format!(
+        "{cluster} has no keyset {name} in {}; `kcl update {cluster} --yes` makes what is missing",
+        store.location()
+    );
+    Error::new(ErrorKind::NotFound, "keys", message)
+}
+
+/// Makes those of `names` that are not there yet. One that is there, whoever made it, is left as it is.
+pub async fn create(store: &dyn Store, cluster: &str, names: &[KeysetName]) -> Result<Keysets, Error> {
+    let made = names.iter().map(|name| create_one(store, cluster, *name));
+    try_join_all(made).await?;
+    publish(store, cluster).await
+}
+
+async fn create_one(store: &dyn Store, cluster: &str, name: KeysetName) -> Result<(), Error> {
+    if stored(store, cluster, name).await?.is_some() {
+        return Ok(());
+    }
+    let keyset = compute(move || Keyset::generate(name, &mut SystemEntropy, OffsetDateTime::now_utc()));
+    let keyset = keyset.await?.map_err(|error| unsound(store, cluster, &error))?;
+    write_private(store, cluster, &keyset, keyset.primary().id()).await?;
+    let index = keyset.index_yaml().into_bytes();
+    match store.put(&key(cluster, &name.index_path()), index, Condition::IfAbsent).await {
+        // Somebody else's came first. Ours is not listed anywhere, and nothing will ever use it.
+        Err(error) if error.kind == ErrorKind::Conflict => Ok(()),
+        written => written.map(|_| ()),
+    }
+}
+
+/// Making an RSA key takes long enough to hold up everything else.
+async fn compute<T: Send + 'static>(make: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    let made = tokio::task::spawn_blocking(make).await;
+    made.map_err(|error| Error::new(ErrorKind::Unexpected, "keys", error.to_string()))
+}
+
+async fn write_private(store: &dyn Store, cluster: &str, keyset: &Keyset, id: &KeyId) -> Result<(), Error> {
+    let private = keyset.get(id).and_then(kcl_pki::Key::private_key);
+    let missing =
+        || Error::new(ErrorKind::Unexpected, "keys", "a key that was just made has no private half");
+    let pem = private.ok_or_else(missing)?.to_pem();
+    let path = key(cluster, &keyset.name().private_key_path(id));
+    store.put(&path, pem.reveal().as_bytes().to_vec(), Condition::IfAbsent).await?;
+    Ok(())
+}
+
+/// Writes what follows from the indices, where it is not so already: what machines trust, and the summary.
+pub async fn publish(store: &dyn Store, cluster: &str) -> Result<Keysets, Error> {
+    let keysets = read(store, cluster).await?;
+    let bundles = keysets.values().map(|keyset| (keyset.name().bundle_path(), keyset.trust_bundle()));
+    let bundles = bundles.map(|(path, text)| async move {
+        store.put(&key(cluster, &path), text.into_bytes(), Condition::Always).await
+    });
+    try_join_all(bundles).await?;
+    store.put(&key(cluster, SUMMARY), summary(&keysets).into_bytes(), Condition::Always).await?;
+    Ok(keysets)
+}
+
+/// Changes the keyset `name`, and publishes it. `change` gets the keyset with the private halves of all its keys that
+/// have one; what it gives is handed on. Where somebody else changed the keyset meanwhile, nothing is written.
+pub async fn change<T>(
+    store: &dyn Store,
+    cluster: &str,
+    name: KeysetName,
+    change: impl FnOnce(&mut Keyset, OffsetDateTime) -> Result<T, KeysetError>,
+) -> Result<T, Error> {
+    let Some(Stored { keyset: old, version }) = stored(store, cluster, name).await? else {
+        return Err(no_keyset(store, cluster, name));
+    };
+    let mut keyset = old.clone();
+    for id in old.keys().iter().map(|key| key.id().clone()) {
+        attach(store, cluster, &mut keyset, &id).await?;
+    }
+    let result = change(&mut keyset, OffsetDateTime::now_utc());
+    let result = result.map_err(|error| Error::new(ErrorKind::Refused, "keys", error.to_string()))?;
+    keyset.is_successor_of(&old).map_err(|error| unsound(store, cluster, &error))?;
+    let added = keyset.keys().iter().map(kcl_pki::Key::id).filter(|id| old.get(id).is_none());
+    for id in added {
+        write_private(store, cluster, &keyset, id).await?;
+    }
+    let index = keyset.index_yaml().into_bytes();
+    if index != old.index_yaml().into_bytes() {
+        let path = key(cluster, &name.index_path());
+        store.put(&path, index, Condition::IfUnchanged(version)).await.map_err(|mut error| {
+            if error.kind == ErrorKind::Conflict {
+                error.message =
+                    format!("somebody else changed the keyset {name} at the same time; nothing was changed");
+            }
+            error
+        })?;
+    }
+    publish(store, cluster).await?;
+    Ok(result)
+}
+
+/// What there is to know of the keys of `name`, but for the keys themselves.
+pub async fn list(store: &dyn Store, cluster: &str, name: KeysetName) -> Result<Vec<KeyInfo>, Error> {
+    let Some(Stored { keyset, .. }) = stored(store, cluster, name).await? else { return Ok(Vec::new()) };
+    let keys = store.list(&key(cluster, &format!("pki/private/{name}/"))).await?;
+    let mut infos = keyset.list();
+    for info in &mut infos {
+        info.has_private_key = keys.contains(&key(cluster, &name.private_key_path(&info.id)));
+    }
+    Ok(infos)
+}
+
+/// Which of the keysets have any object in the store, sound or not.
+pub async fn present(store: &dyn Store, cluster: &str) -> Result<Vec<KeysetName>, Error> {
+    let keys = store.list(&key(cluster, "pki/")).await?;
+    let has = |name: &KeysetName| {
+        let folders = [format!("{cluster}/pki/private/{name}/"), format!("{cluster}/pki/issued/{name}/")];
+        keys.iter().any(|key| folders.iter().any(|folder| key.starts_with(folder)))
+    };
+    Ok(KeysetName::ALL.into_iter().filter(has).collect())
+}
+
+/// Removes the keyset: its private keys first.
+pub async fn remove(store: &dyn Store, cluster: &str, name: KeysetName) -> Result<(), Error> {
+    for folder in ["private", "issued"] {
+        let keys = store.list(&key(cluster, &format!("pki/{folder}/{name}/"))).await?;
+        try_join_all(keys.iter().map(|key| store.delete(key, None))).await?;
+    }
+    Ok(())
+}
+
+/// Removes the summary of keysets that are gone.
+pub async fn remove_summary(store: &dyn Store, cluster: &str) -> Result<(), Error> {
+    store.delete(&key(cluster, SUMMARY), None).await
+}

@@ -1,0 +1,127 @@
+//! One writer per cluster: whatever changes one runs under its lock.
+
+use std::cell::Cell;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kcl_aws::store::Store;
+use kcl_aws::store::lock::{Holder, Lock, LockError, Options, SystemClock};
+
+use crate::error::CommandError;
+use crate::interrupt::Interrupts;
+use crate::output::Printer;
+
+/// The lock of a cluster, held by this process.
+pub(crate) struct Locked {
+    lock: Lock,
+    interrupts: Interrupts,
+    /// The lock went with what was removed.
+    removed: Cell<bool>,
+}
+
+impl Locked {
+    /// Takes the lock of `cluster`, waiting for it as long as `wait` says. `command` is what its holder runs, as others
+    /// are told.
+    pub(crate) async fn take(
+        store: &Arc<dyn Store>,
+        cluster: &str,
+        command: &str,
+        wait: Duration,
+        printer: &Printer,
+    ) -> Result<Self, LockError> {
+        let options = Options { wait, ..Options::default() };
+        let on_wait = |lease: &kcl_aws::store::lock::Lease| {
+            printer.note(&format!("waiting for the lock of {cluster}, held by {}", lease.describe()));
+        };
+        // Before the lock is there: one that is taken is given back, whenever the user stops.
+        let interrupts = Interrupts::listen();
+        let clock = Arc::new(SystemClock::new());
+        let acquired = Lock::acquire(Arc::clone(store), cluster, holder(command), &options, clock, on_wait);
+        let lock = tokio::select! {
+            lock = acquired => lock?,
+            () = interrupts.asked() => return Err(LockError::Store(stopped())),
+        };
+        Ok(Self { lock, interrupts, removed: Cell::new(false) })
+    }
+
+    /// Runs `work`, and gives the lock back whatever came of it.
+    pub(crate) async fn run<T>(
+        self,
+        printer: &Printer,
+        work: impl AsyncFnOnce(&Self) -> Result<T, CommandError>,
+    ) -> Result<T, CommandError> {
+        let result = work(&self).await;
+        let removed = self.removed.get();
+        match (result, self.lock.release().await) {
+            (result, Ok(())) => result,
+            (result, Err(LockError::Lost { .. })) if removed => result,
+            (Ok(value), Err(error)) => {
+                // What was to be done is done.
+                printer.warning(&error.to_string(), error.hint());
+                Ok(value)
+            }
+            (Err(mut failed), Err(error)) => {
+                failed.messages.push(error.to_string());
+                Err(failed)
+            }
+        }
+    }
+
+    /// Ends when nothing more may be started: the user asked to stop, or the lock is lost.
+    pub(crate) fn stop(&self) -> impl Future<Output = ()> + use<> {
+        let interrupts = self.interrupts.clone();
+        let lost = self.lock.lost();
+        async move {
+            tokio::select! {
+                () = interrupts.asked() => {}
+                _ = lost => {}
+            }
+        }
+    }
+
+    /// Runs `reading`, which changes nothing and so can be dropped at any time.
+    pub(crate) async fn reading<T>(
+        &self,
+        reading: impl Future<Output = Result<T, CommandError>>,
+    ) -> Result<T, CommandError> {
+        tokio::select! {
+            result = reading => result,
+            () = self.stop() => Err(stopped().into()),
+        }
+    }
+
+    /// The lock's own object is being removed, with the rest of the state.
+    pub(crate) fn is_removed(&self) {
+        self.removed.set(true);
+    }
+}
+
+fn stopped() -> kcl_aws::Error {
+    kcl_aws::Error::new(kcl_aws::ErrorKind::Refused, "kcl", "stopped before anything was changed")
+}
+
+/// Who we are, for whoever finds the lock taken.
+fn holder(command: &str) -> Holder {
+    let name = |variable| std::env::var(variable).ok().filter(|name| !name.is_empty());
+    Holder {
+        user: name("USER").or_else(|| name("LOGNAME")).unwrap_or_else(|| "unknown".to_owned()),
+        host: gethostname::gethostname().to_string_lossy().into_owned(),
+        pid: std::process::id(),
+        command: command.to_owned(),
+    }
+}
+
+impl From<LockError> for CommandError {
+    fn from(error: LockError) -> Self {
+        let hint = error.hint();
+        let error = match error {
+            LockError::Store(error) => Self::from(error),
+            other => Self::failed(other.to_string()),
+        };
+        match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    }
+}
