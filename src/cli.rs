@@ -190,16 +190,13 @@ pub(crate) struct DistrustKeypair {
 pub(crate) struct Keysets(pub(crate) Vec<KeysetName>);
 
 fn keysets(text: &str) -> Result<Keysets, String> {
-    match text {
-        "all" => Ok(Keysets(KeysetName::ALL.to_vec())),
-        name => match name.parse() {
-            Ok(name) => Ok(Keysets(vec![name])),
-            Err(_) => {
-                let known: Vec<&str> = KeysetName::ALL.iter().map(|name| name.as_str()).collect();
-                Err(format!("the keysets are {}, and all", known.join(", ")))
-            }
-        },
+    if text == "all" {
+        return Ok(Keysets(KeysetName::ALL.to_vec()));
     }
+    text.parse().map(|name| Keysets(vec![name])).map_err(|_| {
+        let known: Vec<&str> = KeysetName::ALL.iter().map(|name| name.as_str()).collect();
+        format!("the keysets are {}, and all", known.join(", "))
+    })
 }
 
 fn key_id(text: &str) -> Result<KeyId, String> {

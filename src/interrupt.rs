@@ -25,7 +25,7 @@ impl Interrupts {
         let mut asked = self.0.clone();
         if asked.wait_for(|asked| *asked).await.is_err() {
             // Nobody listens any more.
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -46,8 +46,12 @@ fn objects(world: &World) -> BTreeMap<String, Vec<u8>> {
     found
 }
 
+fn is_private(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|extension| extension == "key")
+}
+
 fn private_keys(world: &World) -> BTreeMap<String, Vec<u8>> {
-    objects(world).into_iter().filter(|(name, _)| name.ends_with(".key")).collect()
+    objects(world).into_iter().filter(|(name, _)| is_private(name)).collect()
 }
 
 /// The keys of a keyset as `kcl get` tells of them: id and state.
@@ -68,8 +72,7 @@ fn openssl(args: &[&str]) -> String {
 fn what_a_cluster_keeps_and_where() {
     let (world, path) = minimal();
     let found = objects(&world);
-    let mut names: Vec<&str> =
-        found.keys().map(String::as_str).filter(|name| !name.ends_with(".key")).collect();
+    let mut names: Vec<&str> = found.keys().map(String::as_str).filter(|name| !is_private(name)).collect();
     names.sort_unstable();
     assert_eq!(
         names,
@@ -96,8 +99,8 @@ fn what_a_cluster_keeps_and_where() {
     }
     // Private keys lie under names of their own alone.
     for (name, body) in &found {
-        let is_private = String::from_utf8_lossy(body).contains("PRIVATE KEY");
-        assert_eq!(is_private, name.ends_with(".key"), "{name}");
+        let holds_one = String::from_utf8_lossy(body).contains("PRIVATE KEY");
+        assert_eq!(holds_one, is_private(name), "{name}");
     }
     // Once made, they stay.
     world.kcl(&["update", "-f", &path, "--yes", "--deep"]).expect(0);

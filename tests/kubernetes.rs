@@ -128,7 +128,7 @@ fn the_clusters_keys_and_kubeconfig_are_what_kubernetes_takes() {
         jsonwebtoken::decode::<Value>(token, &DecodingKey::from_jwk(key).unwrap(), &validation).unwrap();
     assert_eq!(decoded.claims["sub"], "system:serviceaccount:default:iam-account");
     // The API server publishes the same keys.
-    let served: Value =
+    let from_api: Value =
         serde_json::from_str(&kubectl(&["get", "--raw", "/openid/v1/jwks"]).expect(0).stdout).unwrap();
-    assert_eq!(served, serde_json::from_str::<Value>(&published).unwrap());
+    assert_eq!(from_api, serde_json::from_str::<Value>(&published).unwrap());
 }

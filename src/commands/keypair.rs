@@ -27,10 +27,9 @@ pub(super) async fn create(
             keyset.promote(&id, now)?;
         }
         let name = keyset.name();
-        Ok(vec![match args.primary {
-            true => format!("added the key {id} to {name}; it signs from now on"),
-            false => format!("added the key {id} to {name}; it is trusted, and signs nothing yet"),
-        }])
+        let state =
+            if args.primary { "it signs from now on" } else { "it is trusted, and signs nothing yet" };
+        Ok(vec![format!("added the key {id} to {name}; {state}")])
     };
     let done = change(&args.options, "kcl create keypair", &args.keysets.0, settings, printer, add).await?;
     printer.note(
@@ -51,12 +50,12 @@ pub(super) async fn promote(
     let promote = |keyset: &mut Keyset, now: OffsetDateTime| {
         let id = args.id.clone().unwrap_or_else(|| newest_trusted(keyset));
         let name = keyset.name();
-        Ok(vec![match keyset.promote(&id, now)? {
-            true => format!(
-                "{id} is the primary key of {name}: it signs from now on; the one before stays trusted"
-            ),
-            false => format!("{id} is the primary key of {name} already"),
-        }])
+        let state = if keyset.promote(&id, now)? {
+            ": it signs from now on; the one before stays trusted"
+        } else {
+            " already"
+        };
+        Ok(vec![format!("{id} is the primary key of {name}{state}")])
     };
     let done =
         change(&args.options, "kcl promote keypair", &args.keysets.0, settings, printer, promote).await?;
@@ -83,10 +82,8 @@ pub(super) async fn distrust(
             return Ok(vec![format!("{name} has no trusted key that is older than its primary one")]);
         }
         let distrusted = ids.iter().map(|id| {
-            Ok(match keyset.distrust(id, now)? {
-                true => format!("the key {id} of {name} is not trusted any more"),
-                false => format!("the key {id} of {name} was not trusted any more already"),
-            })
+            let state = if keyset.distrust(id, now)? { "" } else { ", and was not before" };
+            Ok(format!("the key {id} of {name} is not trusted any more{state}"))
         });
         distrusted.collect()
     };

@@ -64,7 +64,7 @@ pub(super) async fn reconcile(
         match take().await {
             Ok(locked) => {
                 let work = async |locked: &Locked| {
-                    let prepared = locked.reading(prepare_again(input, &aws, mode)).await?;
+                    let prepared = locked.reading(Box::pin(prepare_again(input, &aws, mode))).await?;
                     prepared.show(printer, &mode.run).await?;
                     match prepared.nothing_to_apply(printer)? {
                         Some(done) => Ok(done),
@@ -80,7 +80,7 @@ pub(super) async fn reconcile(
     }
 
     // What is shown before anybody is asked takes no lock, so it is looked at again once there is one.
-    let shown = prepare(validated, &aws, mode).await?;
+    let shown = Box::pin(prepare(validated, &aws, mode)).await?;
     shown.show(printer, &mode.run).await?;
     if let Some(done) = shown.nothing_to_apply(printer)? {
         return Ok(done);
@@ -98,7 +98,7 @@ pub(super) async fn reconcile(
         make_bucket(&aws, &shown.plan, bucket, &name, printer).await?;
     }
     let work = async |locked: &Locked| {
-        let prepared = locked.reading(prepare_again(input, &aws, mode)).await?;
+        let prepared = locked.reading(Box::pin(prepare_again(input, &aws, mode))).await?;
         if !shown.is_same(&prepared) {
             prepared.show(printer, &mode.run).await?;
             if !mode.run.yes {

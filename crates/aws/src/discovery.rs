@@ -37,11 +37,14 @@ pub(crate) struct Document {
     pub(crate) content_type: String,
 }
 
+/// What reads gave, by bucket and key, with the region of the bucket where S3 told that.
+type Reads = BTreeMap<(String, String), (Seen, Option<String>)>;
+
 /// Reads without credentials. Each object is read once in a run, until it is written.
 #[derive(Debug)]
 pub(crate) struct PublicReads {
     client: aws_sdk_s3::Client,
-    seen: Mutex<BTreeMap<(String, String), (Seen, Option<String>)>>,
+    seen: Mutex<Reads>,
 }
 
 impl PublicReads {
@@ -75,7 +78,7 @@ impl PublicReads {
         self.lock().clear();
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<(String, String), (Seen, Option<String>)>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Reads> {
         // A thread that panicked while holding the lock leaves the map as it was.
         self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }

@@ -29,7 +29,7 @@ pub async fn facts(aws: &Aws, cluster: &Cluster) -> Result<Facts, Vec<Error>> {
     let store = store_location(aws);
     let zones =
         async { if needs.dns_names.is_empty() { Ok(Vec::new()) } else { one(hosted_zones(aws).await) } };
-    let discovery = async { one(discovery(aws, needs.discovery.as_ref()).await) };
+    let discovery = async { one(Box::pin(discovery(aws, needs.discovery.as_ref())).await) };
     let network = join(
         join(vpc(aws, needs.vpc.as_deref()), subnets(aws, &needs.subnets)),
         addresses(aws, &needs.addresses),
@@ -384,7 +384,7 @@ async fn discovery(aws: &Aws, bucket: Option<&IssuerBucket>) -> Result<Discovery
     let key = |path: &str| if prefix.is_empty() { path.to_owned() } else { format!("{prefix}/{path}") };
     let [configuration, jwks] = [OPENID_CONFIGURATION_PATH, JWKS_PATH].map(key);
     let ((first, region), (second, _)) =
-        try_join(aws.public.read(name, &configuration), aws.public.read(name, &jwks)).await?;
+        Box::pin(try_join(aws.public.read(name, &configuration), aws.public.read(name, &jwks))).await?;
     let is_public = [first, second].iter().all(|seen| matches!(seen, Seen::Document(_)));
     Ok(Discovery { region, is_public })
 }

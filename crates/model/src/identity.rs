@@ -118,8 +118,9 @@ fn discovery_documents(builder: &mut Builder<'_>) -> Result<Vec<ResourceId>, Mod
         Some(builder.add(&place.name, &Bucket::new(region, None, public_objects))?)
     };
     let mut documents = Vec::new();
-    for document in [configuration, jwks] {
-        let id = builder.add(format!("{}/{}", document.bucket, document.key), &document)?;
+    for (name, document) in [(kcl_pki::OPENID_CONFIGURATION_PATH, configuration), (kcl_pki::JWKS_PATH, jwks)]
+    {
+        let id = builder.add(name, &document)?;
         if let Some(bucket) = &bucket {
             builder.order(&id, bucket.clone());
         }

@@ -197,13 +197,13 @@ fn a_bucket_created_again_stays_as_it_is() {
     let signature = format!("Authorization: AWS4-HMAC-SHA256 {scope}, SignedHeaders=host, Signature=0");
     let owner = "x-amz-object-ownership: ObjectWriter";
     client.http("PUT", &bucket, None, &[&signature, owner], "").ok();
-    let ownership = client.http("GET", &format!("{bucket}?ownershipControls"), Some("s3"), &[], "").ok();
+    let ownership = client.http("GET", &format!("{bucket}?ownershipControls"), None, &[&signature], "").ok();
     assert_eq!(ownership.value("Rule/ObjectOwnership"), "ObjectWriter");
     let block = format!("{bucket}?{BLOCK}");
-    client.http("GET", &block, Some("s3"), &[], "").ok();
-    client.http("DELETE", &block, Some("s3"), &[], "");
+    client.http("GET", &block, None, &[&signature], "").ok();
+    client.http("DELETE", &block, None, &[&signature], "");
     client.http("PUT", &bucket, None, &[&signature], "").ok();
-    let found = client.http("GET", &block, Some("s3"), &[], "");
+    let found = client.http("GET", &block, None, &[&signature], "");
     assert_eq!(found.code(), "NoSuchPublicAccessBlockConfiguration");
 }
 

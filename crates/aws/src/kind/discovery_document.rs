@@ -90,7 +90,8 @@ async fn live(aws: &Aws, bucket: &str, key: &str) -> Result<Option<LiveNode>, Er
         keys,
         public,
     };
-    Ok(Some(LiveNode::new(format!("{bucket}/{key}"), &fields, Attrs::new(), Owner::Cluster)?))
+    let name = if is_keys { JWKS_PATH } else { OPENID_CONFIGURATION_PATH };
+    Ok(Some(LiveNode::new(name, &fields, Attrs::new(), Owner::Cluster)?))
 }
 
 /// The public keys of the service accounts, which must be those that the plan is about.

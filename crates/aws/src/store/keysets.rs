@@ -137,9 +137,9 @@ async fn create_one(store: &dyn Store, cluster: &str, name: KeysetName) -> Resul
 }
 
 /// Making an RSA key takes long enough to hold up everything else.
-async fn compute<T: Send + 'static>(make: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
-    let made = tokio::task::spawn_blocking(make).await;
-    made.map_err(|error| Error::new(ErrorKind::Unexpected, "keys", error.to_string()))
+async fn compute<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    let result = tokio::task::spawn_blocking(work).await;
+    result.map_err(|error| Error::new(ErrorKind::Unexpected, "keys", error.to_string()))
 }
 
 async fn write_private(store: &dyn Store, cluster: &str, keyset: &Keyset, id: &KeyId) -> Result<(), Error> {

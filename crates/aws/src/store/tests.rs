@@ -3,7 +3,7 @@
 use kcl_testkit::{Decision, Protocol, Response};
 use tempfile::TempDir;
 
-use super::{Condition, FileStore, Location, Remembering, S3Store, Store, Version};
+use super::{Condition, FileStore, Location, Purged, Remembering, S3Store, Store, Version};
 use crate::error::ErrorKind;
 use crate::testing::World;
 
@@ -222,7 +222,8 @@ async fn a_bucket_elsewhere_is_found() {
     // Whatever the first call is.
     let again = S3Store::new(world.s3(), store.bucket().expect("it is one").to_owned(), "p".to_owned());
     assert_eq!(again.list("a/").await.expect("it can be listed"), ["a/x"]);
-    assert!(again.purge("a").await.expect("it is purged").bucket_deleted);
+    let purged = again.purge("a").await.expect("it is purged");
+    assert_eq!(purged, Purged { objects: 1, bucket_deleted: false }, "the bucket is somebody else's");
 }
 
 #[tokio::test]

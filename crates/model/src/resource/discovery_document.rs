@@ -1,5 +1,5 @@
-//! What anybody can read of the cluster's service-account issuer: an object in a public bucket. Named for its place:
-//! `bucket/key`. Attributes: none.
+//! What anybody can read of the cluster's service-account issuer: an object in a public bucket. Named for its place
+//! below the issuer's URL: `openid/v1/jwks`. Attributes: none.
 
 use kcl_engine::{Ref, Resource, Schema, Text};
 use serde::{Deserialize, Serialize};

@@ -11,7 +11,7 @@ use crate::call::Call;
 use crate::upstream::Ask;
 
 /// How long a test waits for the call it expects before it is told that it does not come.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Holds the calls of one action until it is opened. Dropped, it is open.
 #[derive(Debug)]
