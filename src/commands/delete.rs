@@ -310,12 +310,12 @@ async fn purge(
     if let Some((bucket, prefix)) = &target.issuer
         && kcl_aws::discovery::purge(aws, bucket, prefix).await?.bucket_deleted
     {
-        printer.say(&format!("deleted the bucket {bucket} of the discovery documents, which is empty now"));
+        printer.note(&format!("deleted the bucket {bucket} of the discovery documents, which is empty now"));
     }
     let purged = store.purge(&target.name).await?;
-    printer.say(&format!("removed {} objects of {} from {}", purged.objects, target.name, store.location()));
+    printer.note(&format!("removed {} objects of {} from {}", purged.objects, target.name, store.location()));
     if purged.bucket_deleted {
-        printer.say(&format!("deleted the bucket of {}, which is empty now", store.location()));
+        printer.note(&format!("deleted the bucket of {}, which is empty now", store.location()));
     }
     Ok(())
 }

@@ -219,7 +219,7 @@ async fn keypairs(args: &Get, settings: &Settings, printer: &Printer) -> Result<
         KeysetName::ALL.into_iter().filter(|name| is_asked_for(args, name.as_str())).collect();
     let lists = names.iter().map(|name| keysets::list(store.as_ref(), &cluster, *name));
     let lists = futures::future::try_join_all(lists).await?;
-    let mut table = Table::new(&["KEYSET", "ID", "STATE", "CREATED", "EXPIRES"]);
+    let mut table = Table::new(&["KEYSET", "ID", "STATE", "EXPIRES"]);
     let mut items = Vec::new();
     let moment = |time: Option<OffsetDateTime>| time.and_then(|time| time.format(&Rfc3339).ok());
     for (name, key) in
@@ -231,11 +231,11 @@ async fn keypairs(args: &Get, settings: &Settings, printer: &Printer) -> Result<
             (false, false) => "distrusted",
         };
         let (created, expires) = (moment(Some(key.created)), moment(key.expires));
+        // In 80 columns; when a key was made is in the data.
         table.row(vec![
             name.to_string(),
             key.id.to_string(),
             state.to_owned(),
-            created.clone().unwrap_or_default(),
             expires.clone().unwrap_or_else(|| "-".to_owned()),
         ]);
         items.push(json!({

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use kcl_testkit::{LocalAws, audit, make_zone};
+use kcl_testkit::{LocalAws, audit, http, make_zone};
 
 /// Text of the demo itself, to stderr as kcl does with what is no data.
 pub(crate) fn say(text: &str) {
@@ -98,10 +98,18 @@ impl Demo {
         self.kcl(&["update", "--yes", "--prune"], 0)?;
         self.kcl(&["update", "--detailed-exitcode"], 0)?;
 
-        heading("5. Delete it, and its state");
+        heading("5. Another key for the service accounts: trusted first, and then it signs");
+        self.kcl(&["create", "keypair", "service-account"], 0)?;
+        self.kcl(&["update", "--yes"], 0)?;
+        self.published_keys()?;
+        self.kcl(&["promote", "keypair", "service-account"], 0)?;
+        self.kcl(&["get", "keypairs"], 0)?;
+        self.kcl(&["export", "kubeconfig", "--admin=1h", "--kubeconfig", "kubeconfig"], 0)?;
+
+        heading("6. Delete it, and its state");
         self.kcl(&["delete", "cluster", "k8s.karlaru.com", "--yes", "--purge-state"], 0)?;
 
-        heading("6. An independent listing of the account");
+        heading("7. An independent listing of the account");
         let left = audit(&self.aws, self.aws.region())?.leftovers();
         let left: Vec<String> = left.into_iter().filter(|left| !left.starts_with("hosted zone")).collect();
         ensure!(left.is_empty(), "still there: {}", left.join(", "));
@@ -131,6 +139,17 @@ impl Demo {
         if status.code() != Some(expected) {
             bail!("kcl ended with {status}, not with the exit code {expected}");
         }
+        Ok(())
+    }
+
+    /// What anybody can read, without credentials: AWS does just that when a pod shows it a token.
+    fn published_keys(&self) -> Result<()> {
+        let path = "/karlaru-kcl-oidc/k8s.karlaru.com/openid/v1/jwks";
+        let answer = http(&self.aws.endpoint(), "GET", path, None, &[], "")?;
+        ensure!(answer.status == 200, "the published keys cannot be read: {}", answer.body);
+        let keys = answer.body.matches("\"kid\"").count();
+        say(&format!("  (the published keys, read without credentials: {keys})\n"));
+        ensure!(keys == 2, "both keys should be published");
         Ok(())
     }
 

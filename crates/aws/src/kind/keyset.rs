@@ -1,6 +1,8 @@
 //! The cluster's keys. A preview reads one object, the summary of all keysets; only where it is to be sure are their
 //! own indices read.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use kcl_engine::{Attrs, LiveNode, Owner};
 use kcl_model::resource::Keyset as Wanted;
 use kcl_pki::{KeysetName, KeysetType};
@@ -114,5 +116,5 @@ fn attrs(keyset: &kcl_pki::Keyset) -> Result<Attrs, Error> {
 
 /// The fingerprint of published keys: two that are equal verify the same tokens.
 pub(crate) fn fingerprint(jwks: &[u8]) -> String {
-    format!("sha256:{}", hex::encode(Sha256::digest(jwks)))
+    format!("sha256:{}", URL_SAFE_NO_PAD.encode(Sha256::digest(jwks)))
 }
