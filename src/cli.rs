@@ -81,6 +81,8 @@ pub(crate) enum Command {
     Distrust(Distrust),
     /// Show who is changing a cluster, and remove a lock that was left behind
     Unlock(Unlock),
+    /// Print the IAM policy that creating, updating and deleting a cluster needs
+    Policy(Policy),
     /// Print the JSON Schema of cluster specs, for editors
     Schema,
     /// Print a shell completion script
@@ -320,6 +322,25 @@ pub(crate) struct Replace {
     pub(crate) files: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) lock: LockOptions,
+}
+
+const POLICY_HELP: &str = "\
+Prints one policy document; where IAM's limit of 6,144 characters is too small for
+one, a JSON array of several, all of which are needed. With -f nothing is asked of
+AWS: account numbers, and ids that only AWS knows, stand as *.
+
+What the spec names is what the policy allows. Whoever takes something out of a
+spec needs the policies of both, the spec before and after.";
+
+#[derive(Debug, Args)]
+#[command(after_help = POLICY_HELP)]
+pub(crate) struct Policy {
+    /// The cluster's name; may be left out where the spec or the state store has only one
+    #[arg(value_name = "NAME")]
+    pub(crate) cluster: Option<String>,
+    /// Spec file to take instead of the registered one; may be given several times; - reads standard input
+    #[arg(short, long = "filename", value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -6,6 +6,7 @@ mod delete;
 mod get;
 mod keypair;
 mod kubeconfig;
+mod policy;
 mod reconcile;
 mod replace;
 mod schema;
@@ -52,6 +53,7 @@ pub(crate) fn run(command: Command, settings: &Settings, printer: &Printer) -> R
         Command::Delete(args) => block_on(delete::run(args, settings, printer)),
         Command::Replace(args) => block_on(replace::run(args, settings, printer)),
         Command::Get(args) => block_on(get::run(args, settings, printer)),
+        Command::Policy(args) => block_on(policy::run(args, settings, printer)),
         Command::Schema => Ok(schema::run(printer)),
         Command::Completion { shell } => Ok(completion::run(shell, printer)),
         Command::Version => Ok(version::run(printer)),

@@ -10,8 +10,11 @@ use aws_config::SdkConfig;
 use aws_sdk_s3::types::PublicAccessBlockConfiguration;
 use kcl_pki::{JWKS_PATH, OPENID_CONFIGURATION_PATH};
 
+use kcl_model::resource::DiscoveryDocument;
+
 use crate::client::Aws;
 use crate::error::{Error, ErrorKind};
+use crate::permission::{Ground, Permission};
 use crate::regional::Regional;
 use crate::store::{Purged, S3Store};
 use crate::wait::Pauses;
@@ -152,6 +155,21 @@ fn unreadable(bucket: &str, key: &str, why: &str) -> Error {
         "AWS must be able to read s3://{bucket}/{key} without credentials, and that is refused: {why}"
     );
     Error::new(ErrorKind::Refused, "discovery documents", message)
+}
+
+/// Writing and removing the documents; where anybody cannot read them, a look at why. Reading them as anybody needs no
+/// permission.
+pub(crate) fn permissions(ground: &Ground<'_>) -> Vec<Permission> {
+    const OBJECTS: [&str; 3] = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"];
+    const WHY_HIDDEN: [&str; 2] = ["s3:GetBucketPolicy", "s3:GetBucketPublicAccessBlock"];
+    let documents = ground.all::<DiscoveryDocument>();
+    let objects =
+        documents.iter().map(|(_, it)| ground.global_arn("s3", &format!("{}/{}", it.bucket, it.key)));
+    let buckets = documents.iter().map(|(_, it)| ground.global_arn("s3", &it.bucket));
+    vec![
+        Permission::new("IssuerDocuments", &OBJECTS, objects),
+        Permission::new("IssuerBucketRead", &WHY_HIDDEN, buckets),
+    ]
 }
 
 /// An error where the bucket itself keeps everybody out. Settings that may not be looked at prove nothing.

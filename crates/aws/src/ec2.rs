@@ -12,6 +12,7 @@ use kcl_model::resource::{self, Tags};
 use crate::client::Aws;
 use crate::error::{During, Error, ErrorKind};
 use crate::observe::Scope;
+use crate::permission::{Ground, Permission};
 use crate::tags::{self, CLUSTER_TAG};
 
 /// How many values a filter may have:
@@ -187,6 +188,21 @@ pub(crate) async fn retag(aws: &Aws, id: &str, old: &Tags, new: &Tags) -> Result
         call.send().await.during("ec2:DeleteTags")?;
     }
     Ok(())
+}
+
+/// Disks that are encrypted with keys of the user's own. EC2 makes a grant on the key for each.
+pub(crate) fn use_keys(ground: &Ground<'_>, keys: impl IntoIterator<Item = String>) -> Vec<Permission> {
+    const USE: [&str; 5] = [
+        "kms:Decrypt",
+        "kms:DescribeKey",
+        "kms:GenerateDataKeyWithoutPlaintext",
+        "kms:ReEncryptFrom",
+        "kms:ReEncryptTo",
+    ];
+    let keys: Vec<String> = keys.into_iter().collect();
+    let grant = ground.use_keys("DiskKeyGrants", "ec2", &["kms:CreateGrant"], keys.clone());
+    let grant = grant.map(|grant| grant.when("Bool", "kms:GrantIsForAWSResource", ["true"]));
+    ground.use_keys("DiskKeys", "ec2", &USE, keys).into_iter().chain(grant).collect()
 }
 
 /// A switch of `ModifyVpcAttribute` and `ModifySubnetAttribute`.

@@ -19,6 +19,7 @@ use crate::client::Aws;
 use crate::error::{During, Error, ErrorKind};
 use crate::named;
 use crate::observe::{Depth, Scope};
+use crate::permission::{Ground, Permission};
 use crate::tags;
 
 /// DescribeTags takes as many ARNs, DescribeLoadBalancers and DescribeTargetGroups as many names.
@@ -363,6 +364,22 @@ pub(crate) async fn change_tags(aws: &Aws, arn: &str, old: &Tags, new: &Tags) ->
         call.send().await.during("elasticloadbalancing:RemoveTags")?;
     }
     Ok(())
+}
+
+/// The ARN of the load balancer that AWS calls `name`.
+pub(crate) fn balancer_arn(ground: &Ground<'_>, name: &str) -> String {
+    ground.arn("elasticloadbalancing", &format!("loadbalancer/net/{name}/*"))
+}
+
+/// Removing what has the mark of the cluster, or that of its load balancer controller, which has no other.
+pub(crate) fn delete_marked(ground: &Ground<'_>, action: &'static str, kind: &str) -> Vec<Permission> {
+    let any = [ground.arn("elasticloadbalancing", &format!("{kind}/*"))];
+    let of_controller = Permission::new("ElbDeleteOfController", &[action], any.clone());
+    let tag = format!("aws:ResourceTag/{}", tags::LOAD_BALANCER_CONTROLLER_TAG);
+    vec![
+        ground.marked(Permission::new("ElbDeleteMarked", &[action], any)),
+        of_controller.when("StringEquals", tag, [ground.name()]),
+    ]
 }
 
 /// The protocol's name.

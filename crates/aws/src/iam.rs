@@ -11,6 +11,7 @@ use crate::client::Aws;
 use crate::error::{During, Error, ErrorKind};
 use crate::named;
 use crate::observe::Scope;
+use crate::permission::{Ground, Permission};
 use crate::tags;
 
 /// One role as it is.
@@ -70,6 +71,21 @@ fn role(detail: RoleDetail) -> Option<Role> {
     };
     let profiles = profiles.map(|profile| profile.instance_profile_name).collect();
     Some(Role { name: detail.role_name?, arn: detail.arn?, fields, profiles })
+}
+
+/// Handing the machines' roles to EC2, which putting a role into a profile and making a group ask for.
+pub(crate) fn pass_roles(ground: &Ground<'_>, names: impl IntoIterator<Item = String>) -> Permission {
+    let arns = names.into_iter().map(|name| ground.iam_arn(&format!("role/{name}")));
+    let pass = Permission::new("PassMachineRoles", &["iam:PassRole"], arns);
+    pass.when("StringEquals", "iam:PassedToService", [ground.ec2_service()])
+}
+
+/// The role that an AWS service works with in this account. AWS makes it in the caller's name when the service is
+/// used for the first time.
+pub(crate) fn service_linked_role(ground: &Ground<'_>, service: &str) -> Permission {
+    let any = ground.iam_arn("role/aws-service-role/*");
+    let make = Permission::new("ServiceLinkedRoles", &["iam:CreateServiceLinkedRole"], [any]);
+    make.when("StringEquals", "iam:AWSServiceName", [service])
 }
 
 /// A document as IAM gives it back: URL-encoded, with the spelling it was written in. What is no JSON stays a

@@ -2,7 +2,8 @@
 //!
 //! One file per resource kind in `kind` (observe, create, update, delete), what has to be looked up before a
 //! cluster can be modelled ([`lookup`]), reading everything a cluster has ([`observe()`]), running single steps
-//! of a plan (`Aws` is the [`kcl_apply::Provider`]), and the state stores ([`store`]).
+//! of a plan (`Aws` is the [`kcl_apply::Provider`]), the state stores ([`store`]), and what all of this must be
+//! allowed ([`policy`]).
 
 mod blockers;
 mod client;
@@ -15,6 +16,8 @@ mod kind;
 pub mod lookup;
 mod named;
 mod observe;
+mod permission;
+pub mod policy;
 mod provider;
 mod regional;
 pub mod store;

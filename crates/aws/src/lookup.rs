@@ -11,6 +11,7 @@ use aws_sdk_route53::types::HostedZoneConfig;
 use aws_smithy_types::date_time::Format;
 use futures::future::{join, join_all, try_join};
 use ipnet::Ipv4Net;
+use kcl_model::resource::Subnet;
 use kcl_model::{Facts, HostedZone, ImageFacts, StoreLocation, SubnetFacts, VpcFacts, needed};
 use kcl_pki::{JWKS_PATH, OPENID_CONFIGURATION_PATH};
 use kcl_spec::cluster::{Cluster, Image, IssuerBucket};
@@ -19,6 +20,7 @@ use serde::Serialize;
 use crate::client::Aws;
 use crate::discovery::Seen;
 use crate::error::{During, Error, ErrorKind};
+use crate::permission::{Ground, Permission};
 use crate::store::Location;
 use crate::tags::CLUSTER_TAG;
 
@@ -55,6 +57,24 @@ pub async fn facts(aws: &Aws, cluster: &Cluster) -> Result<Facts, Vec<Error>> {
         thumbprints: Vec::new(),
     };
     if errors.is_empty() { Ok(facts) } else { Err(errors) }
+}
+
+/// What looking things up needs, beside what the kinds themselves read.
+pub(crate) fn permissions(ground: &Ground<'_>) -> Vec<Permission> {
+    let needs = needed(ground.cluster);
+    let parameters = needs.images.iter().filter_map(|image| match image {
+        // AWS' own parameters are no account's.
+        Image::SsmParameter(path) => {
+            Some(ground.arn("ssm", &format!("parameter/{}", path.trim_start_matches('/'))))
+        }
+        Image::Id(_) | Image::Named { .. } => None,
+    });
+    [
+        Permission::read(&["ec2:DescribeImages"]),
+        ground.if_wanted::<Subnet>(Permission::read(&["ec2:DescribeAvailabilityZones"])),
+        vec![Permission::new("ImageParameters", &["ssm:GetParameters"], parameters)],
+    ]
+    .concat()
 }
 
 fn one<T>(result: Result<T, Error>) -> Result<T, Vec<Error>> {

@@ -13,6 +13,7 @@ use tokio::sync::OnceCell;
 use crate::client::Aws;
 use crate::error::{During, Error, ErrorKind};
 use crate::kind::{self, AnyKind, Service};
+use crate::permission::Permission;
 use crate::tags::{self, CLUSTER_TAG};
 
 /// How much is read.
@@ -148,6 +149,11 @@ pub async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Vec<Error>> {
     }
     errors.dedup_by(|a, b| a.kind == b.kind && a.message == b.message);
     Err(errors)
+}
+
+/// The tagging API, whose answers only say where else to look.
+pub(crate) fn permissions() -> Vec<Permission> {
+    Permission::read(&["tag:GetResources"])
 }
 
 /// The resource of the cluster that says that it is protected, if there is one: known without the spec.

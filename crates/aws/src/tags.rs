@@ -11,6 +11,9 @@ pub(crate) const BUCKET_MARK: (&str, &str) = ("kcl.dev/made-by", "kcl");
 /// kOps' oldest mark of a cluster's resources; every resource we make has it.
 pub(crate) const CLUSTER_TAG: &str = "KubernetesCluster";
 
+/// The mark of what the AWS load balancer controller makes: the cluster's name.
+pub(crate) const LOAD_BALANCER_CONTROLLER_TAG: &str = "elbv2.k8s.aws/cluster";
+
 /// The tag that says whether the cluster owns a resource or only uses it.
 pub(crate) fn ownership_key(cluster: &str) -> String {
     format!("kubernetes.io/cluster/{cluster}")
@@ -30,14 +33,15 @@ pub(crate) fn owner(cluster: &str, tags: &Tags) -> Option<Owner> {
         "kubernetes.io/created-for/pv/name",
         "ebs.csi.aws.com/cluster",
         "CSIVolumeName",
-        "elbv2.k8s.aws/cluster",
+        LOAD_BALANCER_CONTROLLER_TAG,
         "service.k8s.aws/stack",
         "ingress.k8s.aws/stack",
         "karpenter.sh/nodepool",
     ];
     let owned = tags.get(&ownership_key(cluster)).map(String::as_str);
     let named = tags.get(CLUSTER_TAG).is_some_and(|name| name == cluster);
-    let by_load_balancer_controller = tags.get("elbv2.k8s.aws/cluster").is_some_and(|name| name == cluster);
+    let by_load_balancer_controller =
+        tags.get(LOAD_BALANCER_CONTROLLER_TAG).is_some_and(|name| name == cluster);
     // One that was emptied names nobody.
     let of_another = tags.get(CLUSTER_TAG).is_some_and(|name| !name.is_empty() && name != cluster);
     match owned {

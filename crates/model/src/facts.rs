@@ -7,7 +7,8 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use kcl_spec::cluster::{
-    Cluster, DnsType, Egress, Image, IssuerBucket, LoadBalancerManager, NatAddress, SubnetOrigin, Vpc,
+    Architecture, Cluster, DnsType, Egress, Image, IssuerBucket, LoadBalancerManager, NatAddress,
+    SubnetOrigin, Vpc,
 };
 
 /// What was looked up.
@@ -138,6 +139,78 @@ pub fn needed(cluster: &Cluster) -> Needs {
     }
     needs.dns_names = dns_names(cluster);
     needs
+}
+
+/// The AWS partition of a region: `aws`, `aws-cn`, `aws-us-gov`...
+pub fn partition_of(region: &str) -> &'static str {
+    const PARTITIONS: [(&str, &str); 7] = [
+        ("cn-", "aws-cn"),
+        ("us-gov-", "aws-us-gov"),
+        ("us-iso-", "aws-iso"),
+        ("us-isob-", "aws-iso-b"),
+        ("eu-isoe-", "aws-iso-e"),
+        ("us-isof-", "aws-iso-f"),
+        ("eusc-", "aws-eusc"),
+    ];
+    PARTITIONS.iter().find(|(prefix, _)| region.starts_with(prefix)).map_or("aws", |(_, partition)| partition)
+}
+
+impl Facts {
+    /// Facts for `cluster` where nobody can be asked: everything is there, ids and the account are `*`. Good for
+    /// finding out what a cluster is made of, not for making it.
+    pub fn assumed(cluster: &Cluster, store: Option<StoreLocation>) -> Self {
+        let needs = needed(cluster);
+        let any = || "*".to_owned();
+        let images = cluster.instance_groups.iter().map(|group| {
+            let architecture = match group.architecture {
+                Architecture::X86_64 => "x86_64",
+                Architecture::Arm64 => "arm64",
+            };
+            let facts = ImageFacts {
+                id: any(),
+                root_device: "/dev/xvda".to_owned(),
+                architecture: architecture.to_owned(),
+            };
+            (group.image.clone(), facts)
+        });
+        let subnets = cluster.network.subnets.iter().filter_map(|subnet| {
+            let SubnetOrigin::Shared { id, cidr } = &subnet.origin else { return None };
+            let vpc = needs.vpc.clone().unwrap_or_default();
+            let cidr = cidr.unwrap_or(cluster.network.cidr);
+            Some((id.clone(), SubnetFacts { vpc, zone: subnet.zone.clone(), cidr }))
+        });
+        Self {
+            partition: partition_of(&cluster.region).to_owned(),
+            account: any(),
+            images: images.collect(),
+            zones: assumed_zones(cluster, &needs),
+            vpc: needs.vpc.clone().map(|id| VpcFacts {
+                id,
+                cidrs: vec![cluster.network.cidr],
+                internet_gateway: Some(any()),
+            }),
+            subnets: subnets.collect(),
+            addresses: needs.addresses.iter().map(|address| (*address, any())).collect(),
+            store,
+            issuer_region: None,
+            discovery_is_public: false,
+            thumbprints: Vec::new(),
+        }
+    }
+}
+
+/// A zone for every name, of either kind; the one that the spec gives by its id has that.
+fn assumed_zones(cluster: &Cluster, needs: &Needs) -> Vec<HostedZone> {
+    let private = cluster.network.dns == DnsType::Private;
+    let given = cluster.network.dns_zone.as_ref().map(|given| {
+        let id = given.trim_start_matches("/hostedzone/");
+        let is_id = id.starts_with('Z') && id.bytes().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit());
+        let id = if is_id { id } else { "*" };
+        HostedZone { id: id.to_owned(), name: given.clone(), private }
+    });
+    let zone = |name: &String, private| HostedZone { id: "*".to_owned(), name: name.clone(), private };
+    let others = needs.dns_names.iter().flat_map(|name| [zone(name, false), zone(name, true)]);
+    given.into_iter().chain(others).collect()
 }
 
 fn dns_names(cluster: &Cluster) -> BTreeSet<String> {

@@ -42,7 +42,9 @@ use kcl_engine::Wanted;
 use kcl_spec::cluster::Cluster;
 
 pub use error::{ModelError, Warning};
-pub use facts::{Facts, HostedZone, ImageFacts, Needs, StoreLocation, SubnetFacts, VpcFacts, needed};
+pub use facts::{
+    Facts, HostedZone, ImageFacts, Needs, StoreLocation, SubnetFacts, VpcFacts, needed, partition_of,
+};
 pub use issuer::{DEFAULT_THUMBPRINTS, TOKEN_AUDIENCE, issuer_url};
 pub use service_accounts::{ROLE_ANNOTATION, service_accounts};
 pub use state::{BUCKET_KIND, Documents, NewBucket, add_state};

@@ -25,6 +25,7 @@ use super::{Kind, Service};
 use crate::client::Aws;
 use crate::error::{During, Error, ErrorKind};
 use crate::observe::{Depth, Scope};
+use crate::permission::{self, Ground, Permission};
 use crate::tags::CLUSTER_TAG;
 use crate::wait::{self, PROPAGATION, SLOW_RESOURCE};
 use crate::{ec2, iam, named, tags};
@@ -35,11 +36,63 @@ const EVERY_MINUTE: &str = "1Minute";
 /// What a tag of this kind is put on.
 const TAGGED: &str = "auto-scaling-group";
 
+/// Everything that can be different about a group. What somebody else set is taken back, wanted or not.
+const CHANGE: [&str; 11] = [
+    "autoscaling:AttachLoadBalancerTargetGroups",
+    "autoscaling:CreateOrUpdateTags",
+    "autoscaling:DeleteAutoScalingGroup",
+    "autoscaling:DeleteLifecycleHook",
+    "autoscaling:DeleteTags",
+    "autoscaling:DetachLoadBalancerTargetGroups",
+    "autoscaling:DetachLoadBalancers",
+    "autoscaling:DisableMetricsCollection",
+    "autoscaling:EnableMetricsCollection",
+    "autoscaling:ResumeProcesses",
+    "autoscaling:UpdateAutoScalingGroup",
+];
+
 pub(crate) struct AutoScalingGroup;
 
 impl Kind for AutoScalingGroup {
     type Resource = Wanted;
     const SERVICE: Service = Service::AutoScaling;
+
+    fn permissions(ground: &Ground<'_>) -> Vec<Permission> {
+        let groups = ground.all::<Wanted>();
+        let is_any = |has: fn(&Wanted) -> bool| groups.iter().any(|(_, group)| has(group));
+        let mut change = CHANGE.to_vec();
+        let more: [(fn(&Wanted) -> bool, &str); 3] = [
+            (|group| !group.classic_load_balancers.is_empty(), "autoscaling:AttachLoadBalancers"),
+            (|group| !group.lifecycle_hooks.is_empty(), "autoscaling:PutLifecycleHook"),
+            (|group| !group.suspended_processes.is_empty(), "autoscaling:SuspendProcesses"),
+        ];
+        change.extend(more.into_iter().filter(|(has, _)| is_any(*has)).map(|(_, action)| action));
+        let names =
+            permission::patterns(groups.iter().map(|(name, _)| *name), &format!(".{}", ground.name()));
+        let arns: Vec<String> = names
+            .iter()
+            .map(|name| ground.arn("autoscaling", &format!("autoScalingGroup:*:autoScalingGroupName/{name}")))
+            .collect();
+        let create = ["autoscaling:CreateAutoScalingGroup", "autoscaling:CreateOrUpdateTags"];
+        let buys_spot = |group: &Wanted| {
+            group.mixed_instances.as_ref().is_some_and(|mixed| mixed.on_demand_above_base < 100)
+        };
+        let of_templates = ground.all::<LaunchTemplate>().iter().any(|(_, template)| template.spot.is_some());
+        let mut services = vec!["autoscaling.amazonaws.com"];
+        if is_any(buys_spot) || of_templates {
+            services.push("spot.amazonaws.com");
+        }
+        let manage = [
+            vec![
+                ground.requested(Permission::new("GroupsCreate", &create, arns.clone())),
+                ground.owned(Permission::new("GroupsChange", &change, arns)),
+            ],
+            services.into_iter().map(|service| iam::service_linked_role(ground, service)).collect(),
+            Permission::read(&["autoscaling:DescribeLifecycleHooks"]),
+        ];
+        let read = Permission::read(&["autoscaling:DescribeAutoScalingGroups"]);
+        [read, ground.if_wanted::<Wanted>(manage.concat())].concat()
+    }
 
     async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
         let filter = Filter::builder().name(format!("tag:{CLUSTER_TAG}")).values(scope.cluster).build();

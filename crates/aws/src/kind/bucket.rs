@@ -25,6 +25,7 @@ use crate::client::Aws;
 use crate::error::{Error, ErrorKind};
 use crate::named;
 use crate::observe::{Depth, Scope};
+use crate::permission::{Ground, Permission};
 use crate::regional::Regional;
 use crate::tags::BUCKET_MARK;
 use crate::wait::{PROPAGATION, retry};
@@ -40,6 +41,33 @@ pub(crate) struct Bucket;
 impl Kind for Bucket {
     type Resource = Wanted;
     const SERVICE: Service = Service::Other;
+
+    /// Making and protecting it. The state store's own bucket is removed by [`crate::store`], any other one never.
+    fn permissions(ground: &Ground<'_>) -> Vec<Permission> {
+        const MAKE: [&str; 10] = [
+            "s3:CreateBucket",
+            "s3:GetBucketPolicy",
+            "s3:GetBucketPublicAccessBlock",
+            "s3:GetBucketTagging",
+            "s3:GetBucketVersioning",
+            "s3:GetEncryptionConfiguration",
+            "s3:PutBucketPublicAccessBlock",
+            "s3:PutBucketVersioning",
+            "s3:PutEncryptionConfiguration",
+            // The mark that the creating call sets.
+            "s3:TagResource",
+        ];
+        let buckets = ground.all::<Wanted>();
+        let arns = |public: bool| {
+            let buckets =
+                buckets.iter().filter(move |(_, bucket)| !public || !bucket.public_objects.is_empty());
+            buckets.map(|(name, _)| ground.global_arn("s3", name)).collect::<Vec<_>>()
+        };
+        vec![
+            Permission::new("BucketMake", &MAKE, arns(false)),
+            Permission::new("BucketPublish", &["s3:PutBucketPolicy"], arns(true)),
+        ]
+    }
 
     async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
         if scope.depth == Depth::Everything {

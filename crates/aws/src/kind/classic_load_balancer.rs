@@ -11,6 +11,7 @@ use super::{Kind, Service};
 use crate::client::Aws;
 use crate::error::{During, Error, ErrorKind};
 use crate::observe::Scope;
+use crate::permission::{Ground, Permission};
 use crate::wait::{self, SLOW_RESOURCE};
 use crate::{elb, named, tags};
 
@@ -21,6 +22,13 @@ impl Kind for ClassicLoadBalancer {
     type Resource = Fields;
     const SERVICE: Service = Service::Elb;
     const ONLY_REMOVED: bool = true;
+
+    fn permissions(ground: &Ground<'_>) -> Vec<Permission> {
+        const READ: [&str; 2] =
+            ["elasticloadbalancing:DescribeLoadBalancers", "elasticloadbalancing:DescribeTags"];
+        let delete = elb::delete_marked(ground, "elasticloadbalancing:DeleteLoadBalancer", "loadbalancer");
+        [Permission::read(&READ), delete].concat()
+    }
 
     async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
         let pages = scope.aws.classic_elb.describe_load_balancers().into_paginator().items();

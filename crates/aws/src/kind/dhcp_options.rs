@@ -10,6 +10,7 @@ use crate::client::Aws;
 use crate::ec2::{self, Ours};
 use crate::error::{During, Error};
 use crate::observe::Scope;
+use crate::permission::{Ground, Permission};
 use crate::wait;
 
 const DOMAIN_NAME: &str = "domain-name";
@@ -21,6 +22,16 @@ pub(crate) struct DhcpOptions;
 impl Kind for DhcpOptions {
     type Resource = resource::DhcpOptions;
     const SERVICE: Service = Service::Ec2;
+
+    fn permissions(ground: &Ground<'_>) -> Vec<Permission> {
+        let manage = [
+            ground.ec2_create(&["ec2:CreateDhcpOptions"]),
+            ground.ec2_retag(),
+            ground.ec2_delete(&["ec2:DeleteDhcpOptions"]),
+        ];
+        let read = Permission::read(&["ec2:DescribeDhcpOptions"]);
+        [read, ground.if_wanted::<resource::DhcpOptions>(manage.concat())].concat()
+    }
 
     async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
         let call = scope.aws.ec2.describe_dhcp_options().filters(scope.ec2_filter());

@@ -15,6 +15,7 @@ use crate::client::Aws;
 use crate::discovery::{self, Document, Seen};
 use crate::error::{Error, ErrorKind};
 use crate::observe::{Depth, Scope};
+use crate::permission::{Ground, Permission};
 use crate::store::keysets;
 
 pub(crate) struct DiscoveryDocument;
@@ -22,6 +23,10 @@ pub(crate) struct DiscoveryDocument;
 impl Kind for DiscoveryDocument {
     type Resource = Wanted;
     const SERVICE: Service = Service::Other;
+
+    fn permissions(ground: &Ground<'_>) -> Vec<Permission> {
+        discovery::permissions(ground)
+    }
 
     async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
         let mut places: BTreeSet<(String, String)> = scope

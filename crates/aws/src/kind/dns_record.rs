@@ -17,6 +17,7 @@ use super::{Kind, Service};
 use crate::client::Aws;
 use crate::error::{During, Error, ErrorKind};
 use crate::observe::Scope;
+use crate::permission::{Ground, Permission};
 use crate::{elb, lookup, named};
 
 pub(crate) struct DnsRecord;
@@ -24,6 +25,22 @@ pub(crate) struct DnsRecord;
 impl Kind for DnsRecord {
     type Resource = Wanted;
     const SERVICE: Service = Service::Route53;
+
+    /// Records have no tags: their names count. The zone's id is known beforehand only where the spec gives it.
+    fn permissions(ground: &Ground<'_>) -> Vec<Permission> {
+        let records = ground.all::<Wanted>();
+        let zones = records
+            .iter()
+            .map(|(_, want)| ground.global_arn("route53", &format!("hostedzone/{}", want.zone)));
+        let names = normalised(records.iter().map(|(_, want)| want.name.as_str()));
+        let types: BTreeSet<&str> = records.iter().map(|(_, want)| want.record_type.as_str()).collect();
+        let change = Permission::new("DnsRecords", &["route53:ChangeResourceRecordSets"], zones)
+            // One call changes several records: each must be one of these.
+            .when("ForAllValues:StringLike", "route53:ChangeResourceRecordSetsNormalizedRecordNames", names)
+            .when("ForAllValues:StringEquals", "route53:ChangeResourceRecordSetsRecordTypes", types);
+        let read = Permission::read(&["route53:ListHostedZones", "route53:ListResourceRecordSets"]);
+        [read, vec![change]].concat()
+    }
 
     async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
         let wanted: BTreeMap<&str, Wanted> = scope.wanted_resources().into_iter().collect();
@@ -138,6 +155,32 @@ fn node(
         None => return Ok(None),
     };
     Ok(Some(LiveNode::new(name, &fields, attrs(&fields.name), owner)?))
+}
+
+/// More names than these are told by what they end in, where several end alike: a policy does not grow with every
+/// host, and one call, which must fit one statement, may be about all of them.
+const MOST_NAMES: usize = 16;
+
+/// Names as Route53 compares them in a policy: lower case, no dot at the end, anything unusual by its octal code.
+fn normalised<'n>(names: impl Iterator<Item = &'n str>) -> BTreeSet<String> {
+    let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
+    let names: BTreeSet<String> = names
+        .map(|name| {
+            let spell = |c: char| if is_plain(c) { c.to_string() } else { format!("\\{:03o}", u32::from(c)) };
+            plain_name(name).chars().map(spell).collect()
+        })
+        .collect();
+    if names.len() <= MOST_NAMES {
+        return names;
+    }
+    let parent = |name: &str| name.split_once('.').map(|(_, parent)| parent.to_owned()).unwrap_or_default();
+    let parents: Vec<String> = names.iter().map(|name| parent(name)).collect();
+    let is_shared = |parent: &String| parents.iter().filter(|other| *other == parent).count() > 1;
+    names
+        .iter()
+        .zip(&parents)
+        .map(|(name, parent)| if is_shared(parent) { format!("*.{parent}") } else { name.clone() })
+        .collect()
 }
 
 fn attrs(name: &str) -> Attrs {

@@ -10,6 +10,7 @@ use crate::client::Aws;
 use crate::ec2::{self, Ours};
 use crate::error::{During, Error};
 use crate::observe::Scope;
+use crate::permission::{Ground, Permission};
 use crate::wait;
 
 /// Elastic IP addresses. Not every implementation of the tagging API lists them: a NAT gateway is a hint too.
@@ -19,6 +20,16 @@ impl Kind for ElasticIp {
     type Resource = resource::ElasticIp;
     const SERVICE: Service = Service::Ec2;
     const TAGGED_AS: &'static [&'static str] = &["ec2:elastic-ip", "ec2:natgateway"];
+
+    fn permissions(ground: &Ground<'_>) -> Vec<Permission> {
+        let manage = [
+            ground.ec2_create(&["ec2:AllocateAddress"]),
+            ground.ec2_retag(),
+            ground.ec2_delete(&["ec2:ReleaseAddress"]),
+        ];
+        let read = Permission::read(&["ec2:DescribeAddresses"]);
+        [read, ground.if_wanted::<resource::ElasticIp>(manage.concat())].concat()
+    }
 
     async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
         let call = scope.aws.ec2.describe_addresses().filters(scope.ec2_filter());

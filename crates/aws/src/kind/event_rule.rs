@@ -14,6 +14,7 @@ use super::{Kind, Service, queue};
 use crate::client::Aws;
 use crate::error::{During, Error, ErrorKind};
 use crate::observe::Scope;
+use crate::permission::{Ground, Permission};
 use crate::{named, tags};
 
 /// Each rule has one target.
@@ -25,6 +26,24 @@ impl Kind for EventRule {
     type Resource = Wanted;
     const SERVICE: Service = Service::Other;
     const TAGGED_AS: &'static [&'static str] = &["events:rule", "sqs"];
+
+    fn permissions(ground: &Ground<'_>) -> Vec<Permission> {
+        const MANAGE: [&str; 8] = [
+            "events:DeleteRule",
+            "events:DescribeRule",
+            "events:ListTargetsByRule",
+            "events:PutRule",
+            "events:PutTargets",
+            "events:RemoveTargets",
+            "events:TagResource",
+            "events:UntagResource",
+        ];
+        let arn = ground.arn("events", &format!("rule/{}*", kcl_model::names::event_rule("", ground.name())));
+        let list = Permission::read(&["events:ListRuleNamesByTarget", "events:ListRules"]);
+        let read = vec![Permission::new("EventRulesRead", &["events:ListTagsForResource"], [arn.clone()])];
+        let manage = vec![Permission::new("EventRules", &MANAGE, [arn])];
+        [list, read, ground.if_wanted::<Wanted>(manage)].concat()
+    }
 
     async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
         let arn = queue::arn(scope.aws, &kcl_model::names::queue(scope.cluster));

@@ -11,6 +11,7 @@ use crate::error::{During, Error, ErrorKind};
 use crate::iam::{self, Role};
 use crate::named;
 use crate::observe::Scope;
+use crate::permission::{self, Ground, Permission};
 use crate::tags;
 use crate::wait::{self, PROPAGATION};
 
@@ -19,6 +20,40 @@ pub(crate) struct IamRole;
 impl Kind for IamRole {
     type Resource = Wanted;
     const SERVICE: Service = Service::Iam;
+
+    fn permissions(ground: &Ground<'_>) -> Vec<Permission> {
+        const MANAGE: [&str; 12] = [
+            "iam:CreateRole",
+            "iam:DeleteRole",
+            // What somebody added by hand is taken away again, and is no obstacle in the end.
+            "iam:DeleteRolePermissionsBoundary",
+            "iam:DeleteRolePolicy",
+            "iam:DetachRolePolicy",
+            "iam:ListAttachedRolePolicies",
+            "iam:ListInstanceProfilesForRole",
+            "iam:ListRolePolicies",
+            "iam:PutRolePolicy",
+            "iam:TagRole",
+            "iam:UntagRole",
+            "iam:UpdateAssumeRolePolicy",
+        ];
+        let roles = ground.all::<Wanted>();
+        let is_any = |has: fn(&Wanted) -> bool| roles.iter().any(|(_, role)| has(role));
+        let mut actions = MANAGE.to_vec();
+        if is_any(|role| !role.attached_policies.is_empty()) {
+            actions.push("iam:AttachRolePolicy");
+        }
+        if is_any(|role| role.permissions_boundary.is_some()) {
+            actions.push("iam:PutRolePermissionsBoundary");
+        }
+        // Every service account has a role, and there may be many; machines have one for each kind of them.
+        let names = roles.iter().map(|(name, _)| *name);
+        let names = permission::patterns(names, &format!(".sa.{}", ground.name()));
+        let arns = names.iter().map(|name| ground.iam_arn(&format!("role/{name}")));
+        let manage = Permission::new("Roles", &actions, arns);
+        // One call for all roles of the account, which cannot be narrowed.
+        [Permission::read(&["iam:GetAccountAuthorizationDetails"]), vec![manage]].concat()
+    }
 
     async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
         let roles = iam::roles(scope).await?.iter();

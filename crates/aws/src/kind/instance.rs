@@ -10,6 +10,7 @@ use crate::client::Aws;
 use crate::ec2::{self, Ours};
 use crate::error::{During, Error, ErrorKind};
 use crate::observe::Scope;
+use crate::permission::{Ground, Permission};
 use crate::wait::{self, SLOW_RESOURCE};
 
 /// Machines with the cluster's tags that are in no Auto Scaling group: an autoscaler of another kind made
@@ -20,6 +21,11 @@ impl Kind for Instance {
     type Resource = resource::Instance;
     const SERVICE: Service = Service::Ec2;
     const ONLY_REMOVED: bool = true;
+
+    fn permissions(ground: &Ground<'_>) -> Vec<Permission> {
+        [Permission::read(&["ec2:DescribeInstances"]), ground.ec2_delete(&["ec2:TerminateInstances"])]
+            .concat()
+    }
 
     async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
         let states = Filter::builder().name("instance-state-name");

@@ -14,6 +14,7 @@ use super::{Kind, Service};
 use crate::client::Aws;
 use crate::error::{During, Error, ErrorKind};
 use crate::observe::Scope;
+use crate::permission::{Ground, Permission};
 use crate::wait::{self, PROPAGATION};
 use crate::{iam, named, tags};
 
@@ -25,6 +26,31 @@ pub(crate) struct InstanceProfile;
 impl Kind for InstanceProfile {
     type Resource = Wanted;
     const SERVICE: Service = Service::Iam;
+
+    /// Of the usual names each is looked for when the cluster goes, wanted or not.
+    fn permissions(ground: &Ground<'_>) -> Vec<Permission> {
+        const MANAGE: [&str; 6] = [
+            "iam:AddRoleToInstanceProfile",
+            "iam:CreateInstanceProfile",
+            "iam:DeleteInstanceProfile",
+            "iam:RemoveRoleFromInstanceProfile",
+            "iam:TagInstanceProfile",
+            "iam:UntagInstanceProfile",
+        ];
+        let profiles = ground.all::<Wanted>();
+        let arn = |name: &str| ground.iam_arn(&format!("instance-profile/{name}"));
+        let wanted: Vec<String> = profiles.iter().map(|(name, _)| arn(name)).collect();
+        let usual = ROLES.map(|role| arn(&kcl_model::names::machine_role(role, ground.name())));
+        let roles = profiles.iter().filter_map(|(_, profile)| match profile.role.as_ref()? {
+            Ref::To { id, .. } => Some(id.name.clone()),
+            Ref::Id { value, .. } => Some(value.clone()),
+        });
+        vec![
+            Permission::new("InstanceProfiles", &MANAGE, wanted),
+            Permission::new("InstanceProfilesRead", &["iam:GetInstanceProfile"], usual),
+            iam::pass_roles(ground, roles),
+        ]
+    }
 
     async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
         let wanted: BTreeSet<&str> = scope.wanted_names(Wanted::SCHEMA.kind).into_iter().collect();

@@ -10,6 +10,7 @@ use crate::client::Aws;
 use crate::ec2::{self, Ours};
 use crate::error::{During, Error};
 use crate::observe::Scope;
+use crate::permission::{Ground, Permission};
 use crate::wait::{self, PROPAGATION};
 
 /// Internet gateways.
@@ -19,6 +20,17 @@ impl Kind for InternetGateway {
     type Resource = resource::InternetGateway;
     const SERVICE: Service = Service::Ec2;
     const TAGGED_AS: &'static [&'static str] = &["ec2:internet-gateway"];
+
+    fn permissions(ground: &Ground<'_>) -> Vec<Permission> {
+        let manage = [
+            ground.ec2_create(&["ec2:CreateInternetGateway"]),
+            ground.ec2_change(&["ec2:AttachInternetGateway"]),
+            ground.ec2_retag(),
+            ground.ec2_delete(&["ec2:DeleteInternetGateway", "ec2:DetachInternetGateway"]),
+        ];
+        let read = Permission::read(&["ec2:DescribeInternetGateways"]);
+        [read, ground.if_wanted::<resource::InternetGateway>(manage.concat())].concat()
+    }
 
     async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
         let call = scope.aws.ec2.describe_internet_gateways().filters(scope.ec2_filter());

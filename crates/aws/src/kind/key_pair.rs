@@ -10,6 +10,7 @@ use crate::client::Aws;
 use crate::ec2::{self, Ours};
 use crate::error::{During, Error, ErrorKind};
 use crate::observe::Scope;
+use crate::permission::{Ground, Permission};
 use crate::{tags, wait};
 
 /// Key pairs, called by their key names.
@@ -19,6 +20,16 @@ impl Kind for KeyPair {
     type Resource = resource::KeyPair;
     const SERVICE: Service = Service::Ec2;
     const TAGGED_AS: &'static [&'static str] = &["ec2:key-pair"];
+
+    fn permissions(ground: &Ground<'_>) -> Vec<Permission> {
+        let manage = [
+            ground.ec2_create(&["ec2:ImportKeyPair"]),
+            ground.ec2_retag(),
+            ground.ec2_delete(&["ec2:DeleteKeyPair"]),
+        ];
+        let read = Permission::read(&["ec2:DescribeKeyPairs"]);
+        [read, ground.if_wanted::<resource::KeyPair>(manage.concat())].concat()
+    }
 
     async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
         let call = scope.aws.ec2.describe_key_pairs().include_public_key(true).filters(scope.ec2_filter());

@@ -13,6 +13,7 @@ use crate::client::Aws;
 use crate::error::{Error, ErrorKind};
 use crate::named;
 use crate::observe::{Depth, Scope};
+use crate::permission::{Ground, Permission};
 use crate::store::{Store, keysets};
 
 pub(crate) struct Keyset;
@@ -20,6 +21,11 @@ pub(crate) struct Keyset;
 impl Kind for Keyset {
     type Resource = Wanted;
     const SERVICE: Service = Service::Other;
+
+    /// The store's own: [`crate::store`].
+    fn permissions(_ground: &Ground<'_>) -> Vec<Permission> {
+        Vec::new()
+    }
 
     async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
         let Some(store) = scope.aws.state.as_deref() else { return Ok(Vec::new()) };

@@ -31,7 +31,8 @@ use super::{Kind, Service};
 use crate::client::Aws;
 use crate::error::{During, Error, ErrorKind};
 use crate::observe::{Depth, Scope};
-use crate::{ec2, named};
+use crate::permission::{Ground, Permission};
+use crate::{ec2, iam, named};
 
 const LATEST: &str = "$Latest";
 /// What the machine's tags are put on.
@@ -43,6 +44,34 @@ pub(crate) struct LaunchTemplate;
 impl Kind for LaunchTemplate {
     type Resource = Wanted;
     const SERVICE: Service = Service::Ec2;
+
+    /// Those that autoscalers of another kind made are removed with the cluster. Whoever makes a group must be allowed
+    /// to start machines from its template, although it is AWS that starts them:
+    /// <https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-launch-template-permissions.html>.
+    fn permissions(ground: &Ground<'_>) -> Vec<Permission> {
+        let templates = ground.all::<Wanted>();
+        let devices = templates.iter().flat_map(|(_, template)| &template.block_devices);
+        let given = templates.iter().filter_map(|(_, template)| {
+            let Some(Ref::Id { value, .. }) = &template.instance_profile else { return None };
+            // A profile that was made with its role in the console has that one's name; which role is in one is not
+            // known beforehand.
+            Some(value.clone())
+        });
+        let manage = [
+            ground.ec2_create(&["ec2:CreateLaunchTemplate"]),
+            ground.ec2_change(&["ec2:CreateLaunchTemplateVersion", "ec2:ModifyLaunchTemplate"]),
+            ground.ec2_retag(),
+            run_instances(ground),
+            vec![iam::pass_roles(ground, given)],
+            ec2::use_keys(ground, devices.filter_map(|device| device.kms_key.clone())),
+        ];
+        [
+            Permission::read(&["ec2:DescribeLaunchTemplateVersions", "ec2:DescribeLaunchTemplates"]),
+            ground.if_wanted::<Wanted>(manage.concat()),
+            ground.ec2_delete(&["ec2:DeleteLaunchTemplate"]),
+        ]
+        .concat()
+    }
 
     async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
         let call = scope.aws.ec2.describe_launch_templates().filters(scope.ec2_filter()).max_results(PAGE);
@@ -111,6 +140,33 @@ impl Kind for LaunchTemplate {
             _ => Ok(()),
         }
     }
+}
+
+/// Starting machines, from the cluster's templates only. A template is a resource of this call like any other, and
+/// must have the cluster's mark; what else a machine is made of need not, and most of it is only being made.
+fn run_instances(ground: &Ground<'_>) -> Vec<Permission> {
+    const RUN: [&str; 1] = ["ec2:RunInstances"];
+    const PARTS: [&str; 8] = [
+        "image",
+        "instance",
+        "key-pair",
+        "network-interface",
+        "security-group",
+        "snapshot",
+        "subnet",
+        "volume",
+    ];
+    let buys_spot = ground.all::<Wanted>().iter().any(|(_, template)| template.spot.is_some());
+    let parts = PARTS.into_iter().chain(buys_spot.then_some("spot-instances-request"));
+    let parts = parts.map(|part| ground.arn("ec2", &format!("{part}/*")));
+    let templates = ground.arn("ec2", "launch-template/*");
+    let tags = Permission::new("Ec2TagCreated", &["ec2:CreateTags"], []);
+    vec![
+        ground.owned(Permission::new("LaunchFromTemplate", &RUN, [templates.clone()])),
+        Permission::new("LaunchParts", &RUN, parts).when("ArnLike", "ec2:LaunchTemplate", [templates]),
+        // Machines come with the tags that the template has for them.
+        tags.when("StringEquals", "ec2:CreateAction", ["RunInstances"]),
+    ]
 }
 
 /// EC2 spells "not found" in a way of its own here.

@@ -12,6 +12,7 @@ use crate::elb::{self, Owned};
 use crate::error::{During, Error, ErrorKind};
 use crate::named;
 use crate::observe::Scope;
+use crate::permission::{Ground, Permission};
 
 pub(crate) struct Listener;
 
@@ -20,6 +21,25 @@ impl Kind for Listener {
     const SERVICE: Service = Service::Elb;
     const TAGGED_AS: &'static [&'static str] =
         &["elasticloadbalancing:loadbalancer", "elasticloadbalancing:listener"];
+
+    /// A listener is made on its load balancer, and changed on itself: it has that one's name.
+    fn permissions(ground: &Ground<'_>) -> Vec<Permission> {
+        const MANAGE: [&str; 5] = [
+            "elasticloadbalancing:AddTags",
+            "elasticloadbalancing:CreateListener",
+            "elasticloadbalancing:DeleteListener",
+            "elasticloadbalancing:ModifyListener",
+            "elasticloadbalancing:RemoveTags",
+        ];
+        let balancers = ground.all::<LoadBalancer>();
+        let arns = balancers.iter().flat_map(|(_, want)| {
+            let own = ground.arn("elasticloadbalancing", &format!("listener/net/{}/*", want.lb_name));
+            [elb::balancer_arn(ground, &want.lb_name), own]
+        });
+        let manage = vec![Permission::new("LoadBalancers", &MANAGE, arns)];
+        let read = Permission::read(&["elasticloadbalancing:DescribeListeners"]);
+        [read, ground.if_wanted::<Wanted>(manage)].concat()
+    }
 
     async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
         let balancing = elb::balancing(scope).await?;

@@ -14,8 +14,10 @@ use super::{Kind, Service};
 use crate::client::Aws;
 use crate::elb::{self, Named, Owned};
 use crate::error::{During, Error, ErrorKind};
+use crate::iam;
 use crate::named;
 use crate::observe::Scope;
+use crate::permission::{Ground, Permission};
 use crate::tags;
 use crate::wait::{self, SLOW_RESOURCE};
 
@@ -30,6 +32,40 @@ impl Kind for LoadBalancer {
     type Resource = Wanted;
     const SERVICE: Service = Service::Elb;
     const TAGGED_AS: &'static [&'static str] = &["elasticloadbalancing:loadbalancer"];
+
+    /// Those that controllers made are removed with the cluster, whatever it wants.
+    fn permissions(ground: &Ground<'_>) -> Vec<Permission> {
+        const READ: [&str; 3] = [
+            "elasticloadbalancing:DescribeLoadBalancerAttributes",
+            "elasticloadbalancing:DescribeLoadBalancers",
+            "elasticloadbalancing:DescribeTags",
+        ];
+        const MANAGE: [&str; 8] = [
+            "elasticloadbalancing:AddTags",
+            "elasticloadbalancing:CreateLoadBalancer",
+            "elasticloadbalancing:DeleteLoadBalancer",
+            "elasticloadbalancing:ModifyLoadBalancerAttributes",
+            "elasticloadbalancing:RemoveTags",
+            "elasticloadbalancing:SetIpAddressType",
+            "elasticloadbalancing:SetSecurityGroups",
+            "elasticloadbalancing:SetSubnets",
+        ];
+        let arns =
+            ground.all::<Wanted>().into_iter().map(|(_, want)| elb::balancer_arn(ground, &want.lb_name));
+        let manage = [
+            vec![Permission::new("LoadBalancers", &MANAGE, arns)],
+            // ELB looks for a place in its caller's name:
+            // <https://docs.aws.amazon.com/elasticloadbalancing/latest/userguide/elb-api-permissions.html>.
+            Permission::read(&["ec2:DescribeAccountAttributes"]),
+            vec![iam::service_linked_role(ground, "elasticloadbalancing.amazonaws.com")],
+        ];
+        [
+            Permission::read(&READ),
+            ground.if_wanted::<Wanted>(manage.concat()),
+            elb::delete_marked(ground, "elasticloadbalancing:DeleteLoadBalancer", "loadbalancer"),
+        ]
+        .concat()
+    }
 
     async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
         let balancing = elb::balancing(scope).await?;

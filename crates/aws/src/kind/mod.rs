@@ -43,6 +43,7 @@ use serde_json::Value;
 use crate::client::Aws;
 use crate::error::{Error, ErrorKind};
 use crate::observe::Scope;
+use crate::permission::{Ground, Permission};
 
 /// The AWS service a kind's calls go to; calls are limited per service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,6 +73,10 @@ pub(crate) trait Kind: Send + Sync + 'static {
     const TAGGED_AS: &'static [&'static str] = &[];
     /// Only removed with the cluster, never wanted: not read by a preview.
     const ONLY_REMOVED: bool = false;
+
+    /// What whoever runs kcl must be allowed for this kind. Reading is needed for every cluster, as its end looks
+    /// for all kinds; anything else only where the kind is wanted, or is only removed.
+    fn permissions(ground: &Ground<'_>) -> Vec<Permission>;
 
     /// Reads every resource of this kind that is the cluster's, in calls whose number does not depend on how
     /// many there are. References are given as [`kcl_engine::Ref::Id`].
@@ -135,6 +140,7 @@ pub(crate) trait AnyKind: Send + Sync {
     fn service(&self) -> Service;
     fn tagged_as(&self) -> &'static [&'static str];
     fn only_removed(&self) -> bool;
+    fn permissions(&self, ground: &Ground<'_>) -> Vec<Permission>;
     fn observe<'a>(&self, scope: &'a Scope<'a>) -> BoxFuture<'a, Result<Vec<LiveNode>, Error>>;
     fn create<'a>(&self, aws: &'a Aws, name: &'a str, want: Value) -> BoxFuture<'a, Result<Attrs, Error>>;
     fn update<'a>(
@@ -183,6 +189,10 @@ impl<K: Kind> AnyKind for Typed<K> {
 
     fn only_removed(&self) -> bool {
         K::ONLY_REMOVED
+    }
+
+    fn permissions(&self, ground: &Ground<'_>) -> Vec<Permission> {
+        K::permissions(ground)
     }
 
     fn observe<'a>(&self, scope: &'a Scope<'a>) -> BoxFuture<'a, Result<Vec<LiveNode>, Error>> {

@@ -9,6 +9,7 @@ use crate::client::Aws;
 use crate::ec2::{self, Ours};
 use crate::error::{During, Error, ErrorKind};
 use crate::observe::Scope;
+use crate::permission::{Ground, Permission};
 use crate::wait::{self, PROPAGATION, SLOW_RESOURCE};
 
 /// NAT gateways.
@@ -18,6 +19,23 @@ impl Kind for NatGateway {
     type Resource = resource::NatGateway;
     const SERVICE: Service = Service::Ec2;
     const TAGGED_AS: &'static [&'static str] = &["ec2:natgateway"];
+
+    fn permissions(ground: &Ground<'_>) -> Vec<Permission> {
+        const CREATE: &str = "ec2:CreateNatGateway";
+        let gateways = ground.all::<resource::NatGateway>();
+        let given = gateways.iter().filter_map(|(_, gateway)| gateway.elastic_ip.value().ok());
+        let given: Vec<String> = given.map(str::to_owned).collect();
+        let manage = [
+            ground.ec2_create(&[CREATE]),
+            ground.ec2_within::<resource::Subnet>(CREATE, "subnet"),
+            ground.ec2_within::<resource::ElasticIp>(CREATE, "elastic-ip"),
+            ground.ec2_within_given(CREATE, "elastic-ip", given),
+            ground.ec2_retag(),
+            ground.ec2_delete(&["ec2:DeleteNatGateway"]),
+        ];
+        let read = Permission::read(&["ec2:DescribeNatGateways"]);
+        [read, ground.if_wanted::<resource::NatGateway>(manage.concat())].concat()
+    }
 
     async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
         let call = scope.aws.ec2.describe_nat_gateways().filter(scope.ec2_filter());

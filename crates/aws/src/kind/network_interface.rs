@@ -12,6 +12,7 @@ use crate::client::Aws;
 use crate::ec2::{self, FILTER_VALUES};
 use crate::error::{During, Error, ErrorKind};
 use crate::observe::Scope;
+use crate::permission::{Ground, Permission};
 use crate::tags;
 
 /// Interfaces that nothing uses any more, of the cluster's by their tags or their security groups. Those of
@@ -22,6 +23,20 @@ impl Kind for NetworkInterface {
     type Resource = resource::NetworkInterface;
     const SERVICE: Service = Service::Ec2;
     const ONLY_REMOVED: bool = true;
+
+    /// What plugins in the cluster leave behind has no tags of the cluster: it is known by its security groups, which
+    /// IAM cannot ask for. It can ask for the VPC, which has an id beforehand only if it is given. AWS itself refuses to
+    /// delete an interface that something uses.
+    fn permissions(ground: &Ground<'_>) -> Vec<Permission> {
+        let any = ground.arn("ec2", "network-interface/*");
+        let mut delete = Permission::new("DeleteLeftInterfaces", &["ec2:DeleteNetworkInterface"], [any]);
+        let vpcs = ground.given::<resource::Vpc>();
+        if !vpcs.is_empty() {
+            let arns = vpcs.iter().map(|id| ground.arn("ec2", &format!("vpc/{id}")));
+            delete = delete.when("ArnLike", "ec2:Vpc", arns);
+        }
+        [Permission::read(&["ec2:DescribeNetworkInterfaces"]), vec![delete]].concat()
+    }
 
     async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
         let groups = ec2::security_groups(scope).await?.iter();

@@ -15,6 +15,7 @@ use super::{Kind, Service};
 use crate::client::Aws;
 use crate::error::{During, Error, ErrorKind};
 use crate::observe::Scope;
+use crate::permission::{Ground, Permission};
 use crate::{iam, named, tags};
 
 pub(crate) struct OidcProvider;
@@ -22,6 +23,27 @@ pub(crate) struct OidcProvider;
 impl Kind for OidcProvider {
     type Resource = Wanted;
     const SERVICE: Service = Service::Iam;
+
+    /// Named for its issuer. In which region an issuer's bucket lies is not known beforehand where it is there already.
+    fn permissions(ground: &Ground<'_>) -> Vec<Permission> {
+        const MANAGE: [&str; 7] = [
+            "iam:AddClientIDToOpenIDConnectProvider",
+            "iam:CreateOpenIDConnectProvider",
+            "iam:DeleteOpenIDConnectProvider",
+            "iam:RemoveClientIDFromOpenIDConnectProvider",
+            "iam:TagOpenIDConnectProvider",
+            "iam:UntagOpenIDConnectProvider",
+            "iam:UpdateOpenIDConnectProviderThumbprint",
+        ];
+        let region = format!(".s3.{}.", ground.cluster.region);
+        let providers = ground.all::<Wanted>().into_iter();
+        let arns = providers
+            .map(|(name, _)| ground.iam_arn(&format!("oidc-provider/{}", name.replace(&region, ".s3.*."))));
+        let manage = Permission::new("OidcProvider", &MANAGE, arns);
+        // All of the account's: only its tags tell that one is the cluster's.
+        let read = Permission::read(&["iam:GetOpenIDConnectProvider", "iam:ListOpenIDConnectProviders"]);
+        [read, vec![manage]].concat()
+    }
 
     async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
         let wanted = scope.wanted_names(Wanted::SCHEMA.kind);

@@ -14,6 +14,7 @@ use super::{Kind, Service};
 use crate::client::Aws;
 use crate::error::{During, Error, ErrorKind};
 use crate::observe::Scope;
+use crate::permission::{Ground, Permission};
 use crate::wait;
 use crate::{named, tags};
 
@@ -26,6 +27,21 @@ impl Kind for Queue {
     type Resource = Wanted;
     const SERVICE: Service = Service::Other;
     const TAGGED_AS: &'static [&'static str] = &["sqs"];
+
+    /// The usual name is looked for when the cluster goes, wanted or not.
+    fn permissions(ground: &Ground<'_>) -> Vec<Permission> {
+        const MANAGE: [&str; 5] = [
+            "sqs:CreateQueue",
+            "sqs:DeleteQueue",
+            "sqs:SetQueueAttributes",
+            "sqs:TagQueue",
+            "sqs:UntagQueue",
+        ];
+        let arn = ground.arn("sqs", &kcl_model::names::queue(ground.name()));
+        let read = ["sqs:GetQueueAttributes", "sqs:ListQueueTags"];
+        let manage = vec![Permission::new("Queue", &MANAGE, [arn.clone()])];
+        [vec![Permission::new("QueueRead", &read, [arn])], ground.if_wanted::<Wanted>(manage)].concat()
+    }
 
     async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
         let wanted: BTreeSet<&str> = scope.wanted_names(Wanted::SCHEMA.kind).into_iter().collect();

@@ -9,6 +9,7 @@ use crate::client::Aws;
 use crate::ec2::{self, Ours};
 use crate::error::{During, Error, ErrorKind};
 use crate::observe::Scope;
+use crate::permission::{Ground, Permission};
 use crate::wait::{self, PROPAGATION};
 
 /// Routes that somebody made; not those that a VPC has by itself or learns from a VPN.
@@ -18,6 +19,15 @@ impl Kind for Route {
     type Resource = resource::Route;
     const SERVICE: Service = Service::Ec2;
     const TAGGED_AS: &'static [&'static str] = &["ec2:route-table"];
+
+    /// A route has no tags: its table's count.
+    fn permissions(ground: &Ground<'_>) -> Vec<Permission> {
+        let manage = [
+            ground.ec2_change(&["ec2:CreateRoute", "ec2:ReplaceRoute"]),
+            ground.ec2_delete(&["ec2:DeleteRoute"]),
+        ];
+        ground.if_wanted::<resource::Route>(manage.concat())
+    }
 
     async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
         let wanted = scope.wanted_names("route");

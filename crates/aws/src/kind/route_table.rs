@@ -10,6 +10,7 @@ use crate::client::Aws;
 use crate::ec2::{self, Ours};
 use crate::error::{During, Error};
 use crate::observe::Scope;
+use crate::permission::{Ground, Permission};
 use crate::wait::{self, PROPAGATION};
 
 /// Route tables. A VPC's main one has no tags and is not ours.
@@ -19,6 +20,17 @@ impl Kind for RouteTable {
     type Resource = resource::RouteTable;
     const SERVICE: Service = Service::Ec2;
     const TAGGED_AS: &'static [&'static str] = &["ec2:route-table"];
+
+    fn permissions(ground: &Ground<'_>) -> Vec<Permission> {
+        let manage = [
+            ground.ec2_create(&["ec2:CreateRouteTable"]),
+            ground.ec2_within::<resource::Vpc>("ec2:CreateRouteTable", "vpc"),
+            ground.ec2_retag(),
+            ground.ec2_delete(&["ec2:DeleteRouteTable"]),
+        ];
+        let read = Permission::read(&["ec2:DescribeRouteTables"]);
+        [read, ground.if_wanted::<resource::RouteTable>(manage.concat())].concat()
+    }
 
     async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
         let tables = ec2::route_tables(scope).await?;

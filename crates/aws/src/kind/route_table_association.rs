@@ -9,6 +9,7 @@ use crate::client::Aws;
 use crate::ec2::{self, Ours};
 use crate::error::{During, Error};
 use crate::observe::Scope;
+use crate::permission::{Ground, Permission};
 use crate::wait::{self, PROPAGATION};
 
 /// Subnets' uses of the cluster's route tables.
@@ -18,6 +19,15 @@ impl Kind for RouteTableAssociation {
     type Resource = resource::RouteTableAssociation;
     const SERVICE: Service = Service::Ec2;
     const TAGGED_AS: &'static [&'static str] = &["ec2:route-table"];
+
+    /// An association has no tags: those of table and subnet count, which are both the cluster's.
+    fn permissions(ground: &Ground<'_>) -> Vec<Permission> {
+        let manage = [
+            ground.ec2_change(&["ec2:AssociateRouteTable", "ec2:ReplaceRouteTableAssociation"]),
+            ground.ec2_delete(&["ec2:DisassociateRouteTable"]),
+        ];
+        ground.if_wanted::<resource::RouteTableAssociation>(manage.concat())
+    }
 
     async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
         let (tables, subnets) =

@@ -10,6 +10,7 @@ use crate::client::Aws;
 use crate::ec2::{self, Ours};
 use crate::error::{During, Error, ErrorKind};
 use crate::observe::Scope;
+use crate::permission::{Ground, Permission};
 use crate::tags;
 use crate::wait::{self, PROPAGATION};
 
@@ -20,6 +21,21 @@ impl Kind for SecurityGroup {
     type Resource = resource::SecurityGroup;
     const SERVICE: Service = Service::Ec2;
     const TAGGED_AS: &'static [&'static str] = &["ec2:security-group"];
+
+    /// Those that controllers made are removed with the cluster, whatever it wants.
+    fn permissions(ground: &Ground<'_>) -> Vec<Permission> {
+        let manage = [
+            ground.ec2_create(&["ec2:CreateSecurityGroup"]),
+            ground.ec2_within::<resource::Vpc>("ec2:CreateSecurityGroup", "vpc"),
+            ground.ec2_retag(),
+        ];
+        [
+            Permission::read(&["ec2:DescribeSecurityGroups"]),
+            ground.if_wanted::<resource::SecurityGroup>(manage.concat()),
+            ground.ec2_delete(&["ec2:DeleteSecurityGroup"]),
+        ]
+        .concat()
+    }
 
     async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
         let live = ec2::security_groups(scope).await?.iter().filter_map(|group| {

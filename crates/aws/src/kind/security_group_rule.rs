@@ -17,6 +17,7 @@ use crate::client::Aws;
 use crate::ec2::{self, FILTER_VALUES};
 use crate::error::{During, Error, ErrorKind};
 use crate::observe::{Depth, Scope};
+use crate::permission::{Ground, Permission};
 use crate::wait::{self, PROPAGATION};
 
 /// Rules of the cluster's security groups.
@@ -26,6 +27,18 @@ impl Kind for SecurityGroupRule {
     type Resource = resource::SecurityGroupRule;
     const SERVICE: Service = Service::Ec2;
     const TAGGED_AS: &'static [&'static str] = &["ec2:security-group"];
+
+    /// kcl gives a rule no tags: its group's count. The rules of controllers' groups are removed with the cluster.
+    fn permissions(ground: &Ground<'_>) -> Vec<Permission> {
+        const AUTHORIZE: [&str; 2] =
+            ["ec2:AuthorizeSecurityGroupEgress", "ec2:AuthorizeSecurityGroupIngress"];
+        [
+            Permission::read(&["ec2:DescribeSecurityGroupRules"]),
+            ground.if_wanted::<resource::SecurityGroupRule>(ground.ec2_change(&AUTHORIZE)),
+            ground.ec2_delete(&["ec2:RevokeSecurityGroupEgress", "ec2:RevokeSecurityGroupIngress"]),
+        ]
+        .concat()
+    }
 
     async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
         let groups = Groups::read(scope).await?;

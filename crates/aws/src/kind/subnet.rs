@@ -10,6 +10,7 @@ use crate::client::Aws;
 use crate::ec2::{self, Ours};
 use crate::error::{During, Error};
 use crate::observe::Scope;
+use crate::permission::{Ground, Permission};
 use crate::wait::{self, PROPAGATION};
 
 /// How machines are named where nobody said otherwise.
@@ -22,6 +23,22 @@ impl Kind for Subnet {
     type Resource = resource::Subnet;
     const SERVICE: Service = Service::Ec2;
     const TAGGED_AS: &'static [&'static str] = &["ec2:subnet"];
+
+    fn permissions(ground: &Ground<'_>) -> Vec<Permission> {
+        let mut manage = [
+            ground.ec2_create(&["ec2:CreateSubnet"]),
+            ground.ec2_within::<resource::Vpc>("ec2:CreateSubnet", "vpc"),
+            ground.ec2_change(&["ec2:DisassociateSubnetCidrBlock", "ec2:ModifySubnetAttribute"]),
+            ground.ec2_retag(),
+            ground.ec2_delete(&["ec2:DeleteSubnet"]),
+        ]
+        .concat();
+        if ground.all::<resource::Subnet>().iter().any(|(_, subnet)| subnet.ipv6_cidr.is_some()) {
+            manage.extend(ground.ec2_change(&["ec2:AssociateSubnetCidrBlock"]));
+        }
+        let read = Permission::read(&["ec2:DescribeSubnets"]);
+        [read, ground.if_wanted::<resource::Subnet>(manage)].concat()
+    }
 
     async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
         let live = ec2::subnets(scope).await?.iter().filter_map(|subnet| {

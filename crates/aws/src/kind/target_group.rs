@@ -13,6 +13,7 @@ use crate::elb::{self, Named, Owned};
 use crate::error::{During, Error, ErrorKind};
 use crate::named;
 use crate::observe::Scope;
+use crate::permission::{Ground, Permission};
 use crate::tags;
 use crate::wait::{self, PROPAGATION};
 
@@ -26,6 +27,31 @@ impl Kind for TargetGroup {
     type Resource = Wanted;
     const SERVICE: Service = Service::Elb;
     const TAGGED_AS: &'static [&'static str] = &["elasticloadbalancing:targetgroup"];
+
+    /// Those that controllers made are removed with the cluster, whatever it wants.
+    fn permissions(ground: &Ground<'_>) -> Vec<Permission> {
+        const READ: [&str; 2] = [
+            "elasticloadbalancing:DescribeTargetGroupAttributes",
+            "elasticloadbalancing:DescribeTargetGroups",
+        ];
+        const MANAGE: [&str; 6] = [
+            "elasticloadbalancing:AddTags",
+            "elasticloadbalancing:CreateTargetGroup",
+            "elasticloadbalancing:DeleteTargetGroup",
+            "elasticloadbalancing:ModifyTargetGroup",
+            "elasticloadbalancing:ModifyTargetGroupAttributes",
+            "elasticloadbalancing:RemoveTags",
+        ];
+        let groups = ground.all::<Wanted>().into_iter();
+        let arns = groups
+            .map(|(_, want)| ground.arn("elasticloadbalancing", &format!("targetgroup/{}/*", want.tg_name)));
+        [
+            Permission::read(&READ),
+            vec![Permission::new("LoadBalancers", &MANAGE, arns)],
+            elb::delete_marked(ground, "elasticloadbalancing:DeleteTargetGroup", "targetgroup"),
+        ]
+        .concat()
+    }
 
     async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
         let balancing = elb::balancing(scope).await?;

@@ -13,6 +13,7 @@ use crate::client::Aws;
 use crate::ec2::{self, Ours};
 use crate::error::{During, Error, ErrorKind};
 use crate::observe::Scope;
+use crate::permission::{Ground, Permission};
 use crate::wait::{self, SLOW_RESOURCE};
 
 /// Volumes: etcd's, and those that were made for persistent volumes.
@@ -22,6 +23,24 @@ impl Kind for Volume {
     type Resource = resource::Volume;
     const SERVICE: Service = Service::Ec2;
     const TAGGED_AS: &'static [&'static str] = &["ec2:volume"];
+
+    /// Those that were made for persistent volumes are removed with the cluster, whatever it wants.
+    fn permissions(ground: &Ground<'_>) -> Vec<Permission> {
+        let manage = [
+            Permission::read(&["ec2:DescribeVolumesModifications"]),
+            ground.ec2_create(&["ec2:CreateVolume"]),
+            ground.ec2_change(&["ec2:ModifyVolume"]),
+            ground.ec2_retag(),
+        ];
+        let volumes = ground.all::<resource::Volume>().into_iter();
+        [
+            Permission::read(&["ec2:DescribeVolumes"]),
+            ground.if_wanted::<resource::Volume>(manage.concat()),
+            ground.ec2_delete(&["ec2:DeleteVolume"]),
+            ec2::use_keys(ground, volumes.filter_map(|(_, volume)| volume.kms_key)),
+        ]
+        .concat()
+    }
 
     async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
         let volumes = marked(scope).await?;

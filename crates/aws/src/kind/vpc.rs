@@ -11,6 +11,7 @@ use crate::client::Aws;
 use crate::ec2::{self, Ours};
 use crate::error::{During, Error, ErrorKind};
 use crate::observe::Scope;
+use crate::permission::{Ground, Permission};
 use crate::wait::{self, PROPAGATION};
 
 /// What AWS calls "no options of one's own".
@@ -27,6 +28,24 @@ impl Kind for Vpc {
     type Resource = resource::Vpc;
     const SERVICE: Service = Service::Ec2;
     const TAGGED_AS: &'static [&'static str] = &["ec2:vpc"];
+
+    fn permissions(ground: &Ground<'_>) -> Vec<Permission> {
+        const CHANGE: [&str; 4] = [
+            "ec2:AssociateDhcpOptions",
+            "ec2:AssociateVpcCidrBlock",
+            "ec2:DisassociateVpcCidrBlock",
+            "ec2:ModifyVpcAttribute",
+        ];
+        let manage = [
+            // The endpoints are what may be in the way of its deletion, beside what is looked for anyway.
+            Permission::read(&["ec2:DescribeVpcAttribute", "ec2:DescribeVpcEndpoints"]),
+            ground.ec2_create(&["ec2:CreateVpc"]),
+            ground.ec2_change(&CHANGE),
+            ground.ec2_retag(),
+            ground.ec2_delete(&["ec2:DeleteVpc"]),
+        ];
+        [Permission::read(&["ec2:DescribeVpcs"]), ground.if_wanted::<resource::Vpc>(manage.concat())].concat()
+    }
 
     async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
         let call = scope.aws.ec2.describe_vpcs().filters(scope.ec2_filter());

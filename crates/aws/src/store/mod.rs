@@ -33,6 +33,7 @@ pub use s3::S3Store;
 
 use crate::client::Settings;
 use crate::error::{Error, ErrorKind};
+use crate::permission::{Ground, Permission};
 
 /// Which state of an object it is. Opaque: two that are equal stand for the same content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -227,6 +228,25 @@ impl Location {
             }
         }
     }
+}
+
+/// What the store needs, with the registered spec, the keys and the lock in it.
+pub(crate) fn permissions(ground: &Ground<'_>) -> Vec<Permission> {
+    // A change or removal on condition is a read, too.
+    const OBJECTS: [&str; 4] = ["s3:DeleteObject", "s3:DeleteObjectVersion", "s3:GetObject", "s3:PutObject"];
+    // Without a prefix: the clusters in the store are listed, S3 tells a missing object only to those who may list
+    // the whole bucket, and the last cluster's purge looks whether nothing else is in it before it deletes it.
+    const BUCKET: [&str; 3] = ["s3:DeleteBucket", "s3:ListBucket", "s3:ListBucketVersions"];
+    let Some(Location::S3 { bucket, prefix, .. }) = ground.store else { return Vec::new() };
+    let folder = if prefix.is_empty() { bucket.clone() } else { format!("{bucket}/{prefix}") };
+    let objects = ground.global_arn("s3", &format!("{folder}/{}/*", ground.name()));
+    let key = ground.cluster.state_store.kms_key.clone();
+    let key = ground.use_keys("StateKey", "s3", &["kms:Decrypt", "kms:GenerateDataKey"], key);
+    let state = [
+        Permission::new("StateObjects", &OBJECTS, [objects]),
+        Permission::new("StateBucket", &BUCKET, [ground.global_arn("s3", bucket)]),
+    ];
+    state.into_iter().chain(key).collect()
 }
 
 /// A folder that may be purged: one name, nothing that leads elsewhere.
