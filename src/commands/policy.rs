@@ -55,22 +55,17 @@ fn policy(cluster: &Cluster, store: Option<&Location>) -> Result<Vec<Document>, 
 }
 
 fn print(documents: &[Document], printer: &Printer) {
-    match documents {
-        [single] => printer.json(single),
-        several => {
-            printer.json(&several);
-            printer.note(&format!(
-                "these are {} policies, of {MAX_CHARACTERS} characters at most each, as IAM counts them: attach all of \
-                 them",
-                several.len()
-            ));
-        }
+    printer.json(&documents);
+    if documents.len() > 1 {
+        printer.note(&format!(
+            "{} policies, as IAM takes {MAX_CHARACTERS} characters in each: attach all of them",
+            documents.len()
+        ));
     }
-    let large = documents.iter().filter(|document| document.characters() > MAX_CHARACTERS).count();
-    if large > 0 {
+    if documents.iter().any(|document| document.characters() > MAX_CHARACTERS) {
         printer.warning(
-            &format!("{large} of them are larger than IAM's limit of {MAX_CHARACTERS} characters"),
-            Some("put them into a role as inline policies, which may have 10,240 together"),
+            &format!("one of them has more than the {MAX_CHARACTERS} characters that IAM takes"),
+            Some("put it into a role as an inline policy: a role takes 10,240 characters of those"),
         );
     }
 }

@@ -141,7 +141,7 @@ impl<'a> Ground<'a> {
     /// Removing EC2 resources with either of the cluster's marks: what controllers make has only the second one, and
     /// what somebody took the first one from has to go, too.
     pub(crate) fn ec2_delete(&self, actions: &[&'static str]) -> Vec<Permission> {
-        let marked = self.marked(Permission::new("Ec2DeleteMarked", actions, self.any_ec2()));
+        let marked = self.marked(Permission::new("Ec2Marked", actions, self.any_ec2()));
         [self.ec2_change(actions), vec![marked]].concat()
     }
 

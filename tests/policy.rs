@@ -1,0 +1,644 @@
+//! `kcl policy`: what a cluster's whole life asks of AWS is what its policy allows, no more and no less.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is wrong")]
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kcl_testkit::{Call, Decision, Response, World, example, examples, http, run_without_cloud};
+use serde_json::Value;
+
+const KCL: &str = env!("CARGO_BIN_EXE_kcl");
+
+/// How many characters a managed policy may have, white space aside.
+const MAX_CHARACTERS: usize = 6144;
+
+type Actions = BTreeSet<String>;
+
+/// What the policy allows and kcl never calls itself, and why AWS wants it all the same.
+const NEVER_CALLED: [(&str, &str); 4] = [
+    ("ec2:DescribeAccountAttributes", "ELB looks for a place in its caller's name"),
+    ("ec2:RunInstances", "asked for when a group is made or changed that has a launch template"),
+    ("iam:CreateServiceLinkedRole", "AWS makes its services' roles in the name of whoever uses them first"),
+    ("iam:PassRole", "asked for when a role is put into a profile, and when a group uses the profile"),
+];
+
+/// The IAM actions that AWS asks for before it does what `call` says. Where that is not the call's own name:
+/// <https://docs.aws.amazon.com/AmazonS3/latest/userguide/using-with-s3-policy-actions.html>.
+fn asked_for(call: &Call) -> Actions {
+    // What anybody may read, and who one is, needs no permission.
+    if !call.signed || call.is("sts", "GetCallerIdentity") {
+        return Actions::new();
+    }
+    let header = |name: &str| call.headers.contains_key(name);
+    let s3 = |action: &str| format!("s3:{action}");
+    let name = match (call.service.as_str(), call.action.as_str()) {
+        ("s3", "HeadBucket" | "ListObjectsV2") => s3("ListBucket"),
+        ("s3", "ListObjectVersions") => s3("ListBucketVersions"),
+        ("s3", "GetBucketEncryption") => s3("GetEncryptionConfiguration"),
+        ("s3", "PutBucketEncryption") => s3("PutEncryptionConfiguration"),
+        ("s3", "GetPublicAccessBlock") => s3("GetBucketPublicAccessBlock"),
+        ("s3", "PutPublicAccessBlock") => s3("PutBucketPublicAccessBlock"),
+        // Each object is named with its version.
+        ("s3", "DeleteObjects") => {
+            assert!(call.body.contains("<VersionId>"), "{}", call.body);
+            s3("DeleteObjectVersion")
+        }
+        _ => call.name(),
+    };
+    let tags = |action: &'static str, marks: &[&str]| {
+        let tagged = marks.iter().any(|mark| {
+            call.params.keys().any(|key| key.starts_with(mark)) || call.body.contains(&format!("\"{mark}\""))
+        });
+        tagged.then_some(action)
+    };
+    let more = match (call.service.as_str(), call.action.as_str()) {
+        // A bucket that is made with tags, and a condition on what an object is now.
+        ("s3", "CreateBucket") => call.body.contains("<Tag>").then_some("s3:TagResource"),
+        ("s3", "PutObject" | "DeleteObject") => header("if-match").then_some("s3:GetObject"),
+        ("ec2", _) => tags("ec2:CreateTags", &["TagSpecification."]),
+        ("elasticloadbalancing", action) if action.starts_with("Create") => {
+            tags("elasticloadbalancing:AddTags", &["Tags."])
+        }
+        ("iam", "CreateRole") => tags("iam:TagRole", &["Tags."]),
+        ("iam", "CreateInstanceProfile") => tags("iam:TagInstanceProfile", &["Tags."]),
+        ("iam", "CreateOpenIDConnectProvider") => tags("iam:TagOpenIDConnectProvider", &["Tags."]),
+        ("sqs", "CreateQueue") => tags("sqs:TagQueue", &["tags"]),
+        ("events", "PutRule") => tags("events:TagResource", &["Tags"]),
+        _ => None,
+    };
+    [name].into_iter().chain(more.map(str::to_owned)).collect()
+}
+
+/// The statements of the policies that `kcl policy` prints for a spec file.
+fn statements(world: &World, path: &str) -> Vec<Value> {
+    let printed = world.kcl(&["policy", "-f", path]).expect(0).stdout;
+    let documents: Vec<Value> = serde_json::from_str(&printed).unwrap();
+    documents.iter().flat_map(|document| document["Statement"].as_array().unwrap().clone()).collect()
+}
+
+fn strings(value: &Value) -> Vec<String> {
+    value.as_array().unwrap().iter().map(|item| item.as_str().unwrap().to_owned()).collect()
+}
+
+fn granted(world: &World, path: &str) -> Actions {
+    statements(world, path).iter().flat_map(|statement| strings(&statement["Action"])).collect()
+}
+
+/// A cluster that lives.
+struct Life {
+    world: World,
+    cluster: &'static str,
+    spec: String,
+    resources: Vec<Value>,
+}
+
+impl Life {
+    fn begin(cluster: &'static str, spec: String) -> Self {
+        let world = World::with_bucket(KCL);
+        let mut life = Self { world, cluster, spec, resources: Vec::new() };
+        for zone in ["karlaru.com", "example.com"] {
+            life.world.make_zone(zone);
+        }
+        // Bucket names are one namespace for all accounts of the local AWS.
+        let issuer = format!("oidc-{}", life.world.aws.account());
+        life.spec = life.spec.replace("karlaru-kcl-oidc", &issuer);
+        let path = life.path();
+        life.kcl(&["create", "cluster", "-f", &path], 0);
+        life.kcl(&["create", "cluster", "-f", &path, "--yes"], 0);
+        life.look();
+        life
+    }
+
+    fn path(&self) -> String {
+        self.world.spec(&self.spec)
+    }
+
+    #[track_caller]
+    fn kcl(&self, args: &[&str], code: i32) -> String {
+        self.world.kcl(args).expect(code).stdout
+    }
+
+    /// Learns the ids of what there is.
+    fn look(&mut self) {
+        let resources = self.kcl(&["get", "resources", "-o", "json"], 0);
+        self.resources = serde_json::from_str(&resources).unwrap();
+    }
+
+    /// An attribute of the resource of that kind whose name begins so.
+    #[track_caller]
+    fn attr(&self, kind: &str, name: &str, attr: &str) -> String {
+        let fits =
+            |one: &&Value| one["id"]["kind"] == kind && one["id"]["name"].as_str().unwrap().starts_with(name);
+        let found = self.resources.iter().find(fits).unwrap_or_else(|| panic!("no {kind} {name}"));
+        found["attrs"][attr].as_str().unwrap().to_owned()
+    }
+
+    #[track_caller]
+    fn id(&self, kind: &str) -> String {
+        self.attr(kind, "", "id")
+    }
+
+    /// Another spec, applied.
+    #[track_caller]
+    fn edit(&mut self, from: &str, to: &str) {
+        assert!(self.spec.contains(from), "{from}");
+        self.spec = self.spec.replacen(from, to, 1);
+        let path = self.path();
+        self.kcl(&["update", "-f", &path, "--yes", "--prune"], 0);
+    }
+
+    /// Somebody does something past kcl.
+    #[track_caller]
+    fn tamper(&self, service: &str, action: &str, params: &[(&str, &str)]) -> String {
+        let answer = self.world.aws.direct(service, action, params);
+        format!("{:?}", answer.unwrap_or_else(|error| panic!("{action}: {error}")))
+    }
+
+    /// Likewise; gives what was made.
+    #[track_caller]
+    fn make(&self, service: &str, action: &str, params: &[(&str, &str)], path: &str) -> String {
+        self.world.aws.direct(service, action, params).unwrap().value(path).to_owned()
+    }
+
+    /// Everything is seen, brought back, and stays so.
+    #[track_caller]
+    fn repair(&mut self) {
+        let path = self.path();
+        self.kcl(&["update", "-f", &path, "--detailed-exitcode", "--deep", "--prune"], 2);
+        self.kcl(&["update", "-f", &path, "--yes", "--deep", "--prune"], 0);
+        let left = self.kcl(&["update", "-f", &path, "--detailed-exitcode", "--deep"], 0);
+        assert_eq!(left, "");
+        self.look();
+    }
+
+    /// The commands that change nothing on AWS but the state.
+    fn commands(&self) {
+        let kubeconfig = self.world.folder.path().join("kubeconfig").display().to_string();
+        self.kcl(&["get", "clusters"], 0);
+        self.kcl(&["get", "instancegroups"], 0);
+        self.kcl(&["get", "instances"], 0);
+        self.kcl(&["get", "keypairs"], 0);
+        self.kcl(&["create", "keypair", "all"], 0);
+        self.kcl(&["update", "--yes"], 0);
+        self.kcl(&["promote", "keypair", "all"], 0);
+        self.kcl(&["update", "--yes"], 0);
+        self.kcl(&["distrust", "keypair", "service-account"], 0);
+        self.kcl(&["update", "--yes"], 0);
+        self.kcl(&["export", "kubeconfig", "--admin", "--kubeconfig", &kubeconfig], 0);
+        let path = self.path();
+        self.kcl(&["replace", "-f", &path], 0);
+        self.kcl(&["unlock"], 0);
+    }
+
+    /// What anybody can do to the network by hand.
+    fn tamper_with_network(&self) {
+        let (vpc, table) = (self.id("vpc"), self.attr("route-table", self.cluster, "id"));
+        let subnet = self.id("subnet");
+        for resource in [&vpc, &subnet] {
+            let odd =
+                [("ResourceId.1", resource.as_str()), ("Tag.1.Key", "k8s.io/odd"), ("Tag.1.Value", "1")];
+            self.tamper("ec2", "CreateTags", &odd);
+        }
+        let block = [("VpcId", vpc.as_str()), ("CidrBlock", "10.77.0.0/16")];
+        self.tamper("ec2", "AssociateVpcCidrBlock", &block);
+        let lost = [("ResourceId.1", vpc.as_str()), ("Tag.1.Key", "kubernetes.io/cluster/k8s.karlaru.com")];
+        self.tamper("ec2", "DeleteTags", &lost);
+
+        let vpcs = [("VpcId.1", vpc.as_str())];
+        let path = "vpcSet/item/ipv6CidrBlockAssociationSet/item/ipv6CidrBlock";
+        let ipv6 = self.make("ec2", "DescribeVpcs", &vpcs, path).replace("/56", "/64");
+        let ipv6 = [("SubnetId", subnet.as_str()), ("Ipv6CidrBlock", &ipv6)];
+        self.tamper("ec2", "AssociateSubnetCidrBlock", &ipv6);
+
+        // A way out that is not ours, one that nobody asked for, and a stranger's subnet on our table.
+        let gateway = self.make("ec2", "CreateInternetGateway", &[], "internetGateway/internetGatewayId");
+        let route = |to: &'static str| [("DestinationCidrBlock", to)];
+        let way = [("RouteTableId", table.as_str()), ("GatewayId", &gateway)];
+        self.tamper("ec2", "ReplaceRoute", &[&way[..], &route("0.0.0.0/0")].concat());
+        self.tamper("ec2", "CreateRoute", &[&way[..], &route("192.0.2.0/24")].concat());
+
+        let rule = |group: &'static str| {
+            [("IpPermissions.1.IpProtocol", "tcp"), ("IpPermissions.1.FromPort", group)]
+        };
+        let nodes = self.attr("security-group", "nodes.", "id");
+        let to = [
+            ("GroupId", nodes.as_str()),
+            ("IpPermissions.1.ToPort", "31337"),
+            ("IpPermissions.1.IpRanges.1.CidrIp", "192.0.2.0/24"),
+        ];
+        for direction in ["AuthorizeSecurityGroupIngress", "AuthorizeSecurityGroupEgress"] {
+            self.tamper("ec2", direction, &[&rule("31337")[..], &to].concat());
+        }
+    }
+
+    /// Which table a subnet uses, with a subnet and a table of somebody's own; gives what takes these away again.
+    fn tamper_with_associations(&self) -> [(&'static str, &'static str, String); 2] {
+        let (vpc, table) = (self.id("vpc"), self.attr("route-table", self.cluster, "id"));
+        let theirs = self.make("ec2", "CreateRouteTable", &[("VpcId", &vpc)], "routeTable/routeTableId");
+        let association = self.id("route-table-association");
+        let other = [("AssociationId", association.as_str()), ("RouteTableId", &theirs)];
+        self.tamper("ec2", "ReplaceRouteTableAssociation", &other);
+        let place = [("VpcId", vpc.as_str()), ("CidrBlock", "172.20.224.0/24")];
+        let stranger = self.make("ec2", "CreateSubnet", &place, "subnet/subnetId");
+        self.tamper("ec2", "AssociateRouteTable", &[("SubnetId", &stranger), ("RouteTableId", &table)]);
+        [("DeleteSubnet", "SubnetId", stranger), ("DeleteRouteTable", "RouteTableId", theirs)]
+    }
+
+    fn tamper_with_roles(&self, role: &str) {
+        let name = [("RoleName", role)];
+        let document =
+            r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"*","Resource":"*"}]}"#;
+        let trust = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"sts:AssumeRole","Principal":{"Service":"lambda.amazonaws.com"}}]}"#;
+        let odd = [("Tags.member.1.Key", "k8s.io/odd"), ("Tags.member.1.Value", "1")];
+        let policy = [("PolicyName", "by-hand"), ("PolicyDocument", document)];
+        let arn = self.make("iam", "CreatePolicy", &policy, "CreatePolicyResult/Policy/Arn");
+        self.tamper("iam", "AttachRolePolicy", &[&name[..], &[("PolicyArn", arn.as_str())]].concat());
+        self.tamper("iam", "PutRolePolicy", &[&name[..], &policy].concat());
+        self.tamper(
+            "iam",
+            "PutRolePermissionsBoundary",
+            &[&name[..], &[("PermissionsBoundary", arn.as_str())]].concat(),
+        );
+        self.tamper("iam", "UpdateAssumeRolePolicy", &[&name[..], &[("PolicyDocument", trust)]].concat());
+        self.tamper("iam", "TagRole", &[&name[..], &odd].concat());
+        let profile = [("InstanceProfileName", role)];
+        self.tamper("iam", "TagInstanceProfile", &[&profile[..], &odd].concat());
+        self.tamper("iam", "RemoveRoleFromInstanceProfile", &[&profile[..], &name].concat());
+    }
+
+    fn tamper_with_issuer(&self) {
+        let arn = self.attr("oidc-provider", "", "arn");
+        let provider = [("OpenIDConnectProviderArn", arn.as_str())];
+        let odd = [("Tags.member.1.Key", "k8s.io/odd"), ("Tags.member.1.Value", "1")];
+        let other = [("ThumbprintList.member.1", "990f4193972f2becf12ddeda5237f9c952f20d9e")];
+        self.tamper("iam", "TagOpenIDConnectProvider", &[&provider[..], &odd].concat());
+        self.tamper("iam", "UpdateOpenIDConnectProviderThumbprint", &[&provider[..], &other].concat());
+    }
+
+    /// Another audience than the spec's. The local AWS cannot change the audiences of a provider, so that one is made
+    /// anew, and the calls that would bring it back are answered here.
+    fn tamper_with_audiences(&self) {
+        let arn = self.attr("oidc-provider", "", "arn");
+        let url = format!("https://{}", arn.split_once("oidc-provider/").unwrap().1);
+        let remake = |audience: &str| {
+            self.tamper("iam", "DeleteOpenIDConnectProvider", &[("OpenIDConnectProviderArn", &arn)]);
+            let provider = [
+                ("Url", url.as_str()),
+                ("ClientIDList.member.1", "amazonaws.com"),
+                ("ClientIDList.member.2", audience),
+                ("ThumbprintList.member.1", "9e99a48a9960b14926bb7f3b02e22da2b0ab7280"),
+                ("Tags.member.1.Key", "KubernetesCluster"),
+                ("Tags.member.1.Value", self.cluster),
+            ];
+            self.tamper("iam", "CreateOpenIDConnectProvider", &provider);
+        };
+        remake("example");
+        self.world.aws.before(|call| {
+            if call.service == "iam" && call.action.contains("ClientID") {
+                let mut done = Response::error(call.protocol, 200, "", "");
+                done.body = format!("<{0}Response><ResponseMetadata/></{0}Response>", call.action).into();
+                return Decision::Respond(done);
+            }
+            Decision::Forward
+        });
+        let path = self.path();
+        self.kcl(&["update", "-f", &path, "--yes"], 0);
+        self.world.aws.clear_rules();
+        remake("sts.amazonaws.com");
+    }
+
+    fn tamper_with_balancing(&self) {
+        let balancer = self.attr("load-balancer", "api", "arn");
+        let target = self.attr("target-group", "tcp", "arn");
+        let listeners = |port: &str| self.attr("listener", &format!("api.{} {port}", self.cluster), "arn");
+        let odd = [("Tags.member.1.Key", "k8s.io/odd"), ("Tags.member.1.Value", "1")];
+        for arn in [&balancer, &target] {
+            let arn = [("ResourceArns.member.1", arn.as_str())];
+            self.tamper("elasticloadbalancing", "AddTags", &[&arn[..], &odd].concat());
+        }
+        let of_balancer = [("LoadBalancerArn", balancer.as_str())];
+        let nodes = self.attr("security-group", "nodes.", "id");
+        let tampering: [(&str, &[(&str, &str)]); 2] = [
+            ("SetIpAddressType", &[("IpAddressType", "dualstack")]),
+            ("SetSecurityGroups", &[("SecurityGroups.member.1", &nodes)]),
+        ];
+        for (action, params) in tampering {
+            self.tamper("elasticloadbalancing", action, &[&of_balancer[..], params].concat());
+        }
+        let health = [("TargetGroupArn", target.as_str()), ("HealthCheckIntervalSeconds", "30")];
+        self.tamper("elasticloadbalancing", "ModifyTargetGroup", &health);
+        let delay = [
+            ("TargetGroupArn", target.as_str()),
+            ("Attributes.member.1.Key", "deregistration_delay.timeout_seconds"),
+            ("Attributes.member.1.Value", "77"),
+        ];
+        self.tamper("elasticloadbalancing", "ModifyTargetGroupAttributes", &delay);
+        let elsewhere = [
+            ("ListenerArn", listeners("4").clone()),
+            ("DefaultActions.member.1.Type", "forward".to_owned()),
+            ("DefaultActions.member.1.TargetGroupArn", target),
+        ];
+        let elsewhere: Vec<(&str, &str)> =
+            elsewhere.iter().map(|(key, value)| (*key, value.as_str())).collect();
+        self.tamper("elasticloadbalancing", "ModifyListener", &elsewhere);
+        self.tamper("elasticloadbalancing", "DeleteListener", &[("ListenerArn", &listeners("6"))]);
+        // A listener that nobody asked for.
+        let more = [
+            ("LoadBalancerArn", balancer.as_str()),
+            ("Port", "8080"),
+            ("Protocol", "TCP"),
+            ("DefaultActions.member.1.Type", "forward"),
+            ("DefaultActions.member.1.TargetGroupArn", &self.attr("target-group", "tcp", "arn")),
+        ];
+        self.tamper("elasticloadbalancing", "CreateListener", &more);
+    }
+
+    fn tamper_with_groups(&self) {
+        let nodes = format!("nodes.{}", self.cluster);
+        let group = [("AutoScalingGroupName", nodes.as_str())];
+        let tag = [
+            ("Tags.member.1.ResourceId", nodes.as_str()),
+            ("Tags.member.1.ResourceType", "auto-scaling-group"),
+            ("Tags.member.1.Key", "k8s.io/odd"),
+            ("Tags.member.1.Value", "1"),
+            ("Tags.member.1.PropagateAtLaunch", "true"),
+        ];
+        self.tamper("autoscaling", "CreateOrUpdateTags", &tag);
+        let hook = [
+            ("LifecycleHookName", "by-hand"),
+            ("LifecycleTransition", "autoscaling:EC2_INSTANCE_TERMINATING"),
+        ];
+        let http = self.attr("target-group", "http-", "arn");
+        let api = self.attr("target-group", "tcp-", "arn");
+        let classic = [
+            ("LoadBalancerName", "by-hand"),
+            ("AvailabilityZones.member.1", "eu-north-1a"),
+            ("Listeners.member.1.Protocol", "TCP"),
+            ("Listeners.member.1.LoadBalancerPort", "80"),
+            ("Listeners.member.1.InstancePort", "80"),
+        ];
+        self.tamper("classic-elb", "CreateLoadBalancer", &classic);
+        let tampering: [(&str, &[(&str, &str)]); 6] = [
+            ("PutLifecycleHook", &hook),
+            ("SuspendProcesses", &[("ScalingProcesses.member.1", "AZRebalance")]),
+            ("DetachLoadBalancerTargetGroups", &[("TargetGroupARNs.member.1", &http)]),
+            ("AttachLoadBalancerTargetGroups", &[("TargetGroupARNs.member.1", &api)]),
+            ("AttachLoadBalancers", &[("LoadBalancerNames.member.1", "by-hand")]),
+            (
+                "EnableMetricsCollection",
+                &[("Granularity", "1Minute"), ("Metrics.member.1", "WarmPoolMinSize")],
+            ),
+        ];
+        for (action, params) in tampering {
+            self.tamper("autoscaling", action, &[&group[..], params].concat());
+        }
+    }
+
+    /// What runs in the cluster makes things in its name.
+    fn controllers(&self) {
+        let owned = format!("kubernetes.io/cluster/{}", self.cluster);
+        let (subnet, vpc) = (self.id("subnet"), self.id("vpc"));
+        let group = self.attr("security-group", "nodes.", "id");
+        let volume = [
+            ("AvailabilityZone", "eu-north-1a"),
+            ("Size", "1"),
+            ("TagSpecification.1.ResourceType", "volume"),
+            ("TagSpecification.1.Tag.1.Key", &owned),
+            ("TagSpecification.1.Tag.1.Value", "owned"),
+        ];
+        self.tamper("ec2", "CreateVolume", &volume);
+        let marks = [
+            ("Tags.member.1.Key", owned.as_str()),
+            ("Tags.member.1.Value", "owned"),
+            ("Tags.member.2.Key", "kubernetes.io/service-name"),
+            ("Tags.member.2.Value", "default/web"),
+        ];
+        let network = [("Name", "a1b2c3d4e5"), ("Type", "network"), ("Subnets.member.1", subnet.as_str())];
+        self.tamper("elasticloadbalancing", "CreateLoadBalancer", &[&network[..], &marks].concat());
+        let target = [("Name", "k8s-web"), ("Protocol", "TCP"), ("Port", "80"), ("VpcId", vpc.as_str())];
+        self.tamper("elasticloadbalancing", "CreateTargetGroup", &[&target[..], &marks].concat());
+        let classic = [
+            ("LoadBalancerName", "c1b2c3d4e5"),
+            ("Subnets.member.1", &subnet),
+            ("SecurityGroups.member.1", &group),
+            ("Listeners.member.1.Protocol", "TCP"),
+            ("Listeners.member.1.LoadBalancerPort", "80"),
+            ("Listeners.member.1.InstancePort", "30080"),
+        ];
+        self.tamper("classic-elb", "CreateLoadBalancer", &[&classic[..], &marks].concat());
+        let security = [
+            ("GroupName", "k8s-elb-a1b2c3d4e5"),
+            ("GroupDescription", "Security group for Kubernetes ELB"),
+            ("VpcId", &vpc),
+            ("TagSpecification.1.ResourceType", "security-group"),
+            ("TagSpecification.1.Tag.1.Key", &owned),
+            ("TagSpecification.1.Tag.1.Value", "owned"),
+        ];
+        self.tamper("ec2", "CreateSecurityGroup", &security);
+        let interface =
+            [("SubnetId", subnet.as_str()), ("SecurityGroupId.1", &group), ("Description", "aws-K8S-i-1")];
+        self.tamper("ec2", "CreateNetworkInterface", &interface);
+        let image = self.make("ec2", "DescribeImages", &[], "imagesSet/item/imageId");
+        let machine = [
+            ("ImageId", image.as_str()),
+            ("MinCount", "1"),
+            ("MaxCount", "1"),
+            ("InstanceType", "t3.micro"),
+            ("SubnetId", &subnet),
+            ("TagSpecification.1.ResourceType", "instance"),
+            ("TagSpecification.1.Tag.1.Key", &owned),
+            ("TagSpecification.1.Tag.1.Value", "owned"),
+        ];
+        self.tamper("ec2", "RunInstances", &machine);
+    }
+
+    /// An EventBridge rule of somebody's own whose name begins as the cluster's would.
+    fn strange_rule(&self) {
+        let scope = "AWS4-HMAC-SHA256 Credential=TEST/20260101/eu-north-1/events/aws4_request, \
+                     SignedHeaders=host, Signature=0";
+        let headers = [
+            ("Authorization", scope),
+            ("X-Amz-Target", "AWSEvents.PutRule"),
+            ("Content-Type", "application/x-amz-json-1.1"),
+        ];
+        let body = format!("{{\"Name\":\"{}-mine\",\"ScheduleExpression\":\"rate(1 hour)\"}}", self.cluster);
+        let answer = http(&self.world.aws.direct_endpoint(), "POST", "/", None, &headers, &body).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+
+    /// The end: first refused over something that is not the cluster's, then complete.
+    fn end(&self) {
+        let vpc = self.id("vpc");
+        let group = [("GroupName", "theirs"), ("GroupDescription", "theirs"), ("VpcId", vpc.as_str())];
+        let group = self.make("ec2", "CreateSecurityGroup", &group, "groupId");
+        self.kcl(&["delete", self.cluster, "--detailed-exitcode"], 2);
+        let run = self.world.kcl(&["delete", self.cluster, "--yes"]).expect(1);
+        assert!(run.stderr.contains("security group"), "{}", run.stderr);
+        self.tamper("ec2", "DeleteSecurityGroup", &[("GroupId", &group)]);
+        self.kcl(&["delete", self.cluster, "--region", "eu-north-1", "--yes", "--purge-state"], 0);
+    }
+
+    /// Each action that was called, and an example of how.
+    fn called(&self) -> BTreeMap<String, String> {
+        assert_eq!(self.world.aws.unsupported(), Vec::<String>::new());
+        let calls = self.world.aws.calls();
+        let asked =
+            calls.iter().flat_map(|call| asked_for(call).into_iter().map(|action| (action, call.name())));
+        asked.collect()
+    }
+}
+
+#[track_caller]
+fn assert_granted_is_called(granted: &Actions, called: &BTreeMap<String, String>) {
+    let missing: Vec<_> = called.iter().filter(|(action, _)| !granted.contains(*action)).collect();
+    assert!(missing.is_empty(), "called and not granted: {missing:#?}");
+    let excused = |action: &str| NEVER_CALLED.iter().any(|(excused, _)| *excused == action);
+    let idle: Vec<_> =
+        granted.iter().filter(|action| !called.contains_key(*action) && !excused(action)).collect();
+    assert!(idle.is_empty(), "granted and never called: {idle:#?}");
+    let stale: Vec<_> = NEVER_CALLED.iter().filter(|(action, _)| called.contains_key(*action)).collect();
+    assert!(stale.is_empty(), "called after all: {stale:#?}");
+}
+
+#[test]
+fn the_reference_clusters_life_asks_for_what_is_granted_and_nothing_else() {
+    let mut life = Life::begin("k8s.karlaru.com", example("karlaru.yaml"));
+    let before = granted(&life.world, &life.path());
+    life.commands();
+
+    life.edit("  minSize: 2\n  maxSize: 2\n", "  minSize: 2\n  maxSize: 3\n");
+    life.edit("\"s3:PutObject\",", "\"s3:GetObject\",\n                  \"s3:PutObject\",");
+    life.edit("machineType: t3.micro", "machineType: t3.small");
+    life.edit("volumeSize: 6", "volumeSize: 8");
+    life.edit("    - 203.0.113.0/24\n", "    - 203.0.113.0/24\n    - 198.51.100.0/24\n");
+    life.edit("    - docs.karlaru.com\n", "");
+    life.edit("    - karlaru.com\n", "    - karlaru.com\n    - docs.karlaru.com\n");
+    life.edit("    proxyProtocol: true\n", "    proxyProtocol: false\n");
+    life.edit("      class: Network\n", "      class: Network\n      crossZoneLoadBalancing: true\n");
+    life.edit("  metricsServer:\n", "  cloudLabels:\n    team: web\n  metricsServer:\n");
+
+    life.tamper_with_network();
+    life.tamper_with_roles("nodes.k8s.karlaru.com");
+    life.tamper_with_audiences();
+    life.tamper_with_issuer();
+    life.tamper_with_balancing();
+    life.tamper_with_groups();
+    life.repair();
+    let strangers = life.tamper_with_associations();
+    life.repair();
+    for (action, key, id) in &strangers {
+        life.tamper("ec2", action, &[(*key, id)]);
+    }
+
+    life.controllers();
+    life.strange_rule();
+    life.look();
+    life.end();
+    let after = granted(&life.world, &life.path());
+    assert_eq!(before, after, "what was changed along the way needs no other actions");
+    assert_granted_is_called(&after, &life.called());
+}
+
+#[test]
+fn statements_are_sound_and_scoped() {
+    /// Actions that cannot be narrowed to a resource, tag or name of the cluster.
+    const UNSCOPED: [(&str, &str); 1] = [(
+        "ec2:DeleteNetworkInterface",
+        "what plugins leave behind has no tags of the cluster; the VPC's id is known only where it is given",
+    )];
+    let world = World::with_bucket(KCL);
+    for name in specs() {
+        let path = world.spec(&example(&name));
+        let printed = world.kcl(&["policy", "-f", &path]).expect(0).stdout;
+        let documents: Vec<Value> = serde_json::from_str(&printed).unwrap();
+        let mut sids = BTreeSet::new();
+        for document in &documents {
+            assert_eq!(document["Version"], "2012-10-17");
+            let size = document.to_string().chars().filter(|c| !c.is_whitespace()).count();
+            assert!(size <= MAX_CHARACTERS, "{name}: {size} characters");
+            for statement in document["Statement"].as_array().unwrap() {
+                let text = statement.to_string();
+                assert_eq!(statement["Effect"], "Allow");
+                let sid = statement["Sid"].as_str().unwrap();
+                assert!(
+                    sid.chars().all(|c| c.is_ascii_alphanumeric()) && sids.insert(sid.to_owned()),
+                    "{sid}"
+                );
+                let (actions, resources) = (strings(&statement["Action"]), strings(&statement["Resource"]));
+                assert!(!actions.is_empty() && !resources.is_empty(), "{text}");
+                assert!(actions.iter().all(|action| !action.contains('*')), "{text}");
+                assert!(resources.iter().all(|it| it == "*" || it.starts_with("arn:aws:")), "{text}");
+                let reads = ["Describe", "Get", "List"];
+                let is_read = |action: &&String| {
+                    let (_, verb) = action.split_once(':').unwrap();
+                    reads.iter().any(|prefix| verb.starts_with(prefix))
+                };
+                let excused = |action: &&String| UNSCOPED.iter().any(|(excused, _)| excused == *action);
+                let writes = actions.iter().filter(|action| !is_read(action) && !excused(action)).count();
+                let short = world_of(&name);
+                let named = resources.iter().all(|arn| is_named(arn, &short));
+                let scoped = named || statement.get("Condition").is_some();
+                assert!(writes == 0 || scoped, "{name}: neither name nor condition: {text}");
+            }
+        }
+    }
+}
+
+fn specs() -> Vec<String> {
+    let files = std::fs::read_dir(examples()).unwrap().map(|file| file.unwrap().file_name());
+    let names = files.map(|name| name.into_string().unwrap());
+    let mut names: Vec<String> = names.filter(|name| name.ends_with(".yaml")).collect();
+    names.sort();
+    names
+}
+
+/// The cluster's name in an example, and as load balancers and queues spell it.
+fn world_of(example_name: &str) -> [String; 2] {
+    let text = example(example_name);
+    let name = text.lines().find_map(|line| line.strip_prefix("  name: ")).unwrap().to_owned();
+    let dashed = name.replace('.', "-");
+    [name, dashed]
+}
+
+/// Whether an ARN names something of the cluster, or a bucket, or one thing that is given by its id.
+fn is_named(arn: &str, names: &[String]) -> bool {
+    let given = arn.rsplit_once('/').is_some_and(|(_, id)| !id.contains('*'));
+    given || arn.starts_with("arn:aws:s3:::") || names.iter().any(|name| arn.contains(name.as_str()))
+}
+
+#[test]
+fn the_policy_of_the_reference_cluster() {
+    let path = examples().join("karlaru.yaml").display().to_string();
+    let run = run_without_cloud(KCL, &["policy", "-f", &path]).expect(0);
+    insta::assert_snapshot!(run.stdout);
+}
+
+#[test]
+fn many_service_accounts_add_nothing() {
+    let size = |count: usize| {
+        let text = example("karlaru.yaml");
+        let (head, rest) = text.split_once("      - name: iam-account\n").unwrap();
+        let (entry, tail) = rest.split_once("---\n").unwrap();
+        let entries: Vec<String> = (0..count).map(|n| format!("      - name: app-{n}\n{entry}")).collect();
+        let world = World::with_bucket(KCL);
+        let path = world.spec(&format!("{head}{}---\n{tail}", entries.concat()));
+        world.kcl(&["policy", "-f", &path]).expect(0).stdout.len()
+    };
+    assert_eq!(size(1), size(20));
+}
+
+#[test]
+fn the_registered_spec_will_do_and_partitions_follow_the_region() {
+    let world = World::with_bucket(KCL);
+    let path = world.spec(&example("minimal.yaml"));
+    world.kcl(&["create", "cluster", "-f", &path, "--yes"]).expect(0);
+    let from_file = world.kcl(&["policy", "-f", &path]).expect(0).stdout;
+    assert_eq!(world.kcl(&["policy"]).expect(0).stdout, from_file);
+    assert_eq!(world.kcl(&["policy", "minimal.example.com"]).expect(0).stdout, from_file);
+    world.kcl(&["policy", "other.example.com", "-f", &path]).expect(2);
+
+    let china = world.spec(&example("minimal.yaml").replace("eu-north-1", "cn-north-1"));
+    let china = world.kcl(&["policy", "-f", &china]).expect(0).stdout;
+    assert!(china.contains("arn:aws-cn:") && !china.contains("arn:aws:"), "{china}");
+    assert!(china.contains("ec2.amazonaws.com.cn"), "{china}");
+}
