@@ -179,11 +179,12 @@ pub fn plan(
     let (mut live, duplicates) = name_uniquely(wanted, live, catalogue);
     let index = Identifiers::new(wanted, &live);
     let mut wanted = wanted.clone();
-    for node in live.values_mut() {
-        index.link(&mut node.fields);
+    for (id, node) in &mut live {
+        let meant = wanted.nodes.get(id).map(|want| references(&want.fields)).unwrap_or_default();
+        index.link(&mut node.fields, &meant);
     }
     for node in wanted.nodes.values_mut() {
-        index.link(&mut node.fields);
+        index.link(&mut node.fields, &[]);
     }
     let decisions = decide(catalogue, &wanted, &live);
 
@@ -254,32 +255,36 @@ fn name_uniquely(
     (unique, duplicates)
 }
 
-/// Which resource of ours an identifier of the cloud belongs to.
+/// Which resources of ours an identifier of the cloud belongs to. Mostly it is one, but not always: all load balancers
+/// of a region and type have the same zone of Route53's.
 struct Identifiers {
-    owners: HashMap<(String, String, String), ResourceId>,
+    owners: HashMap<(String, String, String), Vec<ResourceId>>,
     known: BTreeMap<String, Attrs>,
 }
 
 impl Identifiers {
     fn new(wanted: &Wanted, live: &BTreeMap<ResourceId, LiveNode>) -> Self {
         let live = live.iter().map(|(id, node)| (id, &node.attrs));
-        let mut owners = HashMap::new();
+        let mut owners: HashMap<_, Vec<ResourceId>> = HashMap::new();
         let mut known = BTreeMap::new();
         for (id, attrs) in wanted.shared.iter().chain(live) {
             for (attr, value) in attrs {
-                owners.insert((id.kind.to_string(), attr.clone(), value.clone()), id.clone());
+                let key = (id.kind.to_string(), attr.clone(), value.clone());
+                owners.entry(key).or_default().push(id.clone());
             }
             known.insert(id.to_string(), attrs.clone());
         }
         Self { owners, known }
     }
 
-    fn link(&self, fields: &mut Value) {
+    /// Replaces identifiers by what they belong to; of several, by one that is `meant`.
+    fn link(&self, fields: &mut Value, meant: &[ResourceId]) {
         map_references(fields, &|reference| match reference {
-            Ref::Id { kind, attr, value } => self
-                .owners
-                .get(&(kind.to_string(), attr.clone(), value.clone()))
-                .map(|id| Ref::To { id: id.clone(), attr: attr.clone() }),
+            Ref::Id { kind, attr, value } => {
+                let owners = self.owners.get(&(kind.to_string(), attr.clone(), value.clone()))?;
+                let id = owners.iter().find(|id| meant.contains(id)).or(owners.first())?;
+                Some(Ref::To { id: id.clone(), attr: attr.clone() })
+            }
             Ref::To { .. } => None,
         });
     }

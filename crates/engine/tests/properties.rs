@@ -410,3 +410,24 @@ fn an_update_that_what_leaves_waits_for_goes_first() {
     let place = |name: &str| steps.iter().position(|step| plan.steps[*step].id.name == name).unwrap();
     assert!(place("g") < place("new") && place("new") < place("user") && place("user") < place("old"));
 }
+
+/// As with the Route53 zone of load balancers, which all of a region share.
+#[test]
+fn an_identifier_that_several_share_is_that_of_the_one_that_is_meant() {
+    let plain = || Part { size: 0, fixed: 0, refs: Set::default(), fixed_ref: None, tags: BTreeMap::new() };
+    for meant in ["a", "b"] {
+        let mut wanted = Wanted::default();
+        wanted.add("a", &plain()).unwrap();
+        wanted.add("b", &plain()).unwrap();
+        wanted.add("c", &Part { fixed_ref: Some(Ref::to("part", meant, "zone")), ..plain() }).unwrap();
+        let attrs = || Attrs::from([("zone".to_owned(), "Z1".to_owned())]);
+        let c = Part { fixed_ref: Some(Ref::id("part", "zone", "Z1")), ..plain() };
+        let live = vec![
+            LiveNode::new("a", &plain(), attrs(), Owner::Cluster).unwrap(),
+            LiveNode::new("b", &plain(), attrs(), Owner::Cluster).unwrap(),
+            LiveNode::new("c", &c, Attrs::new(), Owner::Cluster).unwrap(),
+        ];
+        let plan = plan(&catalogue(), &wanted, live, Options { prune: true, teardown: false }).unwrap();
+        assert!(plan.is_empty(), "{meant}: {plan:?}");
+    }
+}
