@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kcl_testkit::{Call, Decision, Response, World, example, examples, http, run_without_cloud};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const KCL: &str = env!("CARGO_BIN_EXE_kcl");
 
@@ -194,6 +194,7 @@ impl Life {
     fn tamper_with_network(&self) {
         let (vpc, table) = (self.id("vpc"), self.attr("route-table", self.cluster, "id"));
         let subnet = self.id("subnet");
+        let owned = format!("kubernetes.io/cluster/{}", self.cluster);
         for resource in [&vpc, &subnet] {
             let odd =
                 [("ResourceId.1", resource.as_str()), ("Tag.1.Key", "k8s.io/odd"), ("Tag.1.Value", "1")];
@@ -201,7 +202,7 @@ impl Life {
         }
         let block = [("VpcId", vpc.as_str()), ("CidrBlock", "10.77.0.0/16")];
         self.tamper("ec2", "AssociateVpcCidrBlock", &block);
-        let lost = [("ResourceId.1", vpc.as_str()), ("Tag.1.Key", "kubernetes.io/cluster/k8s.karlaru.com")];
+        let lost = [("ResourceId.1", vpc.as_str()), ("Tag.1.Key", owned.as_str())];
         self.tamper("ec2", "DeleteTags", &lost);
 
         let vpcs = [("VpcId.1", vpc.as_str())];
@@ -231,16 +232,20 @@ impl Life {
         }
     }
 
-    /// Which table a subnet uses, with a subnet and a table of somebody's own; gives what takes these away again.
-    fn tamper_with_associations(&self) -> [(&'static str, &'static str, String); 2] {
+    /// Which table a subnet uses, and where the load balancer is, with a subnet and a table of somebody's own; gives
+    /// what takes these away again.
+    fn tamper_with_places(&self, cidr: &str) -> [(&'static str, &'static str, String); 2] {
         let (vpc, table) = (self.id("vpc"), self.attr("route-table", self.cluster, "id"));
         let theirs = self.make("ec2", "CreateRouteTable", &[("VpcId", &vpc)], "routeTable/routeTableId");
         let association = self.id("route-table-association");
         let other = [("AssociationId", association.as_str()), ("RouteTableId", &theirs)];
         self.tamper("ec2", "ReplaceRouteTableAssociation", &other);
-        let place = [("VpcId", vpc.as_str()), ("CidrBlock", "172.20.224.0/24")];
+        let place = [("VpcId", vpc.as_str()), ("CidrBlock", cidr), ("AvailabilityZone", "eu-north-1b")];
         let stranger = self.make("ec2", "CreateSubnet", &place, "subnet/subnetId");
         self.tamper("ec2", "AssociateRouteTable", &[("SubnetId", &stranger), ("RouteTableId", &table)]);
+        let balancer = self.attr("load-balancer", "api", "arn");
+        let places = [("LoadBalancerArn", balancer.as_str()), ("Subnets.member.1", &stranger)];
+        self.tamper("elasticloadbalancing", "SetSubnets", &places);
         [("DeleteSubnet", "SubnetId", stranger), ("DeleteRouteTable", "RouteTableId", theirs)]
     }
 
@@ -307,10 +312,11 @@ impl Life {
         remake("sts.amazonaws.com");
     }
 
-    fn tamper_with_balancing(&self) {
+    /// Two listeners by the beginnings of their names: one that will lead to the target group `to`, one that goes.
+    fn tamper_with_balancing(&self, led: &str, to: &str, gone: &str) {
         let balancer = self.attr("load-balancer", "api", "arn");
         let target = self.attr("target-group", "tcp", "arn");
-        let listeners = |port: &str| self.attr("listener", &format!("api.{} {port}", self.cluster), "arn");
+        let listener = |name: &str| self.attr("listener", name, "arn");
         let odd = [("Tags.member.1.Key", "k8s.io/odd"), ("Tags.member.1.Value", "1")];
         for arn in [&balancer, &target] {
             let arn = [("ResourceArns.member.1", arn.as_str())];
@@ -334,14 +340,14 @@ impl Life {
         ];
         self.tamper("elasticloadbalancing", "ModifyTargetGroupAttributes", &delay);
         let elsewhere = [
-            ("ListenerArn", listeners("4").clone()),
+            ("ListenerArn", listener(led)),
             ("DefaultActions.member.1.Type", "forward".to_owned()),
-            ("DefaultActions.member.1.TargetGroupArn", target),
+            ("DefaultActions.member.1.TargetGroupArn", self.attr("target-group", to, "arn")),
         ];
         let elsewhere: Vec<(&str, &str)> =
             elsewhere.iter().map(|(key, value)| (*key, value.as_str())).collect();
         self.tamper("elasticloadbalancing", "ModifyListener", &elsewhere);
-        self.tamper("elasticloadbalancing", "DeleteListener", &[("ListenerArn", &listeners("6"))]);
+        self.tamper("elasticloadbalancing", "DeleteListener", &[("ListenerArn", &listener(gone))]);
         // A listener that nobody asked for.
         let more = [
             ("LoadBalancerArn", balancer.as_str()),
@@ -353,8 +359,9 @@ impl Life {
         self.tamper("elasticloadbalancing", "CreateListener", &more);
     }
 
-    fn tamper_with_groups(&self) {
-        let nodes = format!("nodes.{}", self.cluster);
+    /// The group whose name begins with `name`, which is behind the target group `behind`.
+    fn tamper_with_group(&self, name: &str, behind: &str) {
+        let nodes = format!("{name}.{}", self.cluster);
         let group = [("AutoScalingGroupName", nodes.as_str())];
         let tag = [
             ("Tags.member.1.ResourceId", nodes.as_str()),
@@ -368,7 +375,7 @@ impl Life {
             ("LifecycleHookName", "by-hand"),
             ("LifecycleTransition", "autoscaling:EC2_INSTANCE_TERMINATING"),
         ];
-        let http = self.attr("target-group", "http-", "arn");
+        let http = self.attr("target-group", behind, "arn");
         let api = self.attr("target-group", "tcp-", "arn");
         let classic = [
             ("LoadBalancerName", "by-hand"),
@@ -452,18 +459,46 @@ impl Life {
         self.tamper("ec2", "RunInstances", &machine);
     }
 
+    /// A call to a service that speaks JSON, past kcl.
+    #[track_caller]
+    fn json(&self, service: &str, target: &str, body: &Value) {
+        let scope = format!(
+            "AWS4-HMAC-SHA256 Credential=TEST/20260101/eu-north-1/{service}/aws4_request, \
+             SignedHeaders=host, Signature=0"
+        );
+        let version = if service == "sqs" { "1.0" } else { "1.1" };
+        let kind = format!("application/x-amz-json-{version}");
+        let headers = [("Authorization", scope.as_str()), ("X-Amz-Target", target), ("Content-Type", &kind)];
+        let body = body.to_string();
+        let answer = http(&self.world.aws.direct_endpoint(), "POST", "/", None, &headers, &body).unwrap();
+        assert_eq!(answer.status, 200, "{target}: {}", answer.body);
+    }
+
     /// An EventBridge rule of somebody's own whose name begins as the cluster's would.
     fn strange_rule(&self) {
-        let scope = "AWS4-HMAC-SHA256 Credential=TEST/20260101/eu-north-1/events/aws4_request, \
-                     SignedHeaders=host, Signature=0";
-        let headers = [
-            ("Authorization", scope),
-            ("X-Amz-Target", "AWSEvents.PutRule"),
-            ("Content-Type", "application/x-amz-json-1.1"),
-        ];
-        let body = format!("{{\"Name\":\"{}-mine\",\"ScheduleExpression\":\"rate(1 hour)\"}}", self.cluster);
-        let answer = http(&self.world.aws.direct_endpoint(), "POST", "/", None, &headers, &body).unwrap();
-        assert_eq!(answer.status, 200, "{}", answer.body);
+        let rule = json!({ "Name": format!("{}-mine", self.cluster), "ScheduleExpression": "rate(1 hour)" });
+        self.json("events", "AWSEvents.PutRule", &rule);
+    }
+
+    fn tamper_with_events(&self) {
+        let url = self.attr("queue", "", "url");
+        let kept = json!({ "QueueUrl": url, "Attributes": { "MessageRetentionPeriod": "600" } });
+        self.json("sqs", "AmazonSQS.SetQueueAttributes", &kept);
+        let odd = json!({ "QueueUrl": url, "Tags": { "k8s.io/odd": "1" } });
+        self.json("sqs", "AmazonSQS.TagQueue", &odd);
+        let (name, arn) = (self.attr("event-rule", "", "name"), self.attr("event-rule", "", "arn"));
+        let pattern = json!({ "source": ["aws.ec2"], "detail-type": ["odd"] }).to_string();
+        self.json("events", "AWSEvents.PutRule", &json!({ "Name": name, "EventPattern": pattern }));
+        let odd = json!({ "ResourceARN": arn, "Tags": [{ "Key": "k8s.io/odd", "Value": "1" }] });
+        self.json("events", "AWSEvents.TagResource", &odd);
+        self.json("events", "AWSEvents.RemoveTargets", &json!({ "Rule": name, "Ids": ["1"] }));
+    }
+
+    /// A target that is in the way of a rule's end.
+    fn strange_target(&self) {
+        let (name, arn) = (self.attr("event-rule", "", "name"), self.attr("queue", "", "arn"));
+        let target = json!({ "Rule": name, "Targets": [{ "Id": "mine", "Arn": arn }] });
+        self.json("events", "AWSEvents.PutTargets", &target);
     }
 
     /// The end: first refused over something that is not the cluster's, then complete.
@@ -475,7 +510,14 @@ impl Life {
         let run = self.world.kcl(&["delete", self.cluster, "--yes"]).expect(1);
         assert!(run.stderr.contains("security group"), "{}", run.stderr);
         self.tamper("ec2", "DeleteSecurityGroup", &[("GroupId", &group)]);
-        self.kcl(&["delete", self.cluster, "--region", "eu-north-1", "--yes", "--purge-state"], 0);
+        self.kcl(&["delete", self.cluster, "--yes"], 0);
+        // The state's bucket stays; whoever begins again looks whether it is still protected.
+        let block = format!("/{}?publicAccessBlock", self.world.bucket());
+        let lifted = http(&self.world.aws.direct_endpoint(), "DELETE", &block, Some("s3"), &[], "").unwrap();
+        assert_eq!(lifted.status, 204, "{}", lifted.body);
+        let path = self.path();
+        self.kcl(&["create", "cluster", "-f", &path], 0);
+        self.kcl(&["delete", "-f", &path, "--yes", "--purge-state"], 0);
     }
 
     /// Each action that was called, and an example of how.
@@ -515,16 +557,19 @@ fn the_reference_clusters_life_asks_for_what_is_granted_and_nothing_else() {
     life.edit("    - karlaru.com\n", "    - karlaru.com\n    - docs.karlaru.com\n");
     life.edit("    proxyProtocol: true\n", "    proxyProtocol: false\n");
     life.edit("      class: Network\n", "      class: Network\n      crossZoneLoadBalancing: true\n");
+    let block = "  networkCIDR: 172.20.0.0/16\n";
+    life.edit(block, &format!("{block}  additionalNetworkCIDRs:\n    - 10.88.0.0/16\n"));
+    life.edit("  additionalNetworkCIDRs:\n    - 10.88.0.0/16\n", "");
     life.edit("  metricsServer:\n", "  cloudLabels:\n    team: web\n  metricsServer:\n");
 
     life.tamper_with_network();
     life.tamper_with_roles("nodes.k8s.karlaru.com");
     life.tamper_with_audiences();
     life.tamper_with_issuer();
-    life.tamper_with_balancing();
-    life.tamper_with_groups();
+    life.tamper_with_balancing("api.k8s.karlaru.com 4", "tcp-", "api.k8s.karlaru.com 6");
+    life.tamper_with_group("nodes", "http-");
     life.repair();
-    let strangers = life.tamper_with_associations();
+    let strangers = life.tamper_with_places("172.20.224.0/24");
     life.repair();
     for (action, key, id) in &strangers {
         life.tamper("ec2", action, &[(*key, id)]);
@@ -532,6 +577,57 @@ fn the_reference_clusters_life_asks_for_what_is_granted_and_nothing_else() {
 
     life.controllers();
     life.strange_rule();
+    life.look();
+    life.end();
+    let after = granted(&life.world, &life.path());
+    assert_eq!(before, after, "what was changed along the way needs no other actions");
+    assert_granted_is_called(&after, &life.called());
+}
+
+/// What the reference cluster does not have: NAT gateways, bastions, an SSH key, a queue, lifecycle hooks, suspended
+/// processes, attached policies and a boundary.
+#[test]
+fn so_does_the_life_of_a_cluster_that_has_everything_else() {
+    const BOUNDARY: &str = "arn:aws:iam::aws:policy/AdministratorAccess";
+    let text = example("private-ha.yaml");
+    let text = text.replacen("    kcl.dev/protect: \"true\"\n", "    kcl.dev/protect: \"false\"\n", 1);
+    let iam = format!(
+        "  iam:\n    permissionsBoundary: {BOUNDARY}\n  externalPolicies:\n    node:\n      - {BOUNDARY}\n"
+    );
+    let text = text.replacen("  topology:\n", &format!("{iam}  topology:\n"), 1);
+    let text = text.replacen("  role: Node\n", "  role: Node\n  suspendProcesses:\n    - AZRebalance\n", 1);
+    let mut life = Life::begin("prod.example.com", text);
+    let before = granted(&life.world, &life.path());
+    life.commands();
+
+    life.edit("team: platform", "team: web");
+    life.edit("  maxSize: 9\n", "  maxSize: 10\n");
+    life.edit("        - name: a\n", "        - volumeSize: 24\n          name: a\n");
+    let block = "  networkCIDR: 10.20.0.0/16\n";
+    life.edit(block, &format!("{block}  additionalNetworkCIDRs:\n    - 10.88.0.0/16\n"));
+
+    life.tamper_with_network();
+    life.tamper_with_roles("nodes.prod.example.com");
+    life.tamper_with_balancing("api.prod.example.com 4", "bastion-", "bastion.prod.example.com 2");
+    life.tamper_with_group("bastion", "bastion-");
+    life.tamper_with_events();
+    let hook =
+        [("AutoScalingGroupName", "nodes.prod.example.com"), ("LifecycleHookName", "nodes-NTHLifecycleHook")];
+    life.tamper("autoscaling", "DeleteLifecycleHook", &hook);
+    life.repair();
+    let strangers = life.tamper_with_places("10.20.224.0/24");
+    life.repair();
+    for (action, key, id) in &strangers {
+        life.tamper("ec2", action, &[(*key, id)]);
+    }
+
+    life.controllers();
+    life.strange_target();
+    let issuer = [
+        ("Url", "https://example.org"),
+        ("ThumbprintList.member.1", "9e99a48a9960b14926bb7f3b02e22da2b0ab7280"),
+    ];
+    life.tamper("iam", "CreateOpenIDConnectProvider", &issuer);
     life.look();
     life.end();
     let after = granted(&life.world, &life.path());

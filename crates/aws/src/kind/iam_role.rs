@@ -22,11 +22,10 @@ impl Kind for IamRole {
     const SERVICE: Service = Service::Iam;
 
     fn permissions(ground: &Ground<'_>) -> Vec<Permission> {
-        const MANAGE: [&str; 12] = [
+        const MANAGE: [&str; 11] = [
             "iam:CreateRole",
             "iam:DeleteRole",
             // What somebody added by hand is taken away again, and is no obstacle in the end.
-            "iam:DeleteRolePermissionsBoundary",
             "iam:DeleteRolePolicy",
             "iam:DetachRolePolicy",
             "iam:ListAttachedRolePolicies",
@@ -45,6 +44,9 @@ impl Kind for IamRole {
         }
         if is_any(|role| role.permissions_boundary.is_some()) {
             actions.push("iam:PutRolePermissionsBoundary");
+        }
+        if is_any(|role| role.permissions_boundary.is_none()) {
+            actions.push("iam:DeleteRolePermissionsBoundary");
         }
         // Every service account has a role, and there may be many; machines have one for each kind of them.
         let names = roles.iter().map(|(name, _)| *name);
