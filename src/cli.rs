@@ -325,12 +325,12 @@ pub(crate) struct Replace {
 }
 
 const POLICY_HELP: &str = "\
-Prints a JSON array of policy documents, each within the 6,144 characters that IAM
-takes; all of them are needed. With -f nothing is asked of AWS: account numbers,
-and ids that only AWS knows, stand as *.
+Prints a JSON array of policy documents, each within the 6,144 characters that
+IAM takes; all of them are needed. With -f nothing is asked of AWS: account
+numbers, and ids that only AWS knows, stand as *.
 
-What the spec names is what is allowed. Whoever takes something out of a spec needs
-the policies of both, the spec before and after.";
+What the spec names is what is allowed. Whoever takes something out of a spec
+needs the policies of both, the spec before and after.";
 
 #[derive(Debug, Args)]
 #[command(after_help = POLICY_HELP)]
