@@ -44,7 +44,7 @@ fn assert_fits_80_columns(text: &str) {
 
 #[test]
 fn help() {
-    let commands: [&[&str]; 9] = [
+    let commands: [&[&str]; 10] = [
         &[],
         &["create"],
         &["create", "cluster"],
@@ -52,6 +52,7 @@ fn help() {
         &["delete"],
         &["replace"],
         &["get"],
+        &["policy"],
         &["schema"],
         &["completion"],
     ];
@@ -67,7 +68,7 @@ fn help() {
 
 #[test]
 fn short_and_long_help_are_the_same() {
-    for command in ["create", "update", "delete", "replace", "get"] {
+    for command in ["create", "update", "delete", "replace", "get", "policy"] {
         assert_eq!(kcl(&[command, "-h"]).expect(0).stdout, kcl(&[command, "--help"]).expect(0).stdout);
     }
 }

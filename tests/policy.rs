@@ -1,6 +1,6 @@
 //! `kcl policy`: what a cluster's whole life asks of AWS is what its policy allows, no more and no less.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is wrong")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a test stops at the first thing that is wrong")]
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -82,6 +82,95 @@ fn strings(value: &Value) -> Vec<String> {
 
 fn granted(world: &World, path: &str) -> Actions {
     statements(world, path).iter().flat_map(|statement| strings(&statement["Action"])).collect()
+}
+
+/// What a call is about, as the ARN that AWS would judge it by, where the call itself says it by name. What EC2 and
+/// ELB call by ids is judged by its tags, which no call shows.
+fn targets(call: &Call, region: &str, account: &str) -> Vec<String> {
+    let arn = |service: &str, resource: String| format!("arn:aws:{service}:{region}:{account}:{resource}");
+    let iam = |resource: String| format!("arn:aws:iam::{account}:{resource}");
+    let param = |name: &str| Some(call.param(name).to_owned()).filter(|value| !value.is_empty());
+    let body = call.json().unwrap_or_default();
+    let field = |name: &str| body[name].as_str().map(str::to_owned);
+    match call.service.as_str() {
+        "s3" => {
+            let (bucket, key) = call.bucket_and_key();
+            let key = if key.is_empty() { String::new() } else { format!("/{key}") };
+            // Which objects are deleted stands in the body.
+            let objects = call.body.split("<Key>").skip(1).filter_map(|rest| rest.split_once("</Key>"));
+            let objects: Vec<String> =
+                objects.map(|(key, _)| format!("arn:aws:s3:::{bucket}/{key}")).collect();
+            let is_batch = call.action == "DeleteObjects";
+            if is_batch { objects } else { vec![format!("arn:aws:s3:::{bucket}{key}")] }
+        }
+        "iam" if call.action.contains("OpenIDConnect") => {
+            let named =
+                param("Url").map(|url| iam(format!("oidc-provider/{}", url.trim_start_matches("https://"))));
+            named.or_else(|| param("OpenIDConnectProviderArn")).into_iter().collect()
+        }
+        // Of the two that putting a role into a profile names, the profile counts.
+        "iam" => {
+            let profile = param("InstanceProfileName").map(|name| iam(format!("instance-profile/{name}")));
+            profile
+                .or_else(|| param("RoleName").map(|name| iam(format!("role/{name}"))))
+                .into_iter()
+                .collect()
+        }
+        "autoscaling" if call.mutating => {
+            let name = param("AutoScalingGroupName").or_else(|| param("Tags.member.1.ResourceId"));
+            let group = |name: String| format!("autoScalingGroup:0a1b:autoScalingGroupName/{name}");
+            name.map(|name| arn("autoscaling", group(name))).into_iter().collect()
+        }
+        "elasticloadbalancing" => {
+            let kind = match call.action.as_str() {
+                "CreateLoadBalancer" => "loadbalancer/net",
+                "CreateTargetGroup" => "targetgroup",
+                _ => return Vec::new(),
+            };
+            vec![arn("elasticloadbalancing", format!("{kind}/{}/0a1b", call.param("Name")))]
+        }
+        "sqs" => {
+            let url = field("QueueUrl").and_then(|url| url.rsplit('/').next().map(str::to_owned));
+            url.or_else(|| field("QueueName")).map(|name| arn("sqs", name)).into_iter().collect()
+        }
+        "events" if call.mutating || call.action == "ListTagsForResource" => {
+            let named =
+                field("Rule").or_else(|| field("Name")).map(|name| arn("events", format!("rule/{name}")));
+            named.or_else(|| field("ResourceARN")).into_iter().collect()
+        }
+        "ssm" => {
+            let names = body["Names"].as_array().into_iter().flatten().filter_map(Value::as_str);
+            names.map(|name| arn("ssm", format!("parameter{name}"))).collect()
+        }
+        "route53" if call.mutating => {
+            let id = call.path.split('/').nth(3).unwrap_or_default();
+            vec![format!("arn:aws:route53:::hostedzone/{id}")]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Whether `text` is what an ARN pattern of IAM means: `*` is any text.
+fn is_like(text: &str, pattern: &str) -> bool {
+    let Some((start, rest)) = pattern.split_once('*') else { return text == pattern };
+    let Some(text) = text.strip_prefix(start) else { return false };
+    (0..=text.len()).any(|at| text.is_char_boundary(at) && is_like(&text[at..], rest))
+}
+
+/// The names in the conditions of a statement about records.
+fn record_names(statement: &Value) -> Vec<String> {
+    let names = &statement["Condition"]["ForAllValues:StringLike"]["route53:ChangeResourceRecordSetsNormalizedRecordNames"];
+    if names.is_array() { strings(names) } else { names.as_str().map(str::to_owned).into_iter().collect() }
+}
+
+/// Whether a statement allows `action` on `target`, as far as the call shows it.
+fn allows(statement: &Value, call: &Call, action: &str, target: &str) -> bool {
+    let has = strings(&statement["Action"]).iter().any(|one| one == action);
+    let fits = strings(&statement["Resource"]).iter().any(|pattern| is_like(target, pattern));
+    let changed = call.body.split("<Name>").skip(1).filter_map(|rest| rest.split_once("</Name>"));
+    let known = record_names(statement);
+    let is_known = |name: &str| known.iter().any(|pattern| is_like(name.trim_end_matches('.'), pattern));
+    has && fits && (call.service != "route53" || changed.map(|(name, _)| name).all(is_known))
 }
 
 /// A cluster that lives.
@@ -520,6 +609,35 @@ impl Life {
         self.kcl(&["delete", "-f", &path, "--yes", "--purge-state"], 0);
     }
 
+    /// What is called by name is within what the policy names.
+    fn assert_within(&self, statements: &[Value]) {
+        let (region, account) = (self.world.aws.region(), self.world.aws.account());
+        let mut judged = 0;
+        for call in self.world.aws.calls() {
+            for (action, target) in asked_for(&call)
+                .iter()
+                .flat_map(|action| targets(&call, region, account).into_iter().map(move |it| (action, it)))
+            {
+                let is_allowed = statements.iter().any(|one| allows(one, &call, action, &target));
+                assert!(is_allowed, "{action} on {target} is not granted: {}", call.body);
+                judged += 1;
+            }
+        }
+        assert!(judged > 300, "{judged} calls were judged");
+    }
+
+    /// Whatever is made in EC2 has the mark in the same call.
+    fn assert_marked(&self) {
+        let calls = self.world.aws.calls();
+        let made =
+            calls.iter().filter(|call| call.params.keys().any(|key| key.starts_with("TagSpecification.")));
+        for call in made.filter(|call| call.service == "ec2") {
+            let place = call.params.iter().find(|(_, value)| *value == "KubernetesCluster");
+            let key = place.unwrap_or_else(|| panic!("{} without the mark", call.name())).0;
+            assert_eq!(call.param(&key.replace(".Key", ".Value")), self.cluster, "{}", call.name());
+        }
+    }
+
     /// Each action that was called, and an example of how.
     fn called(&self) -> BTreeMap<String, String> {
         assert_eq!(self.world.aws.unsupported(), Vec::<String>::new());
@@ -582,6 +700,8 @@ fn the_reference_clusters_life_asks_for_what_is_granted_and_nothing_else() {
     let after = granted(&life.world, &life.path());
     assert_eq!(before, after, "what was changed along the way needs no other actions");
     assert_granted_is_called(&after, &life.called());
+    life.assert_within(&statements(&life.world, &life.path()));
+    life.assert_marked();
 }
 
 /// What the reference cluster does not have: NAT gateways, bastions, an SSH key, a queue, lifecycle hooks, suspended
@@ -633,6 +753,8 @@ fn so_does_the_life_of_a_cluster_that_has_everything_else() {
     let after = granted(&life.world, &life.path());
     assert_eq!(before, after, "what was changed along the way needs no other actions");
     assert_granted_is_called(&after, &life.called());
+    life.assert_within(&statements(&life.world, &life.path()));
+    life.assert_marked();
 }
 
 #[test]
@@ -681,9 +803,10 @@ fn statements_are_sound_and_scoped() {
 }
 
 fn specs() -> Vec<String> {
-    let files = std::fs::read_dir(examples()).unwrap().map(|file| file.unwrap().file_name());
-    let names = files.map(|name| name.into_string().unwrap());
-    let mut names: Vec<String> = names.filter(|name| name.ends_with(".yaml")).collect();
+    let files = std::fs::read_dir(examples()).unwrap().map(|file| file.unwrap().path());
+    let specs = files.filter(|path| path.extension().is_some_and(|extension| extension == "yaml"));
+    let mut names: Vec<String> =
+        specs.map(|path| path.file_name().unwrap().to_str().unwrap().to_owned()).collect();
     names.sort();
     names
 }
@@ -707,6 +830,41 @@ fn the_policy_of_the_reference_cluster() {
     let path = examples().join("karlaru.yaml").display().to_string();
     let run = run_without_cloud(KCL, &["policy", "-f", &path]).expect(0);
     insta::assert_snapshot!(run.stdout);
+}
+
+/// The one statement for `purpose` in the policy of a spec.
+fn statement(spec: &str, purpose: &str) -> Value {
+    let world = World::with_bucket(KCL);
+    let path = world.spec(spec);
+    let found = statements(&world, &path).into_iter().find(|statement| statement["Sid"] == purpose);
+    found.unwrap_or_else(|| panic!("no {purpose}"))
+}
+
+#[test]
+fn keys_of_the_users_own_may_be_used_through_their_service() {
+    let key = "arn:aws:kms:eu-north-1:123456789012:key/0a1b2c3d-0a1b-0a1b-0a1b-0a1b2c3d4e5f";
+    let state = "apiVersion: kcl.dev/v1alpha1\nkind: StateStore\nmetadata:\n  name: state\nspec:\n  kmsKeyID: alias/state\n";
+    let spec = example("karlaru.yaml");
+    let spec = spec.replace("volumeSize: 6\n", &format!("volumeSize: 6\n          kmsKeyId: {key}\n"));
+    let spec = format!("{spec}---\n{state}");
+    let disks = statement(&spec, "DiskKeys");
+    assert_eq!(disks["Resource"], json!([key]));
+    assert_eq!(disks["Condition"], json!({ "StringLike": { "kms:ViaService": "ec2.*.amazonaws.com" } }));
+    assert_eq!(statement(&spec, "DiskKeyGrants")["Action"], json!(["kms:CreateGrant"]));
+    let state = statement(&spec, "StateKey");
+    assert_eq!(state["Resource"], json!(["arn:aws:kms:eu-north-1:*:key/*"]));
+    assert_eq!(state["Condition"]["ForAnyValue:StringEquals"]["kms:ResourceAliases"], "alias/state");
+}
+
+#[test]
+fn many_names_are_told_by_their_ends() {
+    let hosts: Vec<String> = (0..40).map(|n| format!("    - h{n}.apps.karlaru.com\n")).collect();
+    let spec = example("karlaru.yaml");
+    let spec =
+        spec.replace("    - docs.karlaru.com\n", &format!("    - \"*.karlaru.com\"\n{}", hosts.concat()));
+    let names = record_names(&statement(&spec, "DnsRecords"));
+    // The star is a character of a name there, not a pattern.
+    assert_eq!(names, ["*.apps.karlaru.com", "\\052.karlaru.com", "api.k8s.karlaru.com", "karlaru.com"]);
 }
 
 #[test]

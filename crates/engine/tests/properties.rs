@@ -421,13 +421,13 @@ fn an_identifier_that_several_share_is_that_of_the_one_that_is_meant() {
         wanted.add("b", &plain()).unwrap();
         wanted.add("c", &Part { fixed_ref: Some(Ref::to("part", meant, "zone")), ..plain() }).unwrap();
         let attrs = || Attrs::from([("zone".to_owned(), "Z1".to_owned())]);
-        let c = Part { fixed_ref: Some(Ref::id("part", "zone", "Z1")), ..plain() };
+        let third = Part { fixed_ref: Some(Ref::id("part", "zone", "Z1")), ..plain() };
         let live = vec![
             LiveNode::new("a", &plain(), attrs(), Owner::Cluster).unwrap(),
             LiveNode::new("b", &plain(), attrs(), Owner::Cluster).unwrap(),
-            LiveNode::new("c", &c, Attrs::new(), Owner::Cluster).unwrap(),
+            LiveNode::new("c", &third, Attrs::new(), Owner::Cluster).unwrap(),
         ];
-        let plan = plan(&catalogue(), &wanted, live, Options { prune: true, teardown: false }).unwrap();
-        assert!(plan.is_empty(), "{meant}: {plan:?}");
+        let planned = plan(&catalogue(), &wanted, live, Options { prune: true, teardown: false }).unwrap();
+        assert!(planned.is_empty(), "{meant}: {planned:?}");
     }
 }

@@ -61,12 +61,15 @@ impl Kind for AutoScalingGroup {
         let groups = ground.all::<Wanted>();
         let is_any = |has: fn(&Wanted) -> bool| groups.iter().any(|(_, group)| has(group));
         let mut change = CHANGE.to_vec();
-        let more: [(fn(&Wanted) -> bool, &str); 3] = [
-            (|group| !group.classic_load_balancers.is_empty(), "autoscaling:AttachLoadBalancers"),
-            (|group| !group.lifecycle_hooks.is_empty(), "autoscaling:PutLifecycleHook"),
-            (|group| !group.suspended_processes.is_empty(), "autoscaling:SuspendProcesses"),
-        ];
-        change.extend(more.into_iter().filter(|(has, _)| is_any(*has)).map(|(_, action)| action));
+        if is_any(|group| !group.classic_load_balancers.is_empty()) {
+            change.push("autoscaling:AttachLoadBalancers");
+        }
+        if is_any(|group| !group.lifecycle_hooks.is_empty()) {
+            change.push("autoscaling:PutLifecycleHook");
+        }
+        if is_any(|group| !group.suspended_processes.is_empty()) {
+            change.push("autoscaling:SuspendProcesses");
+        }
         let names =
             permission::patterns(groups.iter().map(|(name, _)| *name), &format!(".{}", ground.name()));
         let arns: Vec<String> = names
