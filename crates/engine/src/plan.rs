@@ -320,7 +320,7 @@ fn decide(
         let mut because: Vec<Because> = changes
             .iter()
             .filter_map(|change| {
-                let why = schema.why_immutable(&change.field)?.to_owned();
+                let why = schema.why_impossible(change)?.to_owned();
                 Some(Because::Immutable { field: change.field.clone(), why })
             })
             .collect();

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::diff::FieldChange;
+
 /// The type of a kind's fields. Wanted and live resources are the same type.
 pub trait Resource: Serialize + DeserializeOwned + Send + Sync + 'static {
     /// The rules of this kind.
@@ -20,6 +22,8 @@ pub struct Schema {
     pub concern: &'static str,
     /// Fields that cannot be changed in place, each with the reason: a change means a replacement.
     pub immutable: &'static [(&'static str, &'static str)],
+    /// Fields with a number that can grow in place and never shrink, each with the reason.
+    pub grows_only: &'static [(&'static str, &'static str)],
     /// Fields that are changed in place, but whose referent cannot be deleted while they point at it: when
     /// the referent is replaced, so is this resource.
     pub replaced_with: &'static [&'static str],
@@ -51,6 +55,7 @@ impl Schema {
             kind,
             concern,
             immutable: &[],
+            grows_only: &[],
             replaced_with: &[],
             contained_in: None,
             open_maps: &[],
@@ -68,6 +73,16 @@ impl Schema {
     pub fn why_immutable(&self, field: &str) -> Option<&'static str> {
         self.immutable.iter().find(|(name, _)| *name == field).map(|(_, why)| *why)
     }
+
+    /// Why this change cannot be made in place, if it cannot.
+    pub(crate) fn why_impossible(&self, change: &FieldChange) -> Option<&'static str> {
+        let shrunk = self.grows_only.iter().filter(|(field, _)| *field == change.field && shrinks(change));
+        self.why_immutable(&change.field).or_else(|| shrunk.map(|(_, why)| *why).next())
+    }
+}
+
+fn shrinks(change: &FieldChange) -> bool {
+    change.old.as_f64().zip(change.new.as_f64()).is_some_and(|(old, new)| new < old)
 }
 
 const fn never(_: &str) -> bool {

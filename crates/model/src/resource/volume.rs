@@ -33,6 +33,7 @@ impl Resource for Volume {
             ("encrypted", "a volume's encryption is fixed when it is made"),
             ("kms_key", "a volume's key is fixed when it is made"),
         ],
+        grows_only: &[("size", "a volume cannot shrink")],
         holds_data: true,
         irreplaceable: Some("it holds data that is nowhere else"),
         open_maps: &["tags"],
