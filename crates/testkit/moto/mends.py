@@ -20,6 +20,7 @@ from moto.ec2.responses import subnets as subnet_responses
 from moto.ec2.utils import parse_user_data
 from moto.elbv2 import models as elbv2
 from moto.iam.access_control import IAMPolicy
+from moto.iam.responses import IamResponse
 from moto.s3 import models as s3
 from moto.ssm import models as ssm
 
@@ -296,6 +297,67 @@ def disable_metrics():
     AutoScalingResponse.disable_metrics_collection = disable_metrics_collection
 
 
+def lifetimes_of_machines():
+    """A group keeps how long its machines may live at most; 0: for ever."""
+
+    def mend(action):
+        plain = getattr(AutoScalingResponse, action)
+
+        def keep(self):
+            result = plain(self)
+            seconds = self._get_int_param("MaxInstanceLifetime")
+            if seconds is not None:
+                name = self._get_param("AutoScalingGroupName")
+                group = self.autoscaling_backend.autoscaling_groups[name]
+                group.max_instance_lifetime = seconds or None
+            return result
+
+        setattr(AutoScalingResponse, action, keep)
+
+    mend("create_auto_scaling_group")
+    mend("update_auto_scaling_group")
+
+
+def listeners_that_begin_to_speak_tls():
+    """ModifyListener takes TLS too; back to TCP, the certificate is gone."""
+    plain = elbv2.ELBv2Backend.modify_listener
+
+    def modify_listener(self, arn, port=None, protocol=None, ssl_policy=None, certificates=None, actions=None):
+        known = None if protocol == "TLS" else protocol
+        listener = plain(self, arn, port, known, ssl_policy, certificates, actions)
+        if protocol == "TLS":
+            listener.protocol = "TLS"
+            listener.certificates = [given["CertificateArn"] for given in certificates]
+            listener.certificate = listener.certificates[0]
+        elif protocol == "TCP":
+            listener.certificates, listener.certificate = [], None
+        return listener
+
+    elbv2.ELBv2Backend.modify_listener = modify_listener
+
+
+def audiences_of_providers():
+    """AddClientIDToOpenIDConnectProvider exists, and its opposite."""
+
+    def provider(self):
+        return self.backend.get_open_id_connect_provider(self._get_param("OpenIDConnectProviderArn"))
+
+    def add(self):
+        ids = provider(self).client_id_list
+        if self._get_param("ClientID") not in ids:
+            ids.append(self._get_param("ClientID"))
+        return EmptyResult()
+
+    def remove(self):
+        ids = provider(self).client_id_list
+        if self._get_param("ClientID") in ids:
+            ids.remove(self._get_param("ClientID"))
+        return EmptyResult()
+
+    IamResponse.add_client_id_to_open_id_connect_provider = add
+    IamResponse.remove_client_id_from_open_id_connect_provider = remove
+
+
 def machines_of_groups():
     """Machines of a group have what its template says: version, type, security groups, profile, spot.
 
@@ -407,5 +469,8 @@ def apply():
     tags_of_what_is_gone()
     alternatives_of_a_filter()
     disable_metrics()
+    lifetimes_of_machines()
+    listeners_that_begin_to_speak_tls()
+    audiences_of_providers()
     machines_of_groups()
     bucket_policies()

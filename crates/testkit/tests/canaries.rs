@@ -35,6 +35,7 @@ fn unknown_action_is_an_html_page() {
     html_500(&moto.call("autoscaling AttachTrafficSources AutoScalingGroupName=x"));
     html_500(&moto.call("autoscaling DisableMetricsCollection AutoScalingGroupName=x"));
     html_500(&moto.call("iam ListInstanceProfileTags InstanceProfileName=x"));
+    html_500(&moto.call("iam AddClientIDToOpenIDConnectProvider OpenIDConnectProviderArn=x ClientID=y"));
 }
 
 #[test]
@@ -285,7 +286,9 @@ fn load_balancers_are_instant_nameless_and_unprotected() {
          DefaultActions.member.1.Type=fixed-response DefaultActions.member.1.FixedResponseConfig.StatusCode=200"
     );
     moto.call(&listener).ok();
-    moto.call(&listener).ok();
+    let made = moto.id(&listener, "CreateListenerResult/Listeners/member/ListenerArn");
+    let modify = format!("elasticloadbalancing ModifyListener ListenerArn={made} Protocol=TLS");
+    assert_eq!(moto.call(&modify).code(), "UnsupportedProtocol");
     moto.call(&format!(
         "elasticloadbalancing ModifyLoadBalancerAttributes LoadBalancerArn={arn} \
          Attributes.member.1.Key=deletion_protection.enabled Attributes.member.1.Value=true"
@@ -304,12 +307,15 @@ fn groups_are_overwritten_and_go_with_their_machines() {
     moto.call("autoscaling DeleteAutoScalingGroup AutoScalingGroupName=nodes").ok();
     let create = format!(
         "autoscaling CreateAutoScalingGroup AutoScalingGroupName=nodes MinSize=0 MaxSize=1 \
-         VPCZoneIdentifier={subnet} LaunchTemplate.LaunchTemplateId={template} \
+         VPCZoneIdentifier={subnet} LaunchTemplate.LaunchTemplateId={template} MaxInstanceLifetime=86400 \
          LifecycleHookSpecificationList.member.1.LifecycleHookName=hook \
          LifecycleHookSpecificationList.member.1.LifecycleTransition=autoscaling:EC2_INSTANCE_TERMINATING"
     );
     moto.call(&create).ok();
     moto.call(&create).ok();
+    let groups = moto.call("autoscaling DescribeAutoScalingGroups").ok();
+    let lifetime = "DescribeAutoScalingGroupsResult/AutoScalingGroups/member/MaxInstanceLifetime";
+    assert!(groups.all(lifetime).is_empty(), "the life of machines");
     let hooks = || moto.call("autoscaling DescribeLifecycleHooks AutoScalingGroupName=nodes").ok();
     let member = "DescribeLifecycleHooksResult/LifecycleHooks/member";
     assert!(hooks().all(member).is_empty(), "hooks given at creation");
