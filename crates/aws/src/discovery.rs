@@ -157,18 +157,25 @@ fn unreadable(bucket: &str, key: &str, why: &str) -> Error {
     Error::new(ErrorKind::Refused, "discovery documents", message)
 }
 
-/// Writing and removing the documents; where anybody cannot read them, a look at why. Reading them as anybody needs no
-/// permission.
+/// Writing and removing the documents, and their bucket; where anybody cannot read them, a look at why. Reading them as
+/// anybody needs no permission.
 pub(crate) fn permissions(ground: &Ground<'_>) -> Vec<Permission> {
-    const OBJECTS: [&str; 3] = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"];
-    const WHY_HIDDEN: [&str; 2] = ["s3:GetBucketPolicy", "s3:GetBucketPublicAccessBlock"];
+    const OBJECTS: [&str; 4] = ["s3:DeleteObject", "s3:DeleteObjectVersion", "s3:GetObject", "s3:PutObject"];
+    // Why the documents cannot be read; and for the end: whether it is ours, and nothing else is in it.
+    const BUCKET: [&str; 5] = [
+        "s3:DeleteBucket",
+        "s3:GetBucketPolicy",
+        "s3:GetBucketPublicAccessBlock",
+        "s3:GetBucketTagging",
+        "s3:ListBucketVersions",
+    ];
     let documents = ground.all::<DiscoveryDocument>();
     let objects =
         documents.iter().map(|(_, it)| ground.global_arn("s3", &format!("{}/{}", it.bucket, it.key)));
     let buckets = documents.iter().map(|(_, it)| ground.global_arn("s3", &it.bucket));
     vec![
         Permission::new("IssuerDocuments", &OBJECTS, objects),
-        Permission::new("IssuerBucketRead", &WHY_HIDDEN, buckets),
+        Permission::new("IssuerBucket", &BUCKET, buckets),
     ]
 }
 

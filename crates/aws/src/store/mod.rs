@@ -236,7 +236,9 @@ pub(crate) fn permissions(ground: &Ground<'_>) -> Vec<Permission> {
     const OBJECTS: [&str; 4] = ["s3:DeleteObject", "s3:DeleteObjectVersion", "s3:GetObject", "s3:PutObject"];
     // Without a prefix: the clusters in the store are listed, S3 tells a missing object only to those who may list
     // the whole bucket, and the last cluster's purge looks whether nothing else is in it before it deletes it.
-    const BUCKET: [&str; 3] = ["s3:DeleteBucket", "s3:ListBucket", "s3:ListBucketVersions"];
+    // Only one that bears kcl's mark is.
+    const BUCKET: [&str; 4] =
+        ["s3:DeleteBucket", "s3:GetBucketTagging", "s3:ListBucket", "s3:ListBucketVersions"];
     let Some(Location::S3 { bucket, prefix, .. }) = ground.store else { return Vec::new() };
     let folder = if prefix.is_empty() { bucket.clone() } else { format!("{bucket}/{prefix}") };
     let objects = ground.global_arn("s3", &format!("{folder}/{}/*", ground.name()));
