@@ -231,6 +231,35 @@ fn an_account_that_blocks_public_access_is_told_before_anything_depends_on_it() 
 }
 
 #[test]
+fn a_bucket_in_another_region_is_named_with_its_own() {
+    let (world, spec) = reference();
+    let bucket = discovery_bucket(&world);
+    let far = |method: &str, query: &str, body: &str| {
+        let signature = "AWS4-HMAC-SHA256 Credential=TEST/20260101/eu-west-3/s3/aws4_request, SignedHeaders=host, \
+                         Signature=0";
+        let headers = [("Authorization", signature)];
+        http(&world.aws.endpoint(), method, &format!("/{bucket}{query}"), None, &headers, body).unwrap()
+    };
+    let place = "<LocationConstraint>eu-west-3</LocationConstraint>";
+    let place = format!("<CreateBucketConfiguration>{place}</CreateBucketConfiguration>");
+    assert_eq!(far("PUT", "", &place).status, 200);
+    far("DELETE", "?publicAccessBlock", "");
+    let policy = json!({"Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow", "Principal": "*", "Action": "s3:GetObject",
+        "Resource": format!("arn:aws:s3:::{bucket}/{CLUSTER}/*"),
+    }]});
+    far("PUT", "?policy", &policy.to_string());
+    let path = world.spec(&spec);
+    world.kcl(&["create", "cluster", "-f", &path, "--yes"]).expect(0);
+    let configuration = anonymous(&world, &format!("{CLUSTER}/.well-known/openid-configuration")).body;
+    let issuer = format!("https://{bucket}.s3.eu-west-3.amazonaws.com/");
+    assert!(configuration.contains(&issuer), "{configuration}");
+    world.kcl(&["update", "-f", &path, "--detailed-exitcode"]).expect(0);
+    world.kcl(&["delete", CLUSTER, "--yes"]).expect(0);
+    assert_eq!(far("GET", &format!("/{CLUSTER}/openid/v1/jwks"), "").status, 404);
+}
+
+#[test]
 fn a_bucket_of_the_users_own_is_not_opened_for_them() {
     let (world, spec) = reference();
     let bucket = discovery_bucket(&world);

@@ -9,6 +9,7 @@ use kcl_aws::{Aws, Depth, ErrorKind, Scope};
 use kcl_engine::{Options, Plan, Wanted};
 use kcl_model::resource::{PROTECT_TAG, catalogue};
 use kcl_spec::Cluster;
+use kcl_spec::cluster::IssuerBucket;
 
 use super::Done;
 use super::reconcile::apply;
@@ -31,8 +32,8 @@ struct Target {
     name: String,
     region: Option<String>,
     protected: bool,
-    /// Bucket and prefix of its service-account issuer.
-    issuer: Option<(String, String)>,
+    /// Where its service-account issuer publishes.
+    issuer: Option<IssuerBucket>,
     /// Whether its spec is known from the state store.
     registered: bool,
     store: Option<Arc<dyn Store>>,
@@ -212,9 +213,8 @@ async fn target(args: &Delete, settings: &Settings) -> Result<Target, CommandErr
     })
 }
 
-fn issuer(cluster: &Cluster) -> Option<(String, String)> {
-    let bucket = cluster.service_account_issuer.as_ref()?.bucket.as_ref()?;
-    Some((bucket.name.clone(), bucket.prefix.clone()))
+fn issuer(cluster: &Cluster) -> Option<IssuerBucket> {
+    cluster.service_account_issuer.as_ref()?.bucket.clone()
 }
 
 /// The registered cluster. A registered spec that is no longer sound does not keep anybody from deleting, unless
@@ -307,10 +307,13 @@ async fn purge(
     if let Some(locked) = locked {
         locked.is_removed();
     }
-    if let Some((bucket, prefix)) = &target.issuer
-        && kcl_aws::discovery::purge(aws, bucket, prefix).await?.bucket_deleted
+    if let Some(place) = &target.issuer
+        && kcl_aws::discovery::purge(aws, place).await?.bucket_deleted
     {
-        printer.note(&format!("deleted the bucket {bucket} of the discovery documents, which is empty now"));
+        printer.note(&format!(
+            "deleted the bucket {} of the discovery documents, which is empty now",
+            place.name
+        ));
     }
     let purged = store.purge(&target.name).await?;
     printer.note(&format!("removed {} objects of {} from {}", purged.objects, target.name, store.location()));

@@ -8,6 +8,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use std::sync::Arc;
 use std::time::Duration;
 
+use kcl_spec::cluster::IssuerBucket;
 use sha2::{Digest, Sha256};
 
 use crate::discovery::PublicReads;
@@ -40,8 +41,8 @@ pub struct Aws {
     pub(crate) cluster: Option<Arc<str>>,
     /// The spec to register. It may hold secrets, so it never stands in a plan.
     pub(crate) registration: Option<Arc<Registration>>,
-    /// Bucket and prefix of the cluster's service-account issuer, where a spec names one.
-    pub(crate) issuer: Option<(String, String)>,
+    /// Where the cluster's service-account issuer publishes, where a spec names one.
+    pub(crate) issuer: Option<IssuerBucket>,
     /// S3 without credentials.
     pub(crate) public: Arc<PublicReads>,
     /// Makes client tokens of this run unlike those of any other: a token used again after what it made was
@@ -129,9 +130,9 @@ impl Aws {
         self
     }
 
-    /// The same account, with the bucket and prefix of the cluster's service-account issuer.
+    /// The same account, with the place where the cluster's service-account issuer publishes.
     #[must_use]
-    pub fn with_issuer(mut self, issuer: Option<(String, String)>) -> Self {
+    pub fn with_issuer(mut self, issuer: Option<IssuerBucket>) -> Self {
         self.issuer = issuer;
         self
     }
@@ -139,6 +140,14 @@ impl Aws {
     /// The state store, once it is known.
     pub fn state(&self) -> Option<&dyn Store> {
         self.state.as_deref()
+    }
+
+    /// The state store, and the cluster whose state it holds: what works on that state cannot do without.
+    pub(crate) fn state_of_cluster(&self) -> Result<(&dyn Store, &str), Error> {
+        match (self.state.as_deref(), self.cluster.as_deref()) {
+            (Some(store), Some(cluster)) => Ok((store, cluster)),
+            _ => Err(Error::new(ErrorKind::Unexpected, "state store", "there is none")),
+        }
     }
 
     /// What was read so far may be out of date: it is read again when it is needed.

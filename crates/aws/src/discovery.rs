@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use aws_config::SdkConfig;
 use aws_sdk_s3::types::PublicAccessBlockConfiguration;
 use kcl_pki::{JWKS_PATH, OPENID_CONFIGURATION_PATH};
+use kcl_spec::cluster::IssuerBucket;
 
 use kcl_model::resource::DiscoveryDocument;
 
@@ -31,6 +32,15 @@ pub(crate) enum Seen {
     Hidden,
     /// There is no such bucket.
     NoBucket,
+}
+
+impl Seen {
+    /// Whether it is the configuration of an issuer in this bucket and region.
+    pub(crate) fn names(&self, bucket: &str, region: &str) -> bool {
+        let Self::Document(document) = self else { return false };
+        let issuer = format!("\"https://{bucket}.s3.{region}.");
+        String::from_utf8_lossy(&document.body).contains(&issuer)
+    }
 }
 
 /// An object that was read.
@@ -219,20 +229,32 @@ pub(crate) async fn delete(aws: &Aws, bucket: &str, key: &str) -> Result<(), Err
 }
 
 /// Removes the documents of an issuer, all versions of them, and its bucket where nothing else is in it and kcl made it.
-pub async fn purge(aws: &Aws, bucket: &str, prefix: &str) -> Result<Purged, Error> {
-    let store = S3Store::new(aws.s3.clone(), bucket.to_owned(), prefix.to_owned());
-    let keys = [OPENID_CONFIGURATION_PATH, JWKS_PATH];
-    let keys = keys.map(|path| if prefix.is_empty() { path.to_owned() } else { format!("{prefix}/{path}") });
-    store.remove_all(&keys).await
+pub async fn purge(aws: &Aws, place: &IssuerBucket) -> Result<Purged, Error> {
+    let store = S3Store::new(aws.s3.clone(), place.name.clone(), place.prefix.clone());
+    store.remove_all(&[OPENID_CONFIGURATION_PATH, JWKS_PATH].map(|path| place.key(path))).await
 }
 
-/// Where anybody can read the documents of an issuer, by its URL without `https://`: bucket and prefix. `None` for one
+/// The region of a bucket, asked for with our own credentials; `None` where there is no such bucket.
+pub(crate) async fn region(aws: &Aws, bucket: &str) -> Result<Option<String>, Error> {
+    let place = aws.bucket(bucket);
+    let tags = place.call("s3:GetBucketTagging", |client| client.get_bucket_tagging().bucket(bucket).send());
+    match tags.await {
+        Err(error) if error.is_code(&["NoSuchTagSet"]) || error.kind == ErrorKind::Denied => {
+            Ok(place.region())
+        }
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+        Ok(_) => Ok(place.region()),
+    }
+}
+
+/// Where anybody can read the documents of an issuer, by its URL without `https://`. `None` for one
 /// that is not in S3.
-pub(crate) fn place(issuer: &str) -> Option<(String, String)> {
+pub(crate) fn place(issuer: &str) -> Option<IssuerBucket> {
     let (host, prefix) = issuer.split_once('/').unwrap_or((issuer, ""));
     let (bucket, service) = host.split_once('.')?;
     let is_s3 = service.starts_with("s3.") && service.contains(".amazonaws.com");
-    is_s3.then(|| (bucket.to_owned(), prefix.to_owned()))
+    is_s3.then(|| IssuerBucket { name: bucket.to_owned(), prefix: prefix.to_owned() })
 }
 
 #[cfg(test)]
@@ -241,7 +263,9 @@ mod tests {
 
     #[test]
     fn places() {
-        let is = |bucket: &str, prefix: &str| Some((bucket.to_owned(), prefix.to_owned()));
+        let is = |bucket: &str, prefix: &str| {
+            Some(super::IssuerBucket { name: bucket.to_owned(), prefix: prefix.to_owned() })
+        };
         assert_eq!(place("oidc.s3.eu-north-1.amazonaws.com/k8s.example.com"), is("oidc", "k8s.example.com"));
         assert_eq!(place("oidc.s3.cn-north-1.amazonaws.com.cn"), is("oidc", ""));
         assert_eq!(place("oidc.eks.eu-north-1.amazonaws.com/id/1"), None);

@@ -400,12 +400,16 @@ struct Discovery {
 
 /// Looks for the OIDC documents as IAM will. What is read here is not read again in the same run.
 async fn discovery(aws: &Aws, bucket: Option<&IssuerBucket>) -> Result<Discovery, Error> {
-    let Some(IssuerBucket { name, prefix }) = bucket else { return Ok(Discovery::default()) };
-    let key = |path: &str| if prefix.is_empty() { path.to_owned() } else { format!("{prefix}/{path}") };
-    let [configuration, jwks] = [OPENID_CONFIGURATION_PATH, JWKS_PATH].map(key);
+    let Some(place) = bucket else { return Ok(Discovery::default()) };
+    let name = &place.name;
+    let [configuration, jwks] = [OPENID_CONFIGURATION_PATH, JWKS_PATH].map(|path| place.key(path));
     let ((first, region), (second, _)) =
         Box::pin(try_join(aws.public.read(name, &configuration), aws.public.read(name, &jwks))).await?;
-    let is_public = [first, second].iter().all(|seen| matches!(seen, Seen::Document(_)));
+    let is_public = [&first, &second].iter().all(|seen| matches!(seen, Seen::Document(_)));
+    // Whoever reads without credentials is told where a bucket is only by where it answers. Where the document that
+    // answered says the same, that is certain; else it is asked for.
+    let is_certain = is_public && region.as_deref().is_some_and(|region| first.names(name, region));
+    let region = if is_certain { region } else { Box::pin(crate::discovery::region(aws, name)).await? };
     Ok(Discovery { region, is_public })
 }
 

@@ -90,12 +90,9 @@ fn discovery_documents(builder: &mut Builder<'_>) -> Result<Vec<ResourceId>, Mod
     let Some(issuer) = &cluster.service_account_issuer else { return Ok(Vec::new()) };
     let Some(place) = &issuer.bucket else { return Ok(Vec::new()) };
     let url = issuer::issuer_url(cluster, issuer, builder.facts)?;
-    let key = |path: &str| {
-        if place.prefix.is_empty() { path.to_owned() } else { format!("{}/{path}", place.prefix) }
-    };
     let document = |path: &str, content_type: &str| DiscoveryDocument {
         bucket: place.name.clone(),
-        key: key(path),
+        key: place.key(path),
         content_type: content_type.to_owned(),
         content: None,
         keys: None,

@@ -555,6 +555,13 @@ pub struct IssuerBucket {
     pub prefix: String,
 }
 
+impl IssuerBucket {
+    /// The key of what lies at `path` below the issuer's URL.
+    pub fn key(&self, path: &str) -> String {
+        if self.prefix.is_empty() { path.to_owned() } else { format!("{}/{path}", self.prefix) }
+    }
+}
+
 /// Draining of machines that AWS is about to take away.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct NodeTerminationHandler {

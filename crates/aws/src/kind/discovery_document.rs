@@ -37,11 +37,9 @@ impl Kind for DiscoveryDocument {
         if scope.depth == Depth::Everything {
             let issuers = oidc_provider::issuers(scope).await?;
             let known = issuers.iter().filter_map(|issuer| discovery::place(issuer));
-            for (bucket, prefix) in known.chain(scope.aws.issuer.clone()) {
-                places.extend([OPENID_CONFIGURATION_PATH, JWKS_PATH].map(|path| {
-                    let key = if prefix.is_empty() { path.to_owned() } else { format!("{prefix}/{path}") };
-                    (bucket.clone(), key)
-                }));
+            for place in known.chain(scope.aws.issuer.clone()) {
+                let keys = [OPENID_CONFIGURATION_PATH, JWKS_PATH].map(|path| place.key(path));
+                places.extend(keys.map(|key| (place.name.clone(), key)));
             }
         }
         let nodes = places.iter().map(|(bucket, key)| live(scope.aws, bucket, key));
@@ -102,10 +100,8 @@ async fn live(aws: &Aws, bucket: &str, key: &str) -> Result<Option<LiveNode>, Er
 /// The public keys of the service accounts, which must be those that the plan is about.
 async fn jwks(aws: &Aws, planned: &str) -> Result<Vec<u8>, Error> {
     let failed = |kind, message: String| Error::new(kind, "discovery documents", message);
-    let missing =
-        || failed(ErrorKind::Unexpected, "there is no state store to take the keys from".to_owned());
-    let store = aws.state.as_deref().ok_or_else(missing)?;
-    let cluster = aws.cluster.as_deref().ok_or_else(missing)?;
+    let (store, cluster) = aws.state_of_cluster()?;
+    let missing = || failed(ErrorKind::NotFound, format!("{cluster} has no service-account keys yet"));
     let keysets = keysets::published(store, cluster).await?;
     let keyset = keysets.get(&KeysetName::ServiceAccount).ok_or_else(missing)?;
     let jwks = kcl_pki::jwks(keyset).map_err(|error| failed(ErrorKind::Refused, error.to_string()))?;

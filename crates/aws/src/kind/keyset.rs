@@ -3,6 +3,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures::future::try_join_all;
 use kcl_engine::{Attrs, LiveNode, Owner};
 use kcl_model::resource::Keyset as Wanted;
 use kcl_pki::{KeysetName, KeysetType};
@@ -14,7 +15,7 @@ use crate::error::{Error, ErrorKind};
 use crate::named;
 use crate::observe::{Depth, Scope};
 use crate::permission::{Ground, Permission};
-use crate::store::{Store, keysets};
+use crate::store::keysets;
 
 pub(crate) struct Keyset;
 
@@ -60,13 +61,13 @@ impl Kind for Keyset {
         _old: &Wanted,
         _want: &Wanted,
     ) -> Result<Attrs, Error> {
-        let (store, cluster) = store(aws)?;
+        let (store, cluster) = aws.state_of_cluster()?;
         let keysets = keysets::publish(store, cluster).await?;
         keysets.get(&keyset_name(name)?).map_or_else(|| Ok(Attrs::new()), attrs)
     }
 
     async fn delete(aws: &Aws, name: &str, _live: &Attrs, _old: &Wanted) -> Result<(), Error> {
-        let (store, cluster) = store(aws)?;
+        let (store, cluster) = aws.state_of_cluster()?;
         keysets::remove(store, cluster, keyset_name(name)?).await
     }
 
@@ -76,17 +77,17 @@ impl Kind for Keyset {
     }
 
     async fn create_all(aws: &Aws, wanted: Vec<(String, Wanted)>) -> Result<Vec<Attrs>, Error> {
-        let (store, cluster) = store(aws)?;
+        let (store, cluster) = aws.state_of_cluster()?;
         let names = wanted.iter().map(|(name, _)| keyset_name(name)).collect::<Result<Vec<_>, _>>()?;
         let keysets = keysets::create(store, cluster, &names).await?;
         names.iter().map(|name| keysets.get(name).map_or_else(|| Ok(Attrs::new()), attrs)).collect()
     }
 
     async fn delete_all(aws: &Aws, live: Vec<(Attrs, Wanted)>) -> Result<(), Error> {
-        let (store, cluster) = store(aws)?;
-        for (live, _) in live {
-            keysets::remove(store, cluster, keyset_name(named::attr(&live, "name")?)?).await?;
-        }
+        let (store, cluster) = aws.state_of_cluster()?;
+        let names = live.iter().map(|(live, _)| keyset_name(named::attr(live, "name")?));
+        let names = names.collect::<Result<Vec<_>, _>>()?;
+        try_join_all(names.into_iter().map(|name| keysets::remove(store, cluster, name))).await?;
         keysets::remove_summary(store, cluster).await
     }
 }
@@ -103,11 +104,6 @@ fn node(name: KeysetName, published: bool, mut attrs: Attrs) -> Result<LiveNode,
 fn keyset_name(name: &str) -> Result<KeysetName, Error> {
     name.parse()
         .map_err(|error: kcl_pki::KeysetError| Error::new(ErrorKind::Unexpected, "keys", error.to_string()))
-}
-
-fn store(aws: &Aws) -> Result<(&dyn Store, &str), Error> {
-    let missing = || Error::new(ErrorKind::Unexpected, "keys", "there is no state store to keep them in");
-    Ok((aws.state.as_deref().ok_or_else(missing)?, aws.cluster.as_deref().ok_or_else(missing)?))
 }
 
 /// Of the service accounts' keys: a fingerprint of what tokens are verified with.

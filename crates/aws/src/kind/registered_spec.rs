@@ -50,7 +50,7 @@ impl Kind for RegisteredSpec {
     }
 
     async fn create(aws: &Aws, name: &str, _want: &Wanted) -> Result<Attrs, Error> {
-        let store = store(aws)?;
+        let (store, _) = aws.state_of_cluster()?;
         registration(aws)?.write(store, name).await?;
         Ok(attrs(store, name))
     }
@@ -66,7 +66,7 @@ impl Kind for RegisteredSpec {
     }
 
     async fn delete(aws: &Aws, name: &str, _live: &Attrs, _old: &Wanted) -> Result<(), Error> {
-        let store = store(aws)?;
+        let (store, _) = aws.state_of_cluster()?;
         keysets::remove_summary(store, name).await?;
         registration::remove(store, name).await
     }
@@ -75,11 +75,6 @@ impl Kind for RegisteredSpec {
 /// Other objects of a spec, as a plan shows them.
 fn objects(text: &str) -> Text {
     Text::new(kcl_spec::redact(text))
-}
-
-fn store(aws: &Aws) -> Result<&dyn Store, Error> {
-    let store = aws.state.as_deref();
-    store.ok_or_else(|| Error::new(ErrorKind::Unexpected, "state store", "there is none"))
 }
 
 fn registration(aws: &Aws) -> Result<&Registration, Error> {

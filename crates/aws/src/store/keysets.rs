@@ -91,16 +91,17 @@ pub async fn signing(store: &dyn Store, cluster: &str, name: KeysetName) -> Resu
         return Err(no_keyset(store, cluster, name));
     };
     let id = keyset.primary().id().clone();
-    attach(store, cluster, &mut keyset, &id).await?;
+    attach(store, cluster, &mut keyset, &[id]).await?;
     // The index alone may be there: its key was lost, or belongs to something else.
     keyset.primary_private_pem().map_err(|error| unsound(store, cluster, &error))?;
     Ok(keyset)
 }
 
-/// Gives the key `id` its private half, where that is there.
-async fn attach(store: &dyn Store, cluster: &str, keyset: &mut Keyset, id: &KeyId) -> Result<(), Error> {
-    let path = keyset.name().private_key_path(id);
-    if let Some(object) = store.get(&key(cluster, &path)).await? {
+/// Gives those keys their private halves that have one in the store.
+async fn attach(store: &dyn Store, cluster: &str, keyset: &mut Keyset, ids: &[KeyId]) -> Result<(), Error> {
+    let paths: Vec<String> = ids.iter().map(|id| key(cluster, &keyset.name().private_key_path(id))).collect();
+    for (id, object) in ids.iter().zip(store.get_many(&paths).await?) {
+        let Some(object) = object else { continue };
         keyset.attach(id, &object.body).map_err(|error| unsound(store, cluster, &error))?;
     }
     Ok(())
@@ -176,9 +177,8 @@ pub async fn change<T>(
         return Err(no_keyset(store, cluster, name));
     };
     let mut keyset = old.clone();
-    for id in old.keys().iter().map(|key| key.id().clone()) {
-        attach(store, cluster, &mut keyset, &id).await?;
-    }
+    let ids: Vec<KeyId> = old.keys().iter().map(|key| key.id().clone()).collect();
+    attach(store, cluster, &mut keyset, &ids).await?;
     let result = change(&mut keyset, OffsetDateTime::now_utc());
     let result = result.map_err(|error| Error::new(ErrorKind::Refused, "keys", error.to_string()))?;
     keyset.is_successor_of(&old).map_err(|error| unsound(store, cluster, &error))?;

@@ -164,13 +164,11 @@ pub async fn read_parts(
 
 /// Whether anything of a registered spec of `cluster` is there, sound or not.
 pub async fn is_there(store: &dyn Store, cluster: &str) -> Result<bool, Error> {
-    let keys = store.list(&format!("{cluster}/")).await?;
-    let ours = |key: &String| {
-        key.strip_prefix(&format!("{cluster}/")).is_some_and(|part| {
-            [CONFIG, ADDITIONAL_OBJECTS, COMPLETED].contains(&part) || part.starts_with(INSTANCE_GROUPS)
-        })
-    };
-    Ok(keys.iter().any(ours))
+    // Not the whole folder: backups may be thousands.
+    let parts = [CONFIG, INSTANCE_GROUPS, ADDITIONAL_OBJECTS, COMPLETED];
+    let prefixes = parts.map(|part| format!("{cluster}/{part}"));
+    let lists = try_join_all(prefixes.iter().map(|prefix| store.list(prefix))).await?;
+    Ok(lists.iter().any(|keys| !keys.is_empty()))
 }
 
 /// Removes the registered spec of `cluster`: the completed one last, so that an interrupted removal can be taken up.
