@@ -8,8 +8,15 @@
 //! Lists keep the order of the spec; maps are sorted, and so is what documents of their own become
 //! (groups, ingress controllers), since documents may come in any order and from several files.
 
+mod addons;
+
 use std::collections::BTreeMap;
 
+pub use addons::{
+    AccessEntry, Addons, CloudControllerManager, ClusterAutoscaler, Container, EbsCsiDriver, ExternalDns,
+    IamAuthenticator, IdentityMapping, LimitRange, Manifest, MetricsServer, NamespaceDefaults, Principal,
+    RoleKind, TerminationHandler,
+};
 use ipnet::{IpNet, Ipv4Net};
 use serde::Serialize;
 
@@ -54,6 +61,17 @@ pub struct Cluster {
     pub ingress_controllers: Vec<IngressController>,
     /// How the objects of the cluster in the state store are kept (`kcl.dev/v1alpha1`).
     pub state_store: StateStore,
+    /// What runs in the cluster beside Kubernetes itself.
+    pub addons: Addons,
+    /// Who may do what in the cluster, by name.
+    pub access_entries: Vec<AccessEntry>,
+    /// Defaults of namespaces, by namespace.
+    pub namespace_defaults: Vec<NamespaceDefaults>,
+    /// Manifests from elsewhere, by name.
+    pub manifests: Vec<Manifest>,
+    /// A registry in place of the images' own (`spec.assets.containerRegistry`), and one that passes on
+    /// what they have (`spec.assets.containerProxy`).
+    pub image_mirror: Option<ImageMirror>,
     /// Every other Kubernetes object of the spec, to be applied as it stands.
     pub objects: Vec<KubernetesObject>,
 }
@@ -912,6 +930,16 @@ pub struct StateStore {
     /// The KMS key that objects in S3 are encrypted with: a key id (UUID or `mrk-...`),
     /// `alias/...`, or the ARN of either. `None`: S3's own encryption.
     pub kms_key: Option<String>,
+}
+
+/// Where images come from in place of their own registry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum ImageMirror {
+    /// `spec.assets.containerRegistry`: images are there under their path without the registry, its
+    /// slashes as dashes but for the last one's name, as kOps puts them there.
+    Registry(String),
+    /// `spec.assets.containerProxy`: the same path behind another host.
+    Proxy(String),
 }
 
 /// A Kubernetes object to apply as it stands.

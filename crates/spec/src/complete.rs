@@ -183,6 +183,12 @@ fn cluster(spec: &mut ClusterSpec, cluster: &Cluster, at: At<'_>) {
         instance_groups: _,
         ingress_controllers: _,
         state_store: _,
+        access_entries: _,
+        namespace_defaults: _,
+        manifests: _,
+        addons: _,
+        // Only the user's own.
+        image_mirror: _,
         objects: _,
     } = cluster;
     at.fill(&mut spec.cloud_provider, CloudProvider::Aws);

@@ -51,6 +51,11 @@ pub(crate) fn cluster() -> Cluster {
             group("nodes", Role::Node, &["a"]),
         ],
         ingress_controllers: Vec::new(),
+        addons: kcl_spec::cluster::Addons::default(),
+        access_entries: Vec::new(),
+        namespace_defaults: Vec::new(),
+        manifests: Vec::new(),
+        image_mirror: None,
         objects: Vec::new(),
         state_store: StateStore::default(),
     }
