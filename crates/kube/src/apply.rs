@@ -192,7 +192,7 @@ impl<S: Future<Output = ()> + Send> Run<'_, S> {
     }
 
     /// Runs all, not too many at once. After a stop, or when the server is gone, no other is started.
-    async fn run_all<'f>(&mut self, all: Vec<(ObjectRef, BoxFuture<'f, Sent>)>) {
+    async fn run_all(&mut self, all: Vec<(ObjectRef, BoxFuture<'_, Sent>)>) {
         let mut waiting = all.into_iter();
         let mut running = FuturesUnordered::new();
         let mut goes_on = !self.applied.stopped;
