@@ -204,10 +204,15 @@ impl Connection {
                 }
                 answer => answer?,
             };
-            let Some(Value::Array(found)) = answer.get_mut("items").map(Value::take) else {
-                return Err(Error::Answer { doing: doing.to_owned(), reason: "not a list".to_owned() });
-            };
-            items.extend(found);
+            match answer.get_mut("items").map(Value::take) {
+                Some(Value::Array(found)) => items.extend(found),
+                // An empty one, where only metadata was asked for.
+                Some(Value::Null) => {}
+                _ => {
+                    let reason = "it is not a list".to_owned();
+                    return Err(Error::Answer { doing: doing.to_owned(), reason });
+                }
+            }
             answer["metadata"]["continue"].as_str().unwrap_or_default().clone_into(&mut next);
             if next.is_empty() {
                 return Ok(items);
