@@ -188,7 +188,7 @@ async fn fetch<C: Connect + Clone + Send + Sync + 'static>(
             },
         };
         let pause = retry::pause(tries, &fault);
-        if !retry::passes(&fault) || begin.elapsed() + pause > patience {
+        if !retry::passes(&fault, tries) || begin.elapsed() + pause > patience {
             return Err(failed(match fault {
                 Fault::Connection { reason, .. } => reason,
                 Fault::Answer { status, .. } => format!("the answer is {status}"),

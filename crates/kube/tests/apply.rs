@@ -12,8 +12,8 @@ use futures::FutureExt as _;
 use kcl_kube::{Action, Error, ErrorKind, Event, Fate, Outcome, Phase, PlanOptions, Probe};
 use serde_json::{Value, json};
 use support::{
-    FORCE, Kubernetes, PRUNE, actions, apply, config_map, deployment, names, namespace, plan, plan_with,
-    wanted,
+    FORCE, Kubernetes, PRUNE, actions, apply, apply_and_tell, config_map, deployment, names, namespace, plan,
+    plan_with, wanted,
 };
 
 fn definition(group: &str) -> Value {
@@ -143,7 +143,7 @@ async fn what_is_applied_twice_changes_once() {
     assert_eq!(requests.writes, 0);
     assert!(requests.reads <= 3 + 10, "discovery, the parent, a list for each kind: {requests:?}");
     assert_eq!(requests.dry_runs, 10, "one for each object");
-    let applied = apply(&connection, &second).await;
+    let applied = apply_and_tell(&connection, &second).await;
     assert!(applied.applied.is_empty());
     assert_eq!(connection.requests(), requests, "nothing to do, nothing asked");
     assert_eq!((everything(), kubernetes.get("namespace", "", "twice")), before);
@@ -155,9 +155,9 @@ async fn what_is_applied_twice_changes_once() {
     assert_eq!(third.count(Action::Unchanged), 9);
     let planned = third.objects.iter().find(|planned| planned.action == Action::Update).unwrap();
     assert_eq!(planned.object.to_string(), "Deployment twice/till");
-    let changes = serde_json::to_value(&planned.changes).unwrap();
+    let told = serde_json::to_value(&planned.changes).unwrap();
     assert_eq!(
-        changes,
+        told,
         json!([{"path": "spec.template.spec.containers[till].image", "before": "till:1", "after": "till:2",
             "secret": false}])
     );
@@ -204,6 +204,14 @@ async fn what_others_manage_is_named_and_forced_only_once() {
     apply(&connection, &forced).await;
     assert_eq!(kubernetes.get("configmap", "conflict", "other")["data"]["value"], "ours");
     assert!(plan(&connection, cluster, &objects).await.unwrap().is_empty());
+
+    // What somebody else manages too, with kcl's own value, is no conflict: it was taken over as it was.
+    let changed = [config_map("conflict", "same", "2"), config_map("conflict", "other", "ours")];
+    let shared = plan(&connection, cluster, &changed).await.unwrap();
+    assert!(shared.conflicts.is_empty(), "{:?}", shared.conflicts);
+    apply(&connection, &shared).await;
+    assert_eq!(kubernetes.get("configmap", "conflict", "same")["data"]["value"], "2");
+    apply(&connection, &plan(&connection, cluster, &objects).await.unwrap()).await;
 
     // From now on it is kcl's: who changes it by hand is named, never overwritten.
     kubernetes.kubectl(&[
@@ -310,7 +318,7 @@ async fn only_what_kcl_applied_is_pruned() {
     let found = plan_with(&connection, cluster, &[], PRUNE).await.unwrap();
     assert!(found.unwanted.iter().all(|unwanted| unwanted.fate == Fate::Delete), "{found:?}");
     kubernetes.kubectl_apply(&config_map("prune", "late", "1"));
-    let applied = apply(&connection, &found).await;
+    let applied = apply_and_tell(&connection, &found).await;
     assert_eq!(applied.pruned.len(), 1, "{applied:?}");
     assert_eq!(applied.kept[0].0.to_string(), "Namespace prune");
     assert!(kubernetes.exists("configmap", "prune", "late"));

@@ -1,9 +1,10 @@
 //! A real API server for tests, and connections to it as whoever they like.
 
 #![expect(dead_code, reason = "no test needs everything")]
+#![expect(unreachable_pub, reason = "a module of several tests")]
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -22,14 +23,14 @@ pub struct Kubernetes {
     pub server: ApiServer,
     authority: Keyset,
     folder: tempfile::TempDir,
+    kubeconfig: PathBuf,
 }
 
 impl Kubernetes {
     pub fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
-        let keyset = |name| Keyset::generate(name, &mut SystemEntropy, OffsetDateTime::now_utc()).unwrap();
-        let authority = keyset(KeysetName::KubernetesCa);
+        let authority = authority();
         write("ca.crt", &authority.trust_bundle());
         let tokens = keyset(KeysetName::ServiceAccount);
         write("sa.pub", &tokens.trust_bundle());
@@ -42,11 +43,13 @@ impl Kubernetes {
         write("apiserver.crt", &certificate_pem);
         write("apiserver.key", private_key.to_pem().reveal());
         let server = ApiServer::start(ApiServerConfig::new(folder.path(), ISSUER)).unwrap();
-        let kubernetes = Self { server, authority, folder };
-        let admin = kubernetes.access("admin", Some("system:masters"));
-        fs::write(kubernetes.folder().join("admin.crt"), &admin.certificate_pem).unwrap();
-        fs::write(kubernetes.folder().join("admin.key"), admin.private_key.reveal()).unwrap();
-        kubernetes
+        let admin = access(&authority, &server.url(), "admin", Some("system:masters"));
+        write("admin.crt", &admin.certificate_pem);
+        write("admin.key", admin.private_key.reveal());
+        let path = |name: &str| folder.path().join(name);
+        let kubeconfig =
+            server.write_kubeconfig("admin.conf", &path("admin.crt"), &path("admin.key")).unwrap();
+        Self { server, authority, folder, kubeconfig }
     }
 
     /// One for all tests that run at the same time.
@@ -62,14 +65,7 @@ impl Kubernetes {
     }
 
     pub fn access(&self, user: &str, group: Option<&str>) -> ClusterAccess {
-        let profile = Profile::ApiClient { user: user.to_owned(), group: group.map(str::to_owned) };
-        let Issued { certificate_pem, private_key, .. } = issue(&self.authority, &profile);
-        ClusterAccess {
-            server: self.server.url(),
-            authority_pem: self.authority.trust_bundle(),
-            certificate_pem,
-            private_key: private_key.to_pem(),
-        }
+        access(&self.authority, &self.server.url(), user, group)
     }
 
     /// As an administrator.
@@ -82,33 +78,19 @@ impl Kubernetes {
         Connection::open(&access).await.unwrap().with_patience(Duration::from_secs(10))
     }
 
-    pub fn kubeconfig(&self) -> std::path::PathBuf {
-        let path = |name: &str| self.folder.path().join(name);
-        static WRITING: Mutex<()> = Mutex::new(());
-        // Who reads it must not see half of it.
-        let _writing = WRITING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let written = path("admin.conf");
-        if !written.is_file() {
-            let made =
-                self.server.write_kubeconfig("admin.conf", &path("admin.crt"), &path("admin.key")).unwrap();
-            fs::copy(made, &written).unwrap();
-        }
-        written
-    }
-
     /// What kubectl prints; it must succeed.
     pub fn kubectl(&self, args: &[&str]) -> String {
-        self.server.kubectl(&self.kubeconfig(), args).unwrap().expect(0).stdout
+        self.server.kubectl(&self.kubeconfig, args).unwrap().expect(0).stdout
     }
 
     pub fn kubectl_fails(&self, args: &[&str]) {
-        self.server.kubectl(&self.kubeconfig(), args).unwrap().expect(1);
+        self.server.kubectl(&self.kubeconfig, args).unwrap().expect(1);
     }
 
     /// Applies by kubectl, as another manager than kcl.
     pub fn kubectl_apply(&self, object: &Value) {
         let args = ["apply", "--server-side", "--field-manager=somebody", "-f", "-"];
-        self.server.kubectl_reads(&self.kubeconfig(), &args, &object.to_string()).unwrap().expect(0);
+        self.server.kubectl_reads(&self.kubeconfig, &args, &object.to_string()).unwrap().expect(0);
     }
 
     /// An object as it is, to the last field.
@@ -139,6 +121,27 @@ impl Kubernetes {
 
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+}
+
+fn keyset(name: KeysetName) -> Keyset {
+    Keyset::generate(name, &mut SystemEntropy, OffsetDateTime::now_utc()).unwrap()
+}
+
+/// A new authority of a cluster.
+pub fn authority() -> Keyset {
+    keyset(KeysetName::KubernetesCa)
+}
+
+/// How somebody whom this authority knows reaches a server.
+pub fn access(authority: &Keyset, server: &str, user: &str, group: Option<&str>) -> ClusterAccess {
+    let profile = Profile::ApiClient { user: user.to_owned(), group: group.map(str::to_owned) };
+    let Issued { certificate_pem, private_key, .. } = issue(authority, &profile);
+    ClusterAccess {
+        server: server.to_owned(),
+        authority_pem: authority.trust_bundle(),
+        certificate_pem,
+        private_key: private_key.to_pem(),
     }
 }
 
@@ -197,7 +200,12 @@ pub async fn plan_with(
 }
 
 /// Applies a plan, which must succeed.
-pub async fn apply(connection: &Connection, plan: &Plan) -> Applied {
+pub async fn apply(connection: &Connection, plan: &Plan) {
+    drop(apply_and_tell(connection, plan).await);
+}
+
+/// Likewise, and gives what became of it.
+pub async fn apply_and_tell(connection: &Connection, plan: &Plan) -> Applied {
     let applied = kcl_kube::apply(connection, plan, None, std::future::pending(), &|_| {}).await.unwrap();
     assert_eq!(applied.outcome(), Outcome::Done, "{applied:?}");
     applied
