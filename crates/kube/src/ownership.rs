@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use crate::applyset::Set;
+use crate::object::part_of;
 use crate::request::FIELD_MANAGER;
 
 /// The fields that kcl manages by applying, as the server keeps them.
@@ -15,6 +17,12 @@ pub(crate) fn our_fields(object: &Value) -> Option<&Value> {
         entry["manager"] == FIELD_MANAGER && entry["operation"] == "Apply" && entry["subresource"].is_null()
     });
     ours.map(|entry| &entry["fieldsV1"])
+}
+
+/// Whether kcl applied it as a member of this set. The label alone does not say so: some controllers give the
+/// labels of an object to those that they make for it, as Services' to their EndpointSlices.
+pub(crate) fn is_member(object: &Value, set: &Set) -> bool {
+    part_of(object) == Some(&set.id) && our_fields(object).is_some()
 }
 
 /// The paths of these fields, in the words of the server's conflicts: `.spec.ports[port=80].name`.

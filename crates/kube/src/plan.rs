@@ -25,7 +25,7 @@ use crate::discovery::{Discovery, GroupKind, Resource};
 use crate::error::{Error, ObjectError, Refused, WantedFault};
 use crate::event::Observer;
 use crate::object::{Item, ObjectRef, Phase, Wanted, doubles, is_going, items, normalised, part_of};
-use crate::ownership::{our_fields, our_paths};
+use crate::ownership::{is_member, our_fields, our_paths};
 use crate::prune;
 use crate::request::{Mode, Request, concurrently};
 
@@ -238,8 +238,10 @@ pub async fn plan(
     let judged = concurrently(judged.collect()).await;
 
     let names: HashSet<&ObjectRef> = targets.iter().map(|target| &target.item.object).collect();
-    let unwanted =
-        members.iter().filter(|(object, member)| !names.contains(object) && !is_going(&member.live));
+    let is_unwanted = |object: &ObjectRef, live: &Value| {
+        !names.contains(object) && !is_going(live) && is_member(live, &set)
+    };
+    let unwanted = members.iter().filter(|(object, member)| is_unwanted(object, &member.live));
     let unwanted = unwanted.map(|(object, member)| (object.clone(), member.clone())).collect();
     let context = prune::Context { connection, set: &set, discovery: &discovery, wanted: &names, on_event };
     let unwanted = prune::unwanted(&context, unwanted, options.prune).await;

@@ -148,6 +148,17 @@ async fn what_is_applied_twice_changes_once() {
     assert_eq!(connection.requests(), requests, "nothing to do, nothing asked");
     assert_eq!((everything(), kubernetes.get("namespace", "", "twice")), before);
 
+    // A preview of changes makes none.
+    let mut other = objects.clone();
+    other[0]["spec"]["replicas"] = 7.into();
+    other[3]["spec"]["ports"][0]["port"] = 81.into();
+    assert_eq!(
+        plan_with(&connection, "twice.example", &other[..8], PRUNE).await.unwrap().count(Action::Update),
+        2
+    );
+    assert_eq!(connection.requests().writes, 0);
+    assert_eq!((everything(), kubernetes.get("namespace", "", "twice")), before);
+
     // One field: only that.
     let mut changed = objects.clone();
     changed[0]["spec"]["template"]["spec"]["containers"][0]["image"] = "till:2".into();
@@ -174,6 +185,132 @@ async fn what_is_applied_twice_changes_once() {
     assert_eq!(fourth.count(Action::Update), 1);
     apply(&connection, &fourth).await;
     assert_eq!(kubernetes.get("deployment", "twice", "till")["spec"]["minReadySeconds"], Value::Null);
+}
+
+/// The server writes these in its own way: quantities, ports that it chooses, what it adds.
+#[tokio::test]
+async fn however_it_is_written_the_second_plan_is_empty() {
+    let kubernetes = Kubernetes::shared();
+    let connection = kubernetes.connect().await;
+    let object = |api_version: &str, kind: &str, rest: Value| {
+        let mut object = json!({"apiVersion": api_version, "kind": kind,
+            "metadata": {"name": "spelled", "namespace": "spelled", "labels": {"a": ""}, "annotations": {}}});
+        object.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        object
+    };
+    let template = json!({"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [{
+        "name": "a", "image": "a:1", "args": [], "env": [{"name": "A", "value": ""}, {"name": "B"}],
+        "ports": [{"containerPort": 80}, {"containerPort": 80, "protocol": "UDP"}],
+        "resources": {"requests": {"cpu": 0.5, "memory": "1024Mi"}, "limits": {"cpu": "1000m", "memory": "1.5Gi"}},
+        "securityContext": {},
+    }], "nodeSelector": {}, "tolerations": [{"operator": "Exists"}], "volumes": [{"name": "a", "emptyDir": {}}]}});
+    let rules = json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "get"]}]);
+    let objects = [
+        namespace("spelled"),
+        object(
+            "v1",
+            "Service",
+            json!({"spec": {"type": "LoadBalancer", "selector": {"app": "a"},
+            "ports": [{"port": 80, "name": "a"}, {"port": 443, "name": "b", "targetPort": "b"}]}, "status": {"loadBalancer": {}}}),
+        ),
+        object(
+            "v1",
+            "LimitRange",
+            json!({"spec": {"limits": [{"type": "Container", "default": {"cpu": "0.1", "memory": 134_217_728}}]}}),
+        ),
+        object(
+            "v1",
+            "ServiceAccount",
+            json!({"automountServiceAccountToken": false, "imagePullSecrets": []}),
+        ),
+        object("v1", "ConfigMap", json!({"data": {"a": "b\n", "c": ""}, "binaryData": {"d": "AAA="}})),
+        object("v1", "Secret", json!({"type": "Opaque", "data": {"a": "YQ=="}, "stringData": {"a": "b"}})),
+        object(
+            "v1",
+            "PersistentVolumeClaim",
+            json!({"spec": {"accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": "1000Mi"}}}}),
+        ),
+        object(
+            "apps/v1",
+            "Deployment",
+            json!({"spec": {"selector": {"matchLabels": {"app": "a"}}, "template": template}}),
+        ),
+        object(
+            "apps/v1",
+            "DaemonSet",
+            json!({"spec": {"selector": {"matchLabels": {"app": "a"}}, "template": template,
+            "updateStrategy": {"rollingUpdate": {"maxUnavailable": "10%"}}}}),
+        ),
+        object(
+            "apps/v1",
+            "StatefulSet",
+            json!({"spec": {"selector": {"matchLabels": {"app": "a"}}, "template": template,
+            "serviceName": "a", "volumeClaimTemplates": [{"metadata": {"name": "a"}, "spec":
+                {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}]}}),
+        ),
+        object(
+            "batch/v1",
+            "CronJob",
+            json!({"spec": {"schedule": "0 0 * * *", "jobTemplate": {"spec": {"template":
+            {"spec": {"restartPolicy": "Never", "containers": [{"name": "a", "image": "a:1"}]}}}}}}),
+        ),
+        object(
+            "policy/v1",
+            "PodDisruptionBudget",
+            json!({"spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"app": "a"}}}}),
+        ),
+        object(
+            "networking.k8s.io/v1",
+            "NetworkPolicy",
+            json!({"spec": {"podSelector": {}, "policyTypes": ["Ingress"]}}),
+        ),
+        object(
+            "networking.k8s.io/v1",
+            "Ingress",
+            json!({"spec": {"ingressClassName": "nginx", "rules": [{"http": {"paths": [
+            {"path": "/", "pathType": "Prefix", "backend": {"service": {"name": "a", "port": {"number": 80}}}}]}}]}}),
+        ),
+        object(
+            "autoscaling/v2",
+            "HorizontalPodAutoscaler",
+            json!({"spec": {"maxReplicas": 3,
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "spelled"},
+            "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}}}]}}),
+        ),
+        // These have no namespace; many manifests give them one.
+        object("rbac.authorization.k8s.io/v1", "ClusterRole", json!({"rules": rules})),
+        object(
+            "rbac.authorization.k8s.io/v1",
+            "ClusterRoleBinding",
+            json!({"roleRef": {"apiGroup":
+            "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "spelled"}, "subjects": [{"kind": "Group", "name": "a"}]}),
+        ),
+        object(
+            "storage.k8s.io/v1",
+            "StorageClass",
+            json!({"provisioner": "a.example.com", "parameters": {"a": "b"},
+            "allowedTopologies": [{"matchLabelExpressions": [{"key": "a", "values": ["b"]}]}]}),
+        ),
+        object("networking.k8s.io/v1", "IngressClass", json!({"spec": {"controller": "a.example.com/b"}})),
+        object("scheduling.k8s.io/v1", "PriorityClass", json!({"value": 1})),
+        object("storage.k8s.io/v1", "CSIDriver", json!({"spec": {"attachRequired": true}})),
+        object(
+            "admissionregistration.k8s.io/v1",
+            "ValidatingWebhookConfiguration",
+            json!({"webhooks": [{
+            "name": "a.example.com", "admissionReviewVersions": ["v1"], "sideEffects": "None", "failurePolicy": "Ignore",
+            "clientConfig": {"service": {"name": "a", "namespace": "spelled"}},
+            "rules": [{"apiGroups": ["spelled.example.com"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["a"]}]}]}),
+        ),
+    ];
+    let first = plan(&connection, "spelled.example", &objects).await.unwrap();
+    apply(&connection, &first).await;
+    let second = plan(&connection, "spelled.example", &objects).await.unwrap();
+    let changed: Vec<_> =
+        second.objects.iter().filter(|planned| planned.action != Action::Unchanged).collect();
+    assert!(second.is_empty(), "{changed:#?}");
+    apply(&connection, &plan_with(&connection, "spelled.example", &[], PRUNE).await.unwrap()).await;
 }
 
 #[tokio::test]
@@ -259,6 +396,11 @@ async fn only_what_kcl_applied_is_pruned() {
     let objects = shop("prune");
     apply(&connection, &plan(&connection, cluster, &objects).await.unwrap()).await;
     kubernetes.kubectl_apply(&config_map("prune", "theirs", "1"));
+    // A controller gave it the labels of something of ours.
+    let id = &kubernetes.get("configmap", "prune", "prices")["metadata"]["labels"]["applyset.kubernetes.io/part-of"];
+    let mut copied = config_map("prune", "copied", "1");
+    copied["metadata"]["labels"] = json!({"applyset.kubernetes.io/part-of": id});
+    kubernetes.kubectl_apply(&copied);
     kubernetes.kubectl_apply(&till("prune.example.com", "default", "theirs"));
 
     // Without being asked, nothing goes.
@@ -290,7 +432,7 @@ async fn only_what_kcl_applied_is_pruned() {
             "-Role prune/till",
             "-RoleBinding prune/till",
             &format!("CustomResourceDefinition tills.prune.example.com: {holds}: Till default/theirs"),
-            &format!("Namespace prune: {holds}: ConfigMap prune/theirs"),
+            &format!("Namespace prune: {holds}: ConfigMap prune/copied, ConfigMap prune/theirs"),
         ]
     );
     let events = Mutex::new(Vec::new());
@@ -313,7 +455,7 @@ async fn only_what_kcl_applied_is_pruned() {
     );
 
     // Somebody puts something in between plan and apply: it is seen.
-    kubernetes.kubectl(&["delete", "configmap", "theirs", "--namespace", "prune"]);
+    kubernetes.kubectl(&["delete", "configmap", "theirs", "copied", "--namespace", "prune"]);
     kubernetes.kubectl(&["delete", "tills.prune.example.com", "theirs", "--namespace", "default"]);
     let found = plan_with(&connection, cluster, &[], PRUNE).await.unwrap();
     assert!(found.unwanted.iter().all(|unwanted| unwanted.fate == Fate::Delete), "{found:?}");
