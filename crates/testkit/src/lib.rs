@@ -43,7 +43,7 @@ pub use error::Error;
 pub use local_aws::{FrontConfig, LocalAws};
 pub use moto::{Flavour, Moto, cache_folder};
 pub use redact::Redactor;
-pub use rules::{Decision, Gate, Reply, Rule};
+pub use rules::{Decision, Gate, Reply, Rule, TargetState};
 pub use upstream::Ask;
 pub use wire::{Protocol, Request, Response};
 pub use world::{Answer, Run, World, example, examples, http, make_record, make_zone, run_without_cloud};
