@@ -160,9 +160,10 @@ func (k *kubelets) follow(ctx context.Context, path string) {
 				renewed = time.Now()
 			}
 		}
-		// An API server that is down for a while is no reason to end.
-		if err != nil {
+		// An API server that is down for a while is no reason to end, and a conflict none to wait.
+		if err != nil && !apierrors.IsConflict(err) {
 			say("%v", err)
+			time.Sleep(time.Second)
 		}
 	}
 }
@@ -324,36 +325,54 @@ func (k *kubelets) renew(ctx context.Context) error {
 	k.lock.RLock()
 	machines := k.machines
 	k.lock.RUnlock()
-	leases := k.client.CoordinationV1().Leases(corev1.NamespaceNodeLease)
-	for name := range machines {
+	for name, m := range machines {
 		node, err := k.client.CoreV1().Nodes().Get(ctx, name, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			// Somebody took it away; a kubelet would not come back by itself either.
 			continue
-		} else if err != nil {
-			return err
 		}
-		lease, err := leases.Get(ctx, name, metav1.GetOptions{})
-		isNew := apierrors.IsNotFound(err)
-		if err != nil && !isNew {
-			return err
+		if err == nil {
+			err = k.renewLease(ctx, node)
 		}
-		now, seconds := metav1.NowMicro(), int32(leaseSeconds)
-		lease.Spec = coordinationv1.LeaseSpec{HolderIdentity: &name, LeaseDurationSeconds: &seconds, RenewTime: &now}
-		if isNew {
-			lease.ObjectMeta = metav1.ObjectMeta{Name: name, OwnerReferences: []metav1.OwnerReference{
-				{APIVersion: "v1", Kind: "Node", Name: name, UID: node.UID},
-			}}
-			_, err = leases.Create(ctx, lease, metav1.CreateOptions{})
-		} else {
-			_, err = leases.Update(ctx, lease, metav1.UpdateOptions{})
+		// Whoever could not be heard for a while counts as lost until it says how it is.
+		if status := m.status(node.Status, k.port); err == nil && ready(node.Status) != ready(status) {
+			node.Status = status
+			_, err = k.client.CoreV1().Nodes().UpdateStatus(ctx, node, metav1.UpdateOptions{})
 		}
-		// One that the garbage collector takes away under our hands is made by the next renewal.
-		if err != nil && !apierrors.IsConflict(err) && !apierrors.IsNotFound(err) && !apierrors.IsAlreadyExists(err) {
+		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func ready(status corev1.NodeStatus) corev1.ConditionStatus {
+	for _, one := range status.Conditions {
+		if one.Type == corev1.NodeReady {
+			return one.Status
+		}
+	}
+	return corev1.ConditionUnknown
+}
+
+func (k *kubelets) renewLease(ctx context.Context, node *corev1.Node) error {
+	leases := k.client.CoordinationV1().Leases(corev1.NamespaceNodeLease)
+	now, seconds := metav1.NowMicro(), int32(leaseSeconds)
+	spec := coordinationv1.LeaseSpec{HolderIdentity: &node.Name, LeaseDurationSeconds: &seconds, RenewTime: &now}
+	lease, err := leases.Get(ctx, node.Name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		owner := metav1.OwnerReference{APIVersion: "v1", Kind: "Node", Name: node.Name, UID: node.UID}
+		meta := metav1.ObjectMeta{Name: node.Name, OwnerReferences: []metav1.OwnerReference{owner}}
+		_, err = leases.Create(ctx, &coordinationv1.Lease{ObjectMeta: meta, Spec: spec}, metav1.CreateOptions{})
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	lease.Spec = spec
+	_, err = leases.Update(ctx, lease, metav1.UpdateOptions{})
+	// That of a Node of the same name that is gone; the next renewal makes another.
+	return ignoreNotFound(err)
 }
 
 func (k *kubelets) enqueue(pod any) {

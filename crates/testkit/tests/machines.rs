@@ -78,6 +78,10 @@ fn workloads_roll_out_on_machines_that_are_none() {
     assert_eq!(nodes_of(&cluster, "web"), ["worker-1"]);
     assert_eq!(nodes_of(&cluster, "everywhere"), ["control-plane", "worker-1"]);
 
+    // An API server that was away for a while finds everybody where they were.
+    cluster.server.kill_api_server();
+    cluster.server.start_again().unwrap();
+
     // One that becomes ready takes what waited for it.
     let mut all = machines();
     all[3].not_ready = None;

@@ -158,3 +158,53 @@ fn put(folder: &Path, name: &str, text: &str) -> Result<PathBuf, Error> {
 fn failed<E: StdError + Send + Sync + 'static>(what: String) -> impl FnOnce(E) -> Error {
     move |source| Error::Keys { what, source: Box::new(source) }
 }
+
+#[cfg(test)]
+mod tests {
+    use kcl_pki::Material;
+
+    use super::*;
+
+    /// A cluster's folder in a state store of files, whose signing keys are being replaced.
+    fn state(folder: &Path) {
+        for name in KeysetName::ALL {
+            let now = OffsetDateTime::now_utc();
+            let mut keyset = Keyset::generate(name, &mut SystemEntropy, now).unwrap();
+            if name == KeysetName::ServiceAccount {
+                keyset.add(&mut SystemEntropy, now).unwrap();
+            }
+            put(folder, &name.index_path(), &keyset.index_yaml()).unwrap();
+            for key in keyset.keys() {
+                let private = key.private_key().unwrap().to_pem();
+                put(folder, &name.private_key_path(key.id()), private.reveal()).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_machine_has_the_keys_of_the_state_store() {
+        let home = tempfile::tempdir().unwrap();
+        let (store, into) = (home.path().join("k8s.example.com"), home.path().join("pki"));
+        state(&store);
+        let pki = write(&store, &into).unwrap();
+        let text = |name: &str| fs::read_to_string(pki.folder().join(name)).unwrap();
+        let Material::Certificate(ca) = pki.keysets[&KeysetName::KubernetesCa].primary().material() else {
+            unreachable!()
+        };
+        assert_eq!(text("ca.crt"), ca.to_pem());
+        assert_eq!(text("sa.pub").matches("BEGIN PUBLIC KEY").count(), 2);
+        for name in ["apiserver", "etcd/server", "apiserver-etcd-client", "front-proxy-client"] {
+            assert!(text(&format!("{name}.crt")).starts_with("-----BEGIN CERTIFICATE"));
+            assert!(text(&format!("{name}.key")).starts_with("-----BEGIN PRIVATE KEY"));
+        }
+        assert!(!format!("{pki:?}").contains("PRIVATE"));
+    }
+
+    #[test]
+    fn keys_that_are_not_there_are_named() {
+        let home = tempfile::tempdir().unwrap();
+        let error = write(&home.path().join("k8s.example.com"), &home.path().join("pki")).unwrap_err();
+        let error = error.to_string();
+        assert!(error.starts_with("failed to read ") && error.ends_with("keyset.yaml"), "{error}");
+    }
+}
