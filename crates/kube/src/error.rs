@@ -270,6 +270,11 @@ impl Error {
             Self::Stopped { .. } => ErrorKind::Stopped,
         }
     }
+
+    /// It would be the same for every object: the server is gone, or does not know who asks.
+    pub(crate) fn is_of_the_server(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Unreachable | ErrorKind::Unauthorized)
+    }
 }
 
 fn detail(reason: &str) -> String {

@@ -13,13 +13,19 @@
 mod apply;
 mod applyset;
 mod connect;
+mod diagnose;
+mod diff;
+mod discovery;
 mod error;
 mod event;
 mod health;
 mod object;
 mod plan;
 mod probe;
+mod prune;
 mod remote;
+mod request;
+mod retry;
 mod wait;
 
 pub use apply::{Applied, Hook, Outcome, apply};
