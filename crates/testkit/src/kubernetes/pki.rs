@@ -140,6 +140,7 @@ fn issue_all(keysets: BTreeMap<KeysetName, Keyset>, names: &[String], into: &Pat
         Profile::EtcdServer { node: node.clone(), alt_names: here(&[]) },
         Profile::EtcdPeer { node, alt_names: here(&[]) },
         Profile::ApiServerEtcdClient,
+        Profile::EtcdHealthcheckClient,
     ] {
         pki.issue(&profile, profile.kubeadm_file().unwrap_or_else(|| profile.name()))?;
     }
