@@ -12,11 +12,20 @@
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use kcl_pki::KeysetName;
 
 use crate::audit::audit;
 use crate::kubernetes::pki::{self, Pki};
-use crate::kubernetes::{Machine, cluster_machines};
+use crate::kubernetes::{ApiServerConfig, Cluster, Machine, cluster_machines};
 use crate::local_aws::{FrontConfig, LocalAws};
+
+/// How long a run of kcl may take to make a cluster's machines, beside compilers.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+/// A look at the machines is a call of the local AWS, which has others to answer.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 
 /// How a run of `kcl` ended.
 #[derive(Debug)]
@@ -94,6 +103,24 @@ impl World {
     /// The machines that `cluster` has in the account now, as they would join.
     pub fn machines(&self, cluster: &str) -> Vec<Machine> {
         cluster_machines(&self.aws, cluster).unwrap()
+    }
+
+    /// Starts what the machines of `cluster` would start, once its keys are in the file store and that many machines
+    /// run: a control plane on `port`, and their Nodes. Called beside a run of kcl that makes them, it is what kcl
+    /// waits for.
+    pub fn boot(&self, cluster: &str, issuer: &str, port: u16, machines: usize) -> Cluster {
+        let state = self.folder.path().join("state").join(cluster);
+        let begun = Instant::now();
+        let is_there = || KeysetName::ALL.iter().all(|name| state.join(name.index_path()).is_file());
+        while !is_there() || self.machines(cluster).len() < machines {
+            assert!(begun.elapsed() < PATIENCE, "{cluster} has no keys, or less than {machines} machines");
+            std::thread::sleep(BETWEEN_LOOKS);
+        }
+        let pki = self.pki(cluster);
+        let mut config = ApiServerConfig::control_plane(&pki, issuer).unwrap();
+        config.port = port;
+        config.api_audiences = vec!["amazonaws.com".to_owned()];
+        Cluster::start(config, pki, &self.machines(cluster)).unwrap()
     }
 
     /// The name of the bucket of [`World::with_bucket`].

@@ -4,9 +4,15 @@
 
 mod common;
 
+use std::fs;
+use std::path::Path;
+use std::thread;
+
 use common::through;
-use kcl_testkit::LocalAws;
-use kcl_testkit::kubernetes::cluster_machines;
+use kcl_pki::{Keyset, KeysetName, SystemEntropy};
+use kcl_testkit::kubernetes::{cluster_machines, free_port};
+use kcl_testkit::{LocalAws, World};
+use time::OffsetDateTime;
 
 const CLUSTER: &str = "k8s.example.com";
 
@@ -81,4 +87,48 @@ fn machines_join_as_their_tags_say() {
     assert_eq!(nodes.labels["team"], "shop");
     assert_eq!(nodes.taints, [("spot".to_owned(), "true".to_owned(), "NoSchedule".to_owned())]);
     assert_ne!(main.name, nodes.name);
+}
+
+/// New keys of a cluster in a state store of files.
+fn register(state: &Path) {
+    for name in KeysetName::ALL {
+        let keyset = Keyset::generate(name, &mut SystemEntropy, OffsetDateTime::now_utc()).unwrap();
+        let key = state.join(name.private_key_path(keyset.primary().id()));
+        fs::create_dir_all(key.parent().unwrap()).unwrap();
+        fs::write(key, keyset.primary_private_pem().unwrap().reveal()).unwrap();
+        fs::write(state.join(name.index_path()), keyset.index_yaml()).unwrap();
+    }
+}
+
+#[test]
+fn a_cluster_boots_when_its_keys_and_machines_are_there() {
+    let world = World::new("kcl");
+    let port = free_port().unwrap();
+    let cluster = thread::scope(|scope| {
+        let cluster = scope.spawn(|| world.boot(CLUSTER, "https://issuer.example", port, 2));
+        register(&world.folder.path().join("state").join(CLUSTER));
+        let client = through(&world.aws);
+        let subnet = client.subnet(&client.vpc(), 1);
+        for (name, role) in [("main", "k8s.io/role/control-plane"), ("nodes", "k8s.io/role/node")] {
+            group(&world.aws, &subnet, name, "t3.small", &[("KubernetesCluster", CLUSTER), (role, "1")]);
+        }
+        cluster.join().unwrap()
+    });
+    assert_eq!(cluster.server.port(), port);
+    let nodes = cluster.kubectl(&["get", "nodes", "-o=name"]).unwrap().expect(0).stdout;
+    let wanted: Vec<String> =
+        world.machines(CLUSTER).iter().map(|one| format!("node/{}", one.name)).collect();
+    assert_eq!(nodes.lines().collect::<Vec<_>>(), wanted);
+    cluster.kubectl(&["wait", "--for=condition=Ready", "node", "--all", "--timeout=60s"]).unwrap().expect(0);
+}
+
+#[test]
+fn runs_skip_the_bootstrap_unless_it_is_asked_for() {
+    let skips = |world: &World| {
+        let command = world.command(&[]);
+        command.get_envs().any(|(name, value)| name == "KCL_SKIP_BOOTSTRAP" && value.is_some())
+    };
+    let world = World::new("kcl");
+    assert!(skips(&world));
+    assert!(!skips(&world.with_bootstrap()));
 }

@@ -579,6 +579,13 @@ fn etcd_health(port: u16) -> Result<(), String> {
     if answer.lines().next().is_some_and(|status| status.contains(" 200 ")) { Ok(()) } else { Err(answer) }
 }
 
+/// A port that is free now, for an API server whose URL must be known before it starts. Somebody else may take it
+/// meanwhile.
+pub fn free_port() -> Result<u16, Error> {
+    let [port] = free_ports()?;
+    Ok(port)
+}
+
 /// Ports that are free now, each another one.
 fn free_ports<const N: usize>() -> Result<[u16; N], Error> {
     let mut ports = [0; N];

@@ -31,7 +31,7 @@ pub mod pki;
 mod process;
 mod programs;
 
-pub use api_server::{ApiServer, ApiServerConfig, ComponentConfig};
+pub use api_server::{ApiServer, ApiServerConfig, ComponentConfig, free_port};
 pub use cluster::Cluster;
 pub use kubectl::{kubectl, kubectl_reads, write_kubeconfig};
 pub use machines::{Machine, Machines, cluster_machines};

@@ -1,9 +1,9 @@
 //! The keys that an API server is started with, as files in kubeadm's layout.
 //!
-//! Takes a cluster's keys from a state store in a folder ([`write`]), or makes new ones ([`fresh`]), and issues
+//! Takes a cluster's keys from a state store in a folder ([`write()`]), or makes new ones ([`fresh`]), and issues
 //! with them what a machine of the control plane would: everything that `/etc/kubernetes/pki` has. Further
-//! client certificates are [`Pki::client`]'s. kcl-pki makes them all; crates/testkit/tests/kubernetes.rs has an
-//! openssl that believes nothing of it.
+//! client certificates are [`Pki::client`]'s. kcl-pki makes them all; that a server also takes keys
+//! of openssl is tested in crates/testkit/tests/kubernetes.rs.
 
 use std::collections::BTreeMap;
 use std::error::Error as StdError;
@@ -140,6 +140,7 @@ fn issue_all(keysets: BTreeMap<KeysetName, Keyset>, names: &[String], into: &Pat
         Profile::EtcdServer { node: node.clone(), alt_names: here(&[]) },
         Profile::EtcdPeer { node, alt_names: here(&[]) },
         Profile::ApiServerEtcdClient,
+        Profile::EtcdHealthcheckClient,
     ] {
         pki.issue(&profile, profile.kubeadm_file().unwrap_or_else(|| profile.name()))?;
     }
