@@ -50,6 +50,20 @@ impl Wishes {
         Ok(Self { objects, options })
     }
 
+    /// Compares it with what the cluster holds.
+    async fn plan(
+        &self,
+        cluster: &Cluster,
+        connection: &Connection,
+        printer: &Printer,
+    ) -> Result<Plan, CommandError> {
+        let progress = KubernetesProgress::new(printer);
+        let observer = |event| progress.event(event);
+        let plan = kcl_kube::plan(connection, &cluster.name, &self.objects, self.options, &observer).await;
+        progress.clear();
+        Ok(plan?)
+    }
+
     /// A pod that shows whether pods are given their roles; `None` where no service account has one.
     fn probe(&self) -> Option<Probe> {
         let has_policy = self.objects.iter().any(|wanted| wanted.object["kind"] == "MutatingAdmissionPolicy");
@@ -116,6 +130,7 @@ impl Kubernetes {
         ways: &Ways,
         store: &dyn Store,
         own_url: Option<String>,
+        printer: &Printer,
     ) -> Result<Self, CommandError> {
         let Some(access) = api::access(ways, store, &cluster.name, own_url).await? else {
             return Ok(Self::Later { wishes, why: "the cluster has no API server yet".to_owned() });
@@ -128,7 +143,7 @@ impl Kubernetes {
             }
             Err(error) => return Err(error.into()),
         }
-        let plan = kcl_kube::plan(&connection, &cluster.name, &wishes.objects, wishes.options).await?;
+        let plan = wishes.plan(cluster, &connection, printer).await?;
         Ok(Self::Planned { wishes, connection, plan: Box::new(plan) })
     }
 
@@ -231,8 +246,7 @@ impl Bootstrap<'_> {
             Kubernetes::Planned { wishes, connection, plan } => (wishes, connection, *plan),
             Kubernetes::Later { wishes, .. } => {
                 let connection = self.wait_for_api(applied, stop()).await?;
-                let plan = kcl_kube::plan(&connection, &self.cluster.name, &wishes.objects, wishes.options);
-                let plan = plan.await?;
+                let plan = wishes.plan(self.cluster, &connection, self.printer).await?;
                 (wishes, connection, plan)
             }
         };
@@ -272,12 +286,12 @@ impl Bootstrap<'_> {
         plan: &Plan,
         stop: impl Future<Output = ()> + Send,
     ) -> Result<(), CommandError> {
-        let probe = wishes.probe();
-        let hook = probe.as_ref().map(|probe| -> kcl_kube::Hook<'_> {
-            Box::pin(kcl_kube::wait_until_mutated(connection, probe, ADMISSION))
-        });
         let progress = KubernetesProgress::new(self.printer);
         let observer = |event| progress.event(event);
+        let probe = wishes.probe();
+        let hook = probe.as_ref().map(|probe| -> kcl_kube::Hook<'_> {
+            Box::pin(kcl_kube::wait_until_mutated(connection, probe, ADMISSION, &observer))
+        });
         let applied = kcl_kube::apply(connection, plan, hook, stop, &observer).await?;
         progress.clear();
         match applied.outcome() {

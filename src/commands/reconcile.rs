@@ -72,7 +72,8 @@ pub(super) async fn reconcile(
         match take().await {
             Ok(locked) => {
                 let work = async |locked: &Locked| {
-                    let prepared = locked.reading(Box::pin(prepare_again(input, &aws, mode))).await?;
+                    let prepared =
+                        locked.reading(Box::pin(prepare_again(input, &aws, mode, printer))).await?;
                     prepared.show(printer, &mode.run).await?;
                     prepared.check()?;
                     Box::pin(prepared.apply(printer, &mode.run, locked)).await
@@ -86,7 +87,7 @@ pub(super) async fn reconcile(
     }
 
     // What is shown before anybody is asked takes no lock, so it is looked at again once there is one.
-    let shown = Box::pin(prepare(validated, &aws, mode)).await?;
+    let shown = Box::pin(prepare(validated, &aws, mode, printer)).await?;
     shown.show(printer, &mode.run).await?;
     shown.check()?;
     if shown.is_in_step() && !mode.run.yes {
@@ -105,7 +106,7 @@ pub(super) async fn reconcile(
         make_bucket(&aws, &shown.plan, bucket, &name, printer).await?;
     }
     let work = async |locked: &Locked| {
-        let prepared = locked.reading(Box::pin(prepare_again(input, &aws, mode))).await?;
+        let prepared = locked.reading(Box::pin(prepare_again(input, &aws, mode, printer))).await?;
         if !shown.is_same(&prepared) {
             prepared.show(printer, &mode.run).await?;
             if !mode.run.yes {
@@ -127,17 +128,27 @@ async fn with_objects(input: Input, store: &dyn Store, mode: &Mode) -> Result<In
 }
 
 /// Like [`prepare`], from scratch: nothing that was read before the lock was taken counts.
-async fn prepare_again(input: Input, aws: &Aws, mode: &Mode) -> Result<Prepared, CommandError> {
+async fn prepare_again(
+    input: Input,
+    aws: &Aws,
+    mode: &Mode,
+    printer: &Printer,
+) -> Result<Prepared, CommandError> {
     aws.forget_reads();
     let input = match aws.state() {
         Some(store) => with_objects(input.again(store).await?, store, mode).await?,
         None => input,
     };
-    prepare(input.validate()?, aws, mode).await
+    prepare(input.validate()?, aws, mode, printer).await
 }
 
 /// Reads what there is, and plans.
-async fn prepare(validated: Validated, aws: &Aws, mode: &Mode) -> Result<Prepared, CommandError> {
+async fn prepare(
+    validated: Validated,
+    aws: &Aws,
+    mode: &Mode,
+    printer: &Printer,
+) -> Result<Prepared, CommandError> {
     let Validated { cluster, registration, .. } = validated;
     let documents = registration.clone();
     let aws = aws.clone().with_registration(registration);
@@ -164,7 +175,7 @@ async fn prepare(validated: Validated, aws: &Aws, mode: &Mode) -> Result<Prepare
     let kubernetes = match (wishes, aws.state()) {
         (Some(wishes), Some(store)) => {
             let own_url = kcl_model::api_url(&cluster, &facts.zones, &plan.known);
-            Box::pin(Kubernetes::look(wishes, &cluster, &mode.run.ways, store, own_url)).await?
+            Box::pin(Kubernetes::look(wishes, &cluster, &mode.run.ways, store, own_url, printer)).await?
         }
         _ => Kubernetes::Skipped,
     };

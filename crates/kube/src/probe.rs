@@ -27,15 +27,14 @@ async fn ask(host: &str, address: &str, port: u16) -> Result<StatusCode, String>
     let (mut sender, connection) = handshake.await.map_err(|error| failed(&error))?;
     let request = Request::get("/").header("host", host).header("user-agent", "kcl");
     let request = request.body(Empty::<Bytes>::new()).map_err(|error| failed(&error))?;
-    let answer = sender.send_request(request);
-    tokio::select! {
-        answer = answer => answer.map(|answer| answer.status()).map_err(|error| failed(&error)),
-        // It ends before the answer only where it broke.
-        ended = connection => match ended {
-            Ok(()) => Err(format!("{address}:{port} closed the connection without an answer")),
-            Err(error) => Err(failed(&error)),
-        },
-    }
+    let mut answer = std::pin::pin!(sender.send_request(request));
+    let answer = tokio::select! {
+        biased;
+        answer = &mut answer => answer,
+        // A server may close the connection behind its answer, which then lies ready.
+        _ = connection => answer.await,
+    };
+    answer.map(|answer| answer.status()).map_err(|error| failed(&error))
 }
 
 #[cfg(test)]
