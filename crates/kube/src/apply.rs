@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use serde::Serialize;
@@ -192,11 +193,16 @@ impl<S: Future<Output = ()> + Send> Run<'_, S> {
     }
 
     /// Runs all, not too many at once. After a stop, or when the server is gone, no other is started.
-    async fn run_all<'f>(&mut self, all: Vec<(ObjectRef, BoxFuture<'f, Sent>)>) {
+    async fn run_all(&mut self, all: Vec<(ObjectRef, BoxFuture<'_, Sent>)>) {
         let mut waiting = all.into_iter();
         let mut running = FuturesUnordered::new();
         let mut goes_on = !self.applied.stopped;
         loop {
+            if goes_on && (&mut self.stop).now_or_never().is_some() {
+                self.applied.stopped = true;
+                goes_on = false;
+                (self.on_event)(Event::Stopping { running: running.len() });
+            }
             while goes_on && running.len() < MAX_IN_FLIGHT {
                 let Some((_, next)) = waiting.next() else { break };
                 running.push(next);

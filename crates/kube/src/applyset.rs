@@ -172,8 +172,6 @@ impl PlannedSet {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is wrong")]
-
     use proptest::prelude::*;
 
     use super::*;

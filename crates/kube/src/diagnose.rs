@@ -273,9 +273,9 @@ async fn events(
     events.sort_by_key(|event| std::cmp::Reverse(time(event)));
     let mut lines: Vec<String> = Vec::new();
     for event in events {
-        let line = one_line(&format!("event: {}", said(&event)));
-        if lines.len() < MAX_EVENTS && !lines.contains(&line) {
-            lines.push(line);
+        let told = one_line(&format!("event: {}", said(&event)));
+        if lines.len() < MAX_EVENTS && !lines.contains(&told) {
+            lines.push(told);
         }
     }
     lines

@@ -91,7 +91,9 @@ impl Discovery {
                     reason: "it is no aggregated discovery, which Kubernetes has since 1.27".to_owned(),
                 });
             };
-            items.iter().for_each(|item| found.add_group(item));
+            for item in items {
+                found.add_group(item);
+            }
         }
         Ok(found)
     }

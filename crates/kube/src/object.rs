@@ -101,31 +101,36 @@ impl Phase {
 
     /// That of a kind.
     pub(crate) fn of(group: &str, kind: &str) -> Self {
-        match (group, kind) {
-            ("", "Namespace") | ("apiextensions.k8s.io", "CustomResourceDefinition") => Self::Definitions,
-            ("", "ServiceAccount")
-            | ("rbac.authorization.k8s.io", _)
-            // Webhooks are not among them: before what serves them runs, they would only be in the way.
-            | (
-                "admissionregistration.k8s.io",
-                "MutatingAdmissionPolicy"
-                | "MutatingAdmissionPolicyBinding"
-                | "ValidatingAdmissionPolicy"
-                | "ValidatingAdmissionPolicyBinding",
-            ) => Self::Access,
-            (
-                "",
-                "ConfigMap" | "Endpoints" | "LimitRange" | "PersistentVolume" | "PersistentVolumeClaim"
-                | "ResourceQuota" | "Secret" | "Service",
-            )
-            | ("apiregistration.k8s.io", "APIService")
-            | ("discovery.k8s.io", "EndpointSlice")
-            | ("flowcontrol.apiserver.k8s.io", _)
-            | ("networking.k8s.io", "IngressClass" | "NetworkPolicy")
-            | ("node.k8s.io", "RuntimeClass")
-            | ("policy", "PodDisruptionBudget")
-            | ("scheduling.k8s.io", "PriorityClass")
-            | ("storage.k8s.io", _) => Self::Configuration,
+        match group {
+            "" => match kind {
+                "Namespace" => Self::Definitions,
+                "ServiceAccount" => Self::Access,
+                "ConfigMap"
+                | "Endpoints"
+                | "LimitRange"
+                | "PersistentVolume"
+                | "PersistentVolumeClaim"
+                | "ResourceQuota"
+                | "Secret"
+                | "Service" => Self::Configuration,
+                _ => Self::Workloads,
+            },
+            "apiextensions.k8s.io" => Self::Definitions,
+            "rbac.authorization.k8s.io" => Self::Access,
+            "admissionregistration.k8s.io" => match kind {
+                // Before what serves them runs, they would only be in the way.
+                "MutatingWebhookConfiguration" | "ValidatingWebhookConfiguration" => Self::Workloads,
+                _ => Self::Access,
+            },
+            "networking.k8s.io" if kind == "Ingress" => Self::Workloads,
+            "apiregistration.k8s.io"
+            | "discovery.k8s.io"
+            | "flowcontrol.apiserver.k8s.io"
+            | "networking.k8s.io"
+            | "node.k8s.io"
+            | "policy"
+            | "scheduling.k8s.io"
+            | "storage.k8s.io" => Self::Configuration,
             _ => Self::Workloads,
         }
     }
@@ -245,9 +250,8 @@ fn item(origin: &str, object: &Value, what: &str) -> Result<Item, (String, Strin
     let text = |field: &Value| field.as_str().filter(|text| !text.is_empty()).map(str::to_owned);
     let kind = text(&object["kind"]).ok_or_else(|| fault("it has no `kind`"))?;
     let api_version = text(&object["apiVersion"]).ok_or_else(|| fault("it has no `apiVersion`"))?;
-    let metadata = match fields.get("metadata") {
-        Some(Value::Object(metadata)) => metadata,
-        _ => return Err(fault(&format!("the {kind} has no `metadata`"))),
+    let Some(Value::Object(metadata)) = fields.get("metadata") else {
+        return Err(fault(&format!("the {kind} has no `metadata`")));
     };
     let Some(name) = metadata.get("name").and_then(text) else {
         return Err(if metadata.contains_key("generateName") {
@@ -368,8 +372,6 @@ pub(crate) fn is_going(object: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is wrong")]
-
     use proptest::prelude::*;
     use serde_json::json;
 

@@ -454,10 +454,11 @@ impl Judge<'_> {
 
     /// The server misses something that is wanted too, and comes first.
     fn will_be_there(&self, planned: &PlannedObject, refused: &Refused) -> bool {
-        let misses = |missing: &String| refused.message.contains(missing.as_str());
+        // A pod's account is named in another number.
+        let message = refused.message.replace("serviceaccount \"", "serviceaccounts \"");
+        let misses = |missing: &String| message.contains(missing.as_str());
         match refused.status {
             404 => self.missing.iter().any(misses),
-            // A pod's service account: 403, and its name in a sentence of its own.
             403 => planned.object.is_pod() && self.missing.iter().any(misses),
             _ => false,
         }

@@ -1,6 +1,5 @@
 //! One request to the API server, and what its answer means: the one way by which this crate asks.
 
-use std::error::Error as _;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -205,11 +204,16 @@ impl Connection {
                 }
                 answer => answer?,
             };
-            let Some(Value::Array(found)) = answer.get_mut("items").map(Value::take) else {
-                return Err(Error::Answer { doing: doing.to_owned(), reason: "not a list".to_owned() });
-            };
-            items.extend(found);
-            next = answer["metadata"]["continue"].as_str().unwrap_or_default().to_owned();
+            match answer.get_mut("items").map(Value::take) {
+                Some(Value::Array(found)) => items.extend(found),
+                // An empty one, where only metadata was asked for.
+                Some(Value::Null) => {}
+                _ => {
+                    let reason = "it is not a list".to_owned();
+                    return Err(Error::Answer { doing: doing.to_owned(), reason });
+                }
+            }
+            answer["metadata"]["continue"].as_str().unwrap_or_default().clone_into(&mut next);
             if next.is_empty() {
                 return Ok(items);
             }
@@ -354,8 +358,13 @@ fn forbidden(doing: &str, message: &str) -> Option<Forbidden> {
     Some(make(user, verb, resource, namespace))
 }
 
-/// Why there is no answer, out of what the layers below say.
 fn connection_fault(error: &kube::Error) -> Fault {
+    let (cause, reason) = cause_of(error);
+    Fault::Connection { cause, reason }
+}
+
+/// Why there is no answer, out of what the layers below say.
+pub(crate) fn cause_of(error: &(dyn std::error::Error + 'static)) -> (Cause, String) {
     let mut cause = Cause::Broken;
     let mut reason = error.to_string();
     let mut next = error.source();
@@ -379,7 +388,7 @@ fn connection_fault(error: &kube::Error) -> Fault {
         }
         next = error.source();
     }
-    Fault::Connection { cause, reason: short(&reason) }
+    (cause, short(&reason))
 }
 
 /// One of the two does not believe the other; all else may be a connection that broke.
@@ -400,8 +409,6 @@ fn short(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is wrong")]
-
     use super::*;
 
     #[test]

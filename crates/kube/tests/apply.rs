@@ -1,0 +1,621 @@
+//! Plan and apply, against a real API server.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is wrong")]
+
+mod support;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use kcl_kube::{Action, Error, ErrorKind, Event, Fate, Outcome, Phase, PlanOptions, Probe};
+use serde_json::{Value, json};
+use support::{
+    FORCE, Kubernetes, PRUNE, actions, apply, config_map, deployment, names, namespace, plan, plan_with,
+    wanted,
+};
+
+fn definition(group: &str) -> Value {
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": format!("tills.{group}")},
+        "spec": {
+            "group": group,
+            "scope": "Namespaced",
+            "names": {"plural": "tills", "singular": "till", "kind": "Till"},
+            "versions": [{
+                "name": "v1",
+                "served": true,
+                "storage": true,
+                "schema": {"openAPIV3Schema": {
+                    "type": "object",
+                    "properties": {"spec": {"type": "object", "properties": {"drawer": {"type": "string"}}}},
+                }},
+            }],
+        },
+    })
+}
+
+fn till(group: &str, namespace: &str, name: &str) -> Value {
+    json!({
+        "apiVersion": format!("{group}/v1"),
+        "kind": "Till",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {"drawer": "open"},
+    })
+}
+
+/// Something of every phase, in no order, and each way to write it.
+fn shop(namespace_name: &str) -> Vec<Value> {
+    let group = format!("{namespace_name}.example.com");
+    vec![
+        deployment(namespace_name, "till", "till:1"),
+        till(&group, namespace_name, "one"),
+        json!({"apiVersion": "v1", "kind": "List", "items": [
+            config_map(namespace_name, "prices", "1"),
+            {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "pin", "namespace": namespace_name},
+             "stringData": {"pin": "swordfish"}},
+        ]}),
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "till", "namespace": namespace_name},
+            "spec": {"selector": {"app": "till"}, "ports": [{"port": 80}]}}),
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+            "metadata": {"name": "till", "namespace": namespace_name},
+            "rules": [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get"]}]}),
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+            "metadata": {"name": "till", "namespace": namespace_name},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "till"},
+            "subjects": [{"kind": "ServiceAccount", "name": "till", "namespace": namespace_name}]}),
+        json!({"apiVersion": "v1", "kind": "ServiceAccount",
+            "metadata": {"name": "till", "namespace": namespace_name, "creationTimestamp": null}}),
+        definition(&group),
+        namespace(namespace_name),
+    ]
+}
+
+#[tokio::test]
+async fn what_is_applied_twice_changes_once() {
+    let kubernetes = Kubernetes::shared();
+    let connection = kubernetes.connect().await;
+    let objects = shop("twice");
+    let first = plan(&connection, "twice.example", &objects).await.unwrap();
+    assert_eq!(first.objects.len(), 10);
+    assert_eq!(first.count(Action::Create), 10);
+    assert_eq!(connection.requests().writes, 0, "a preview changes nothing");
+    assert!(!kubernetes.exists("namespace", "", "twice"));
+    assert!(!kubernetes.exists("configmap", "kube-system", "kcl-twice.example"));
+
+    let events = Mutex::new(Vec::new());
+    let hook = AtomicUsize::new(0);
+    let before_workloads = async {
+        hook.fetch_add(events.lock().unwrap().len(), Ordering::Relaxed);
+        Ok(())
+    };
+    let on_event = |event| events.lock().unwrap().push(event);
+    let applied = kcl_kube::apply(
+        &connection,
+        &first,
+        Some(before_workloads.boxed()),
+        std::future::pending(),
+        &on_event,
+    )
+    .await
+    .unwrap();
+    assert_eq!(applied.outcome(), Outcome::Done, "{applied:?}");
+    assert_eq!(applied.applied.len(), 10);
+    let events = events.into_inner().unwrap();
+    let phases: Vec<Phase> = events
+        .iter()
+        .filter_map(|event| match event {
+            Event::PhaseStarted { phase, .. } => Some(*phase),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(phases, Phase::ALL);
+    let workloads =
+        events.iter().position(|event| matches!(event, Event::PhaseStarted { phase: Phase::Workloads, .. }));
+    assert_eq!(workloads, Some(hook.into_inner()), "the hook runs right before workloads");
+    assert_eq!(kubernetes.get("tills.twice.example.com", "twice", "one")["spec"]["drawer"], "open");
+
+    let parent = kubernetes.get("configmap", "kube-system", "kcl-twice.example");
+    let annotations = &parent["metadata"]["annotations"];
+    assert_eq!(
+        annotations["applyset.kubernetes.io/contains-group-kinds"],
+        "ConfigMap,CustomResourceDefinition.apiextensions.k8s.io,Deployment.apps,Namespace,\
+         Role.rbac.authorization.k8s.io,RoleBinding.rbac.authorization.k8s.io,Secret,Service,ServiceAccount,\
+         Till.twice.example.com"
+    );
+    assert_eq!(annotations["applyset.kubernetes.io/additional-namespaces"], "twice");
+    let id = &parent["metadata"]["labels"]["applyset.kubernetes.io/id"];
+    let deployment = kubernetes.get("deployment", "twice", "till");
+    assert_eq!(&deployment["metadata"]["labels"]["applyset.kubernetes.io/part-of"], id);
+
+    // Again: nothing, with few requests.
+    let all = "deployment,tills.twice.example.com,configmap,secret,service,role,rolebinding,serviceaccount";
+    let everything =
+        || kubernetes.kubectl(&["get", all, "--namespace", "twice", "-o", "json", "--show-managed-fields"]);
+    let before = (everything(), kubernetes.get("namespace", "", "twice"));
+    let connection = kubernetes.connect().await;
+    let second = plan(&connection, "twice.example", &objects).await.unwrap();
+    assert!(second.is_empty(), "{:?}", actions(&second));
+    let requests = connection.requests();
+    assert_eq!(requests.writes, 0);
+    assert!(requests.reads <= 3 + 10, "discovery, the parent, a list for each kind: {requests:?}");
+    assert_eq!(requests.dry_runs, 10, "one for each object");
+    let applied = apply(&connection, &second).await;
+    assert!(applied.applied.is_empty());
+    assert_eq!(connection.requests(), requests, "nothing to do, nothing asked");
+    assert_eq!((everything(), kubernetes.get("namespace", "", "twice")), before);
+
+    // One field: only that.
+    let mut changed = objects.clone();
+    changed[0]["spec"]["template"]["spec"]["containers"][0]["image"] = "till:2".into();
+    let third = plan(&connection, "twice.example", &changed).await.unwrap();
+    assert_eq!(third.count(Action::Unchanged), 9);
+    let planned = third.objects.iter().find(|planned| planned.action == Action::Update).unwrap();
+    assert_eq!(planned.object.to_string(), "Deployment twice/till");
+    let changes = serde_json::to_value(&planned.changes).unwrap();
+    assert_eq!(
+        changes,
+        json!([{"path": "spec.template.spec.containers[till].image", "before": "till:1", "after": "till:2",
+            "secret": false}])
+    );
+    let writes = connection.requests().writes;
+    apply(&connection, &third).await;
+    assert_eq!(connection.requests().writes, writes + 1);
+    assert!(plan(&connection, "twice.example", &changed).await.unwrap().is_empty());
+
+    // A field that is no longer wanted goes.
+    changed[0]["spec"]["minReadySeconds"] = 5.into();
+    apply(&connection, &plan(&connection, "twice.example", &changed).await.unwrap()).await;
+    changed[0]["spec"].as_object_mut().unwrap().remove("minReadySeconds");
+    let fourth = plan(&connection, "twice.example", &changed).await.unwrap();
+    assert_eq!(fourth.count(Action::Update), 1);
+    apply(&connection, &fourth).await;
+    assert_eq!(kubernetes.get("deployment", "twice", "till")["spec"]["minReadySeconds"], Value::Null);
+}
+
+#[tokio::test]
+async fn what_others_manage_is_named_and_forced_only_once() {
+    let kubernetes = Kubernetes::shared();
+    let connection = kubernetes.connect().await;
+    let cluster = "conflict.example";
+    kubernetes.make_namespace("conflict");
+    kubernetes.kubectl_apply(&config_map("conflict", "same", "1"));
+    kubernetes.kubectl_apply(&config_map("conflict", "other", "theirs"));
+    let objects = [config_map("conflict", "same", "1"), config_map("conflict", "other", "ours")];
+
+    let found = plan(&connection, cluster, &objects).await.unwrap();
+    assert_eq!(actions(&found), ["ConfigMap conflict/same: adopt", "ConfigMap conflict/other: adopt"]);
+    assert_eq!(found.objects[0].changes, []);
+    assert_eq!(
+        found.blocking().iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["spec: ConfigMap conflict/other: .data.value is managed by somebody"]
+    );
+    let error =
+        kcl_kube::apply(&connection, &found, None, std::future::pending(), &|_| {}).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert_eq!(connection.requests().writes, 0);
+
+    let forced = plan_with(&connection, cluster, &objects, FORCE).await.unwrap();
+    assert!(forced.blocking().is_empty() && forced.conflicts.len() == 1);
+    assert_eq!(forced.objects[1].changes[0].after, Some("ours".into()));
+    apply(&connection, &forced).await;
+    assert_eq!(kubernetes.get("configmap", "conflict", "other")["data"]["value"], "ours");
+    assert!(plan(&connection, cluster, &objects).await.unwrap().is_empty());
+
+    // From now on it is kcl's: who changes it by hand is named, never overwritten.
+    kubernetes.kubectl(&[
+        "patch",
+        "configmap",
+        "other",
+        "--namespace",
+        "conflict",
+        "--field-manager=hand",
+        "--type=merge",
+        "-p",
+        r#"{"data":{"value":"by hand"}}"#,
+    ]);
+    let again = plan_with(&connection, cluster, &objects, FORCE).await.unwrap();
+    assert_eq!(again.blocking().len(), 1);
+    assert_eq!(again.blocking()[0].manager, "hand");
+    assert!(!again.is_empty());
+    // Set back, there is none.
+    kubernetes.kubectl(&[
+        "patch",
+        "configmap",
+        "other",
+        "--namespace",
+        "conflict",
+        "--field-manager=hand",
+        "--type=merge",
+        "-p",
+        r#"{"data":{"value":"ours"}}"#,
+    ]);
+    let back = plan(&connection, cluster, &objects).await.unwrap();
+    assert!(back.conflicts.is_empty());
+    apply(&connection, &back).await;
+
+    // What belongs to another set is never taken, forced or not.
+    let other = plan_with(&connection, "another.example", &objects, FORCE).await.unwrap();
+    assert_eq!(other.blocking().len(), 2);
+    assert!(other.blocking()[0].to_string().contains("it belongs to the set applyset-"), "{other:?}");
+}
+
+#[tokio::test]
+async fn only_what_kcl_applied_is_pruned() {
+    let kubernetes = Kubernetes::shared();
+    let connection = kubernetes.connect().await;
+    let cluster = "prune.example";
+    let objects = shop("prune");
+    apply(&connection, &plan(&connection, cluster, &objects).await.unwrap()).await;
+    kubernetes.kubectl_apply(&config_map("prune", "theirs", "1"));
+    kubernetes.kubectl_apply(&till("prune.example.com", "default", "theirs"));
+
+    // Without being asked, nothing goes.
+    let some: Vec<Value> = objects.iter().filter(|object| object["kind"] == "Namespace").cloned().collect();
+    let unasked = plan(&connection, cluster, &some).await.unwrap();
+    assert_eq!(unasked.unwanted.len(), 9);
+    assert!(unasked.is_empty(), "what is kept is no work");
+
+    // Asked, what is somebody else's stays, and what holds it.
+    let found = plan_with(&connection, cluster, &[], PRUNE).await.unwrap();
+    let fates: Vec<String> = found
+        .unwanted
+        .iter()
+        .map(|unwanted| match &unwanted.fate {
+            Fate::Delete => format!("-{}", unwanted.object),
+            Fate::Keep { reason } => format!("{}: {reason}", unwanted.object),
+        })
+        .collect();
+    let holds = "it still holds what kcl did not apply, or what is wanted";
+    assert_eq!(
+        fates,
+        [
+            "-Deployment prune/till",
+            "-Till prune/one",
+            "-ConfigMap prune/prices",
+            "-Secret prune/pin",
+            "-Service prune/till",
+            "-ServiceAccount prune/till",
+            "-Role prune/till",
+            "-RoleBinding prune/till",
+            &format!("CustomResourceDefinition tills.prune.example.com: {holds}: Till default/theirs"),
+            &format!("Namespace prune: {holds}: ConfigMap prune/theirs"),
+        ]
+    );
+    let events = Mutex::new(Vec::new());
+    let on_event = |event| events.lock().unwrap().push(event);
+    let applied =
+        kcl_kube::apply(&connection, &found, None, std::future::pending(), &on_event).await.unwrap();
+    assert_eq!(applied.outcome(), Outcome::Done, "{applied:?}");
+    assert_eq!((applied.pruned.len(), applied.kept.len()), (8, 2));
+    let gone = names(&events.into_inner().unwrap());
+    let place = |name: &str| gone.iter().position(|gone| gone == name).unwrap();
+    assert!(place("-Deployment prune/till") < place("-ConfigMap prune/prices"));
+    assert!(place("-Secret prune/pin") < place("-ServiceAccount prune/till"));
+    assert!(kubernetes.exists("configmap", "prune", "theirs"));
+    assert!(kubernetes.exists("tills.prune.example.com", "default", "theirs"));
+    assert!(!kubernetes.exists("deployment", "prune", "till"));
+    let parent = kubernetes.get("configmap", "kube-system", "kcl-prune.example");
+    assert_eq!(
+        parent["metadata"]["annotations"]["applyset.kubernetes.io/contains-group-kinds"],
+        "CustomResourceDefinition.apiextensions.k8s.io,Namespace"
+    );
+
+    // Somebody puts something in between plan and apply: it is seen.
+    kubernetes.kubectl(&["delete", "configmap", "theirs", "--namespace", "prune"]);
+    kubernetes.kubectl(&["delete", "tills.prune.example.com", "theirs", "--namespace", "default"]);
+    let found = plan_with(&connection, cluster, &[], PRUNE).await.unwrap();
+    assert!(found.unwanted.iter().all(|unwanted| unwanted.fate == Fate::Delete), "{found:?}");
+    kubernetes.kubectl_apply(&config_map("prune", "late", "1"));
+    let applied = apply(&connection, &found).await;
+    assert_eq!(applied.pruned.len(), 1, "{applied:?}");
+    assert_eq!(applied.kept[0].0.to_string(), "Namespace prune");
+    assert!(kubernetes.exists("configmap", "prune", "late"));
+
+    // Empty, it goes.
+    kubernetes.kubectl(&["delete", "configmap", "late", "--namespace", "prune"]);
+    let found = plan_with(&connection, cluster, &[], PRUNE).await.unwrap();
+    apply(&connection, &found).await;
+    let live = kubernetes.get("namespace", "", "prune");
+    assert!(!live["metadata"]["deletionTimestamp"].is_null(), "{live}");
+    assert!(plan_with(&connection, cluster, &[], PRUNE).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn killed_anywhere_it_knows_what_it_applied() {
+    let kubernetes = Kubernetes::shared();
+    let connection = kubernetes.connect().await;
+    kubernetes.make_namespace("killed");
+    let objects: Vec<Value> = ["a", "b", "c"].iter().map(|name| config_map("killed", name, "1")).collect();
+    let cluster = "killed.example";
+    for survived in 0..=objects.len() {
+        let planned = plan(&connection, cluster, &objects).await.unwrap();
+        assert_eq!(planned.count(Action::Create), objects.len(), "run {survived}");
+        // Dropped in the middle, as if the process were gone, after so many objects.
+        let (killed, mut kill) = tokio::sync::mpsc::unbounded_channel();
+        let seen = AtomicUsize::new(0);
+        let on_event = |event: Event| {
+            let begins = matches!(event, Event::PhaseStarted { .. }) && survived == 0;
+            let done = matches!(event, Event::Applied { .. })
+                && seen.fetch_add(1, Ordering::Relaxed) + 1 == survived;
+            if begins || done {
+                killed.send(()).unwrap();
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = kill.recv() => {}
+            _ = kcl_kube::apply(&connection, &planned, None, std::future::pending(), &on_event) => {}
+        }
+        // What was on its way may arrive still: what counts is that everything there is found.
+        let cleared = plan_with(&connection, cluster, &[], PRUNE).await.unwrap();
+        apply(&connection, &cleared).await;
+        let left = plan_with(&connection, cluster, &[], PRUNE).await.unwrap();
+        apply(&connection, &left).await;
+        let there = kubernetes.kubectl(&["get", "configmap", "--namespace", "killed", "-o", "name"]);
+        assert_eq!(there, "", "run {survived}");
+    }
+}
+
+#[tokio::test]
+async fn who_may_not_is_told_what() {
+    let kubernetes = Kubernetes::shared();
+    kubernetes.make_namespace("small");
+    let role = ["create", "role", "small", "--namespace", "small", "--verb=get,list,patch,create"];
+    kubernetes.kubectl(&[&role[..], &["--resource=configmaps"]].concat());
+    kubernetes.kubectl(&["create", "rolebinding", "small", "--namespace=small", "--role=small", "--user=ci"]);
+    let connection = kubernetes.connect_as("ci", None).await;
+    let objects = [config_map("small", "a", "1")];
+    let error = plan(&connection, "small.example", &objects).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Forbidden);
+    assert_eq!(
+        error.to_string(),
+        "read the ConfigMap kube-system/kcl-small.example: ci may not get configmaps in the namespace kube-system"
+    );
+    let parent = ["create", "role", "small", "--namespace", "kube-system", "--verb=get,list,patch,create"];
+    kubernetes.kubectl(&[&parent[..], &["--resource=configmaps"]].concat());
+    kubernetes.kubectl(&[
+        "create",
+        "rolebinding",
+        "small",
+        "--namespace=kube-system",
+        "--role=small",
+        "--user=ci",
+    ]);
+    // The authorizer learns of it in its own time.
+    let planned = loop {
+        match plan(&connection, "small.example", &objects).await {
+            Err(error) if error.kind() == ErrorKind::Forbidden => tokio::task::yield_now().await,
+            planned => break planned.unwrap(),
+        }
+    };
+    apply(&connection, &planned).await;
+    let more = [config_map("small", "a", "1"), deployment("small", "till", "till:1")];
+    let error = plan(&connection, "small.example", &more).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Forbidden);
+    let Error::Forbidden(forbidden) = error else { panic!("{error}") };
+    assert_eq!(
+        (forbidden.user.as_str(), forbidden.verb.as_str(), forbidden.namespace.as_deref()),
+        ("ci", "list", None)
+    );
+}
+
+#[tokio::test]
+async fn what_the_server_refuses_is_named_with_the_object() {
+    let kubernetes = Kubernetes::shared();
+    let connection = kubernetes.connect().await;
+    let cluster = "invalid.example";
+    let error = |objects: Vec<Value>| {
+        let connection = connection.clone();
+        async move {
+            let begin = std::time::Instant::now();
+            let error = plan(&connection, cluster, &objects).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+            // Ten seconds of patience are for what passes.
+            assert!(begin.elapsed() < Duration::from_secs(10), "{error}");
+            error.to_string()
+        }
+    };
+    kubernetes.make_namespace("invalid");
+    let mut unknown_field = deployment("invalid", "till", "till:1");
+    unknown_field["spec"]["replica"] = 2.into();
+    let found = error(vec![unknown_field, config_map("nowhere", "a", "1")]).await;
+    assert!(found.contains("Deployment invalid/till") && found.contains(".spec.replica"), "{found}");
+    assert!(
+        found.contains("ConfigMap nowhere/a: the namespace nowhere is neither in the cluster nor wanted"),
+        "{found}"
+    );
+    let unknown_kind = json!({"apiVersion": "apps/v2", "kind": "Deployment", "metadata": {"name": "till"}});
+    let found = error(vec![unknown_kind, till("nobody.example.com", "invalid", "one")]).await;
+    assert_eq!(
+        found,
+        "spec: Deployment till: the cluster has no such kind in apps/v2 (it has it in apps/v1)\n\
+         spec: Till invalid/one: the cluster has no such kind in nobody.example.com/v1"
+    );
+    let mut twice = vec![config_map("default", "a", "1"), config_map("default", "a", "2")];
+    twice[1]["metadata"].as_object_mut().unwrap().remove("namespace");
+    assert_eq!(error(twice).await, "ConfigMap default/a is wanted twice: by spec and by spec");
+    let mut wrong = deployment("invalid", "till", "till:1");
+    wrong["spec"]["selector"]["matchLabels"] = json!({"other": "label"});
+    let found = error(vec![wrong]).await;
+    assert!(found.contains("`selector` does not match template `labels`"), "{found}");
+}
+
+#[tokio::test]
+async fn a_failure_stops_what_comes_after_it() {
+    let kubernetes = Kubernetes::shared();
+    let connection = kubernetes.connect().await;
+    kubernetes.make_namespace("fails");
+    let objects = [
+        config_map("fails", "a", "1"),
+        config_map("kube-public", "fails-b", "1"),
+        deployment("fails", "till", "till:1"),
+    ];
+    let planned = plan(&connection, "fails.example", &objects).await.unwrap();
+    // No more of them from now on.
+    let quota = json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none", "namespace": "fails"},
+        "spec": {"hard": {"configmaps": "0"}}});
+    kubernetes.kubectl_apply(&quota);
+    kubernetes.patch_status(
+        "resourcequota",
+        "fails",
+        "none",
+        &json!({"hard": {"configmaps": "0"}, "used": {"configmaps": "0"}}),
+    );
+    let applied =
+        kcl_kube::apply(&connection, &planned, None, std::future::pending(), &|_| {}).await.unwrap();
+    assert_eq!(applied.outcome(), Outcome::Failed);
+    assert_eq!(applied.applied.len(), 1, "the rest of the phase is done");
+    assert_eq!(applied.failures.len(), 1);
+    assert!(applied.failures[0].to_string().contains("exceeded quota"), "{}", applied.failures[0]);
+    assert_eq!(applied.not_started[0].to_string(), "Deployment fails/till");
+    kubernetes.kubectl(&["delete", "resourcequota", "none", "--namespace", "fails"]);
+    let again = plan(&connection, "fails.example", &objects).await.unwrap();
+    assert_eq!((again.count(Action::Create), again.count(Action::Unchanged)), (2, 1));
+    apply(&connection, &again).await;
+    kubernetes.kubectl(&["delete", "configmap", "fails-b", "--namespace", "kube-public"]);
+}
+
+#[tokio::test]
+async fn a_stop_starts_nothing_more() {
+    let kubernetes = Kubernetes::shared();
+    let connection = kubernetes.connect().await;
+    kubernetes.make_namespace("stop");
+    let objects: Vec<Value> = (0..40).map(|n| config_map("stop", &format!("a{n}"), "1")).collect();
+    let planned = plan(&connection, "stop.example", &objects).await.unwrap();
+    let none = kcl_kube::apply(&connection, &planned, None, std::future::ready(()), &|_| {}).await.unwrap();
+    assert_eq!((none.outcome(), none.applied.len(), none.not_started.len()), (Outcome::Stopped, 0, 40));
+    let (first, stop) = tokio::sync::oneshot::channel();
+    let first = Mutex::new(Some(first));
+    let on_event = |event: Event| {
+        if matches!(event, Event::Applied { .. })
+            && let Some(first) = first.lock().unwrap().take()
+        {
+            first.send(()).unwrap();
+        }
+    };
+    let planned = plan(&connection, "stop.example", &objects).await.unwrap();
+    let stopped = kcl_kube::apply(&connection, &planned, None, stop.map(|_| ()), &on_event).await.unwrap();
+    assert_eq!(stopped.outcome(), Outcome::Stopped);
+    assert!(!stopped.applied.is_empty() && !stopped.not_started.is_empty(), "{stopped:?}");
+    assert_eq!(stopped.applied.len() + stopped.not_started.len(), 40);
+    let rest = plan(&connection, "stop.example", &objects).await.unwrap();
+    assert_eq!(rest.count(Action::Create), stopped.not_started.len());
+    apply(&connection, &rest).await;
+}
+
+#[tokio::test]
+async fn no_secret_is_told() {
+    let kubernetes = Kubernetes::shared();
+    let connection = kubernetes.connect().await;
+    kubernetes.make_namespace("secrets");
+    let secret = |pin: &str| {
+        json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "pin", "namespace": "secrets"},
+            "stringData": {"pin": pin}})
+    };
+    let told = |planned: &kcl_kube::Plan| {
+        let text = format!("{planned:?}{}", serde_json::to_string(planned).unwrap());
+        // Base64 of `swordfish` and of `herring7` too.
+        for secret in ["swordfish", "c3dvcmRmaXNo", "herring7", "aGVycmluZzc"] {
+            assert!(!text.contains(secret), "{text}");
+        }
+    };
+    let first = plan(&connection, "secrets.example", &[secret("swordfish")]).await.unwrap();
+    told(&first);
+    apply(&connection, &first).await;
+    assert!(plan(&connection, "secrets.example", &[secret("swordfish")]).await.unwrap().is_empty());
+    let second = plan(&connection, "secrets.example", &[secret("herring7")]).await.unwrap();
+    told(&second);
+    assert_eq!(second.objects[0].changes[0].path, "data.pin");
+    assert!(second.objects[0].changes[0].secret);
+    apply(&connection, &second).await;
+    assert_eq!(kubernetes.get("secret", "secrets", "pin")["data"]["pin"], "aGVycmluZzc=");
+    kubernetes.kubectl(&[
+        "patch",
+        "secret",
+        "pin",
+        "--namespace=secrets",
+        "--type=merge",
+        "-p",
+        r#"{"stringData":{"pin":"swordfish"}}"#,
+    ]);
+    let conflict = plan(&connection, "secrets.example", &[secret("herring7")]).await.unwrap();
+    assert_eq!(conflict.conflicts.len(), 1);
+    told(&conflict);
+    let wanted = wanted(&[secret("swordfish")]);
+    assert!(!format!("{wanted:?}").contains("swordfish"));
+    let mut broken = secret("swordfish");
+    broken["data"] = json!({"other": "swordfish!"});
+    broken["spec"] = json!({"pin": "swordfish"});
+    let error = plan(&connection, "secrets.example", &[broken]).await.unwrap_err();
+    assert!(!format!("{error}{error:?}").contains("swordfish"), "{error}");
+}
+
+#[tokio::test]
+async fn a_set_of_somebody_else_is_refused() {
+    let kubernetes = Kubernetes::shared();
+    let connection = kubernetes.connect().await;
+    kubernetes.kubectl(&["create", "configmap", "kcl-theirs.example", "--namespace", "kube-system"]);
+    let error = plan(&connection, "theirs.example", &[]).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Conflict);
+    assert!(error.to_string().contains("somebody else made it"), "{error}");
+}
+
+#[tokio::test]
+async fn a_pod_and_its_account_come_together() {
+    let kubernetes = Kubernetes::shared();
+    let connection = kubernetes.connect().await;
+    kubernetes.make_namespace("pods");
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "iam-account", "namespace": "pods"}});
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "one", "namespace": "pods"},
+        "spec": {"serviceAccountName": "iam-account", "containers": [{"name": "one", "image": "one:1"}]}});
+    let objects = [pod, account];
+    apply(&connection, &plan(&connection, "pods.example", &objects).await.unwrap()).await;
+    assert!(plan(&connection, "pods.example", &objects).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_policy_is_waited_for_until_it_acts() {
+    let kubernetes = Kubernetes::shared();
+    let connection = kubernetes.connect().await;
+    kubernetes.make_namespace("mutated");
+    let probe = Probe {
+        namespace: "mutated".to_owned(),
+        service_account: "default".to_owned(),
+        variable: "AWS_ROLE_ARN".to_owned(),
+    };
+    let wait = |timeout| kcl_kube::wait_until_mutated(&connection, &probe, timeout, &|_| {});
+    let error = wait(Duration::from_secs(1)).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert!(error.to_string().contains("the pod would not get AWS_ROLE_ARN"), "{error}");
+    let policy = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingAdmissionPolicy",
+        "metadata": {"name": "mutated"},
+        "spec": {
+            "matchConstraints": {
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "mutated"}},
+                "resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}],
+            },
+            "reinvocationPolicy": "Never",
+            "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": {"expression":
+                "Object{spec: Object.spec{containers: object.spec.containers.map(c, Object.spec.containers{name: c.name, env: [Object.spec.containers.env{name: 'AWS_ROLE_ARN', value: 'a'}]})}}"}}],
+        },
+    });
+    let binding = json!({
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "MutatingAdmissionPolicyBinding",
+        "metadata": {"name": "mutated"},
+        "spec": {"policyName": "mutated"},
+    });
+    let objects = [policy, binding];
+    apply(&connection, &plan(&connection, "mutated.example", &objects).await.unwrap()).await;
+    wait(Duration::from_mins(1)).await.unwrap();
+    assert_eq!(kubernetes.kubectl(&["get", "pods", "--namespace", "mutated", "-o", "name"]), "");
+    assert!(plan(&connection, "mutated.example", &objects).await.unwrap().is_empty());
+    let options = PlanOptions { prune: true, ..PlanOptions::default() };
+    apply(&connection, &plan_with(&connection, "mutated.example", &[], options).await.unwrap()).await;
+}

@@ -1,0 +1,220 @@
+//! A real API server for tests, and connections to it as whoever they like.
+
+#![expect(dead_code, reason = "no test needs everything")]
+
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use kcl_kube::{
+    Access, Action, Applied, ClusterAccess, Connection, Error, Event, Outcome, Plan, PlanOptions, Wanted,
+};
+use kcl_pki::{Issued, Keyset, KeysetName, Profile, SubjectAltNames, SystemEntropy};
+use kcl_testkit::kubernetes::{ApiServer, ApiServerConfig};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+
+const ISSUER: &str = "https://issuer.example";
+
+/// An API server, and the authority of who asks it.
+pub struct Kubernetes {
+    pub server: ApiServer,
+    authority: Keyset,
+    folder: tempfile::TempDir,
+}
+
+impl Kubernetes {
+    pub fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        let keyset = |name| Keyset::generate(name, &mut SystemEntropy, OffsetDateTime::now_utc()).unwrap();
+        let authority = keyset(KeysetName::KubernetesCa);
+        write("ca.crt", &authority.trust_bundle());
+        let tokens = keyset(KeysetName::ServiceAccount);
+        write("sa.pub", &tokens.trust_bundle());
+        write("sa.key", tokens.primary_private_pem().unwrap().reveal());
+        let here = SubjectAltNames {
+            dns: vec!["kubernetes.default.svc".to_owned()],
+            ips: vec!["127.0.0.1".parse().unwrap()],
+        };
+        let Issued { certificate_pem, private_key, .. } = issue(&authority, &Profile::ApiServer(here));
+        write("apiserver.crt", &certificate_pem);
+        write("apiserver.key", private_key.to_pem().reveal());
+        let server = ApiServer::start(ApiServerConfig::new(folder.path(), ISSUER)).unwrap();
+        let kubernetes = Self { server, authority, folder };
+        let admin = kubernetes.access("admin", Some("system:masters"));
+        fs::write(kubernetes.folder().join("admin.crt"), &admin.certificate_pem).unwrap();
+        fs::write(kubernetes.folder().join("admin.key"), admin.private_key.reveal()).unwrap();
+        kubernetes
+    }
+
+    /// One for all tests that run at the same time.
+    pub fn shared() -> Arc<Self> {
+        static SHARED: Mutex<Weak<Kubernetes>> = Mutex::new(Weak::new());
+        // A test that failed while it held this broke nothing.
+        let mut shared = SHARED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let started = Arc::new(Self::start());
+            *shared = Arc::downgrade(&started);
+            started
+        })
+    }
+
+    pub fn access(&self, user: &str, group: Option<&str>) -> ClusterAccess {
+        let profile = Profile::ApiClient { user: user.to_owned(), group: group.map(str::to_owned) };
+        let Issued { certificate_pem, private_key, .. } = issue(&self.authority, &profile);
+        ClusterAccess {
+            server: self.server.url(),
+            authority_pem: self.authority.trust_bundle(),
+            certificate_pem,
+            private_key: private_key.to_pem(),
+        }
+    }
+
+    /// As an administrator.
+    pub async fn connect(&self) -> Connection {
+        self.connect_as("admin", Some("system:masters")).await
+    }
+
+    pub async fn connect_as(&self, user: &str, group: Option<&str>) -> Connection {
+        let access = Access::Cluster(self.access(user, group));
+        Connection::open(&access).await.unwrap().with_patience(Duration::from_secs(10))
+    }
+
+    pub fn kubeconfig(&self) -> std::path::PathBuf {
+        let path = |name: &str| self.folder.path().join(name);
+        static WRITING: Mutex<()> = Mutex::new(());
+        // Who reads it must not see half of it.
+        let _writing = WRITING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let written = path("admin.conf");
+        if !written.is_file() {
+            let made =
+                self.server.write_kubeconfig("admin.conf", &path("admin.crt"), &path("admin.key")).unwrap();
+            fs::copy(made, &written).unwrap();
+        }
+        written
+    }
+
+    /// What kubectl prints; it must succeed.
+    pub fn kubectl(&self, args: &[&str]) -> String {
+        self.server.kubectl(&self.kubeconfig(), args).unwrap().expect(0).stdout
+    }
+
+    pub fn kubectl_fails(&self, args: &[&str]) {
+        self.server.kubectl(&self.kubeconfig(), args).unwrap().expect(1);
+    }
+
+    /// Applies by kubectl, as another manager than kcl.
+    pub fn kubectl_apply(&self, object: &Value) {
+        let args = ["apply", "--server-side", "--field-manager=somebody", "-f", "-"];
+        self.server.kubectl_reads(&self.kubeconfig(), &args, &object.to_string()).unwrap().expect(0);
+    }
+
+    /// An object as it is, to the last field.
+    pub fn get(&self, kind: &str, namespace: &str, name: &str) -> Value {
+        let args = ["get", kind, name, "--namespace", namespace, "-o", "json", "--show-managed-fields"];
+        serde_json::from_str(&self.kubectl(&args)).unwrap()
+    }
+
+    pub fn exists(&self, kind: &str, namespace: &str, name: &str) -> bool {
+        !self
+            .kubectl(&["get", kind, name, "--namespace", namespace, "-o", "name", "--ignore-not-found"])
+            .is_empty()
+    }
+
+    /// A namespace in which pods can be made: nobody makes the account for them here.
+    pub fn make_namespace(&self, name: &str) {
+        self.kubectl(&["create", "namespace", name]);
+        self.kubectl(&["create", "serviceaccount", "default", "--namespace", name]);
+    }
+
+    /// Overwrites the status of an object.
+    pub fn patch_status(&self, kind: &str, namespace: &str, name: &str, status: &Value) {
+        let patch = json!({"status": status}).to_string();
+        let args =
+            ["patch", kind, name, "--namespace", namespace, "--subresource=status", "--type=merge", "-p"];
+        self.kubectl(&[&args[..], &[patch.as_str()]].concat());
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+pub fn issue(authority: &Keyset, profile: &Profile) -> Issued {
+    let authority = authority.authority(OffsetDateTime::now_utc()).unwrap();
+    authority.issue(profile, time::Duration::days(1), &mut SystemEntropy).unwrap()
+}
+
+pub fn wanted(objects: &[Value]) -> Vec<Wanted> {
+    objects.iter().map(|object| Wanted { origin: "spec".to_owned(), object: object.clone() }).collect()
+}
+
+pub fn namespace(name: &str) -> Value {
+    json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+}
+
+pub fn config_map(namespace: &str, name: &str, value: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": name, "namespace": namespace},
+        "data": {"value": value},
+    })
+}
+
+pub fn deployment(namespace: &str, name: &str, image: &str) -> Value {
+    json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "replicas": 3,
+            "selector": {"matchLabels": {"app": name}},
+            "template": {
+                "metadata": {"labels": {"app": name}},
+                "spec": {"containers": [{"name": "till", "image": image}]},
+            },
+        },
+    })
+}
+
+pub async fn plan(connection: &Connection, cluster: &str, objects: &[Value]) -> Result<Plan, Error> {
+    plan_with(connection, cluster, objects, PlanOptions::default()).await
+}
+
+pub const PRUNE: PlanOptions = PlanOptions { force_conflicts: false, prune: true };
+pub const FORCE: PlanOptions = PlanOptions { force_conflicts: true, prune: false };
+
+pub async fn plan_with(
+    connection: &Connection,
+    cluster: &str,
+    objects: &[Value],
+    options: PlanOptions,
+) -> Result<Plan, Error> {
+    kcl_kube::plan(connection, cluster, &wanted(objects), options, &|_| {}).await
+}
+
+/// Applies a plan, which must succeed.
+pub async fn apply(connection: &Connection, plan: &Plan) -> Applied {
+    let applied = kcl_kube::apply(connection, plan, None, std::future::pending(), &|_| {}).await.unwrap();
+    assert_eq!(applied.outcome(), Outcome::Done, "{applied:?}");
+    applied
+}
+
+/// Each object of a plan with what is to be done: `ConfigMap a/b: create`.
+pub fn actions(plan: &Plan) -> Vec<String> {
+    let line = |action: Action| serde_json::to_value(action).unwrap().as_str().unwrap().to_owned();
+    plan.objects.iter().map(|planned| format!("{}: {}", planned.object, line(planned.action))).collect()
+}
+
+/// Which objects were applied or pruned, in the order in which it happened.
+pub fn names(events: &[Event]) -> Vec<String> {
+    let name = |event: &Event| match event {
+        Event::Applied { object, .. } => Some(object.to_string()),
+        Event::Pruned { object } => Some(format!("-{object}")),
+        _ => None,
+    };
+    events.iter().filter_map(name).collect()
+}
