@@ -1,8 +1,8 @@
 //! What machines may do: the policies of their roles.
 //!
 //! kOps' policies, less what only kOps' own components need. A control-plane machine has the permissions of
-//! what runs there: the node agent, the cloud controller, the EBS driver, the cluster autoscaler, the
-//! termination handler. A node reads its own configuration, and little else.
+//! what runs there: the node agent, and as long as they have no roles of their own the cloud controller, the EBS
+//! driver, the cluster autoscaler, the termination handler. A node reads its own configuration, and little else.
 
 use std::collections::BTreeSet;
 
@@ -13,10 +13,17 @@ use serde_json::{Value, json};
 use crate::builder::Builder;
 use crate::facts::StoreLocation;
 use crate::policy::{allow, allow_if, document};
-use crate::{dns, issuer};
+use crate::statements::{REQUEST_TAG, RESOURCE_TAG, Statements};
+use crate::{dns, issuer, kubernetes};
 
-const RESOURCE_TAG: &str = "aws:ResourceTag/KubernetesCluster";
-const REQUEST_TAG: &str = "aws:RequestTag/KubernetesCluster";
+/// What the node agent reads on the control plane: its own volume, and who the machines are that want to join.
+const OWN: &[&str] = &[
+    "ec2:DescribeInstanceTypes",
+    "ec2:DescribeInstances",
+    "ec2:DescribeRegions",
+    "ec2:DescribeTags",
+    "ec2:DescribeVolumes",
+];
 
 /// Reading that is not worth restricting: none of it can be narrowed to a cluster.
 const DESCRIBE: &[&str] = &[
@@ -127,38 +134,49 @@ const VPC_CNI: &[&str] = &[
 /// The policy of control-plane machines.
 pub(crate) fn control_plane(builder: &Builder<'_>) -> Json {
     let cluster = builder.cluster;
-    let mut statements = vec![attach_etcd_volume(builder.name())];
+    let mut statements = Statements::of(&cluster.name);
+    statements.keep([attach_etcd_volume(builder.name())]);
     if let Some(store) = &builder.facts.store {
-        statements.extend(read_and_back_up(builder, store));
+        statements.keep(read_and_back_up(builder, store));
     }
     if cluster.network.dns != DnsType::None {
-        statements.extend(publish_names(builder));
+        statements.keep(publish_names(builder));
     }
-    statements.extend(tag_created(builder, &["snapshot", "volume"], &["CopyVolumes", "CreateVolume"]));
-    statements.extend(tag_created(builder, &["security-group"], &["CreateSecurityGroup"]));
-    statements.extend(use_keys(builder));
+    let runs_addons = !kubernetes::have_roles(cluster);
+    if runs_addons {
+        of_components(builder, &mut statements);
+    }
+    statements.keep(use_keys(builder));
+    if runs_addons {
+        let identities = kubernetes::identities(builder);
+        identities
+            .iter()
+            .flat_map(|addon| &addon.statements)
+            .for_each(|statement| statements.merge(statement));
+    }
+    statements.keep(tag_interfaces(builder));
+    statements.read(OWN.iter().copied().chain(of_every_machine(builder)));
+    statements.document()
+}
 
-    let mut describe: BTreeSet<&str> = DESCRIBE.iter().copied().collect();
-    let mut change: BTreeSet<&str> = CHANGE_OWNED.iter().copied().collect();
-    let handler = &cluster.node_termination_handler;
+/// What kOps lets the control plane do whichever addons there are: those of the user's own may run there too.
+fn of_components(builder: &Builder<'_>, statements: &mut Statements) {
+    statements.keep(tag_created(builder, &["snapshot", "volume"], &["CopyVolumes", "CreateVolume"]));
+    statements.keep(tag_created(builder, &["security-group"], &["CreateSecurityGroup"]));
+    statements.read(DESCRIBE.iter().copied());
+    statements.change(CHANGE_OWNED.iter().copied());
+    statements.create(CREATE_TAGGED.iter().copied());
+    // A security group is made in a VPC, and VPCs know no request tag.
+    statements.keep_last(allow(&["ec2:CreateSecurityGroup"], &[ec2_arn(builder, "vpc")]));
+    let handler = &builder.cluster.node_termination_handler;
     if handler.enabled && handler.sqs_termination_draining {
-        describe.extend(["sqs:DeleteMessage", "sqs:ReceiveMessage"]);
-        change.insert("autoscaling:CompleteLifecycleAction");
+        statements.read(["sqs:DeleteMessage", "sqs:ReceiveMessage"]);
+        statements.change(["autoscaling:CompleteLifecycleAction"]);
     }
     // Without an overlay the cloud controller writes a route per node.
-    if cluster.network.pod_network == PodNetwork::Kubenet {
-        change.extend(["ec2:CreateRoute", "ec2:DeleteRoute"]);
+    if builder.cluster.network.pod_network == PodNetwork::Kubenet {
+        statements.change(["ec2:CreateRoute", "ec2:DeleteRoute"]);
     }
-    describe.extend(of_every_machine(builder));
-    statements.extend(tag_interfaces(builder));
-    statements.push(allow(&list(&describe), &anything()));
-    let owned = json!({ "StringEquals": { RESOURCE_TAG: cluster.name } });
-    statements.push(allow_if(&list(&change), &anything(), &owned));
-    let requested = json!({ "StringEquals": { REQUEST_TAG: cluster.name } });
-    statements.push(allow_if(CREATE_TAGGED, &anything(), &requested));
-    // A security group is made in a VPC, and VPCs know no request tag.
-    statements.push(allow(&["ec2:CreateSecurityGroup"], &[ec2_arn(builder, "vpc")]));
-    document(&statements)
 }
 
 /// The policy of nodes; `None` where they may do nothing.

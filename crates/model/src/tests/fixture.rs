@@ -284,3 +284,11 @@ pub(crate) fn issuer() -> ServiceAccountIssuer {
         additional_audiences: vec!["sts.amazonaws.com".to_owned()],
     }
 }
+
+/// Every addon there is.
+pub(crate) fn every_addon() -> Addons {
+    let spec = include_str!("../../../../examples/minimal.yaml");
+    let fields = "  clusterAutoscaler: {enabled: true, expander: priority}\n  metricsServer: {enabled: true}\n  externalDns: {provider: external-dns}\n  authentication: {aws: {}}\n";
+    let spec = spec.replacen("\nspec:\n", &format!("\nspec:\n{fields}"), 1);
+    kcl_spec::load(&[kcl_spec::Source::new("cluster.yaml", spec)]).unwrap().cluster.addons
+}
