@@ -158,7 +158,7 @@ fn service_accounts(builder: &mut Builder<'_>, documents: Vec<ResourceId>) -> Re
     for document in documents {
         builder.order(&provider, document);
     }
-    let of_addons = kubernetes::roles(builder);
+    let of_addons = kubernetes::roles(cluster, builder.facts);
     for account in cluster.iam.service_accounts.iter().chain(&of_addons) {
         let role = service_account(builder, account, host, &audiences)?;
         builder.order(&role, provider.clone());

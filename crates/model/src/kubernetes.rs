@@ -106,14 +106,14 @@ pub(crate) fn have_roles(cluster: &Cluster) -> bool {
     cluster.iam.use_service_account_external_permissions && trusted(cluster)
 }
 
-/// Who the wanted addons are to AWS.
-pub(crate) fn identities(builder: &Builder<'_>) -> Vec<Identity> {
-    Prepared::of(builder.cluster, builder.facts).identities(builder.cluster, builder.facts)
+/// Who the addons that `cluster` wants are to AWS.
+pub(crate) fn identities(cluster: &Cluster, facts: &Facts) -> Vec<Identity> {
+    Prepared::of(cluster, facts).identities(cluster, facts)
 }
 
 /// The roles that the wanted addons have of their own.
-pub(crate) fn roles(builder: &Builder<'_>) -> Vec<ServiceAccountRole> {
-    if !have_roles(builder.cluster) {
+pub(crate) fn roles(cluster: &Cluster, facts: &Facts) -> Vec<ServiceAccountRole> {
+    if !have_roles(cluster) {
         return Vec::new();
     }
     let role = |identity: Identity| ServiceAccountRole {
@@ -121,7 +121,7 @@ pub(crate) fn roles(builder: &Builder<'_>) -> Vec<ServiceAccountRole> {
         namespace: identity.namespace.to_owned(),
         permissions: ServiceAccountPermissions::Inline(identity.statements),
     };
-    identities(builder).into_iter().map(role).collect()
+    identities(cluster, facts).into_iter().map(role).collect()
 }
 
 /// The spec's objects, lists of them taken apart.

@@ -48,7 +48,7 @@ pub use facts::{
     Facts, HostedZone, ImageFacts, Needs, StoreLocation, SubnetFacts, VpcFacts, needed, partition_of,
 };
 pub use issuer::{DEFAULT_THUMBPRINTS, TOKEN_AUDIENCE, issuer_url};
-pub use service_accounts::ROLE_ANNOTATION;
+pub use kcl_manifests::ROLE_ANNOTATION;
 pub use state::{BUCKET_KIND, Documents, NewBucket, add_state};
 
 use builder::Builder;

@@ -25,85 +25,6 @@ const OWN: &[&str] = &[
     "ec2:DescribeVolumes",
 ];
 
-/// Reading that is not worth restricting: none of it can be narrowed to a cluster.
-const DESCRIBE: &[&str] = &[
-    "autoscaling:DescribeAutoScalingGroups",
-    "autoscaling:DescribeAutoScalingInstances",
-    "autoscaling:DescribeLaunchConfigurations",
-    "autoscaling:DescribeScalingActivities",
-    "autoscaling:DescribeTags",
-    "ec2:DescribeAvailabilityZones",
-    "ec2:DescribeImages",
-    "ec2:DescribeInstanceTopology",
-    "ec2:DescribeInstanceTypes",
-    "ec2:DescribeInstances",
-    "ec2:DescribeLaunchTemplateVersions",
-    "ec2:DescribeRegions",
-    "ec2:DescribeRouteTables",
-    "ec2:DescribeSecurityGroups",
-    "ec2:DescribeSubnets",
-    "ec2:DescribeTags",
-    "ec2:DescribeVolumeStatus",
-    "ec2:DescribeVolumes",
-    "ec2:DescribeVolumesModifications",
-    "ec2:DescribeVpcs",
-    "ec2:GetInstanceTypesFromInstanceRequirements",
-    "elasticloadbalancing:DescribeListeners",
-    "elasticloadbalancing:DescribeLoadBalancerAttributes",
-    "elasticloadbalancing:DescribeLoadBalancerPolicies",
-    "elasticloadbalancing:DescribeLoadBalancers",
-    "elasticloadbalancing:DescribeTargetGroupAttributes",
-    "elasticloadbalancing:DescribeTargetGroups",
-    "elasticloadbalancing:DescribeTargetHealth",
-    "iam:CreateServiceLinkedRole",
-    "kms:DescribeKey",
-];
-
-/// Changing what carries the cluster's tag.
-const CHANGE_OWNED: &[&str] = &[
-    "autoscaling:SetDesiredCapacity",
-    "autoscaling:TerminateInstanceInAutoScalingGroup",
-    "ec2:AttachVolume",
-    "ec2:AuthorizeSecurityGroupIngress",
-    "ec2:DeleteSecurityGroup",
-    "ec2:DeleteVolume",
-    "ec2:DetachVolume",
-    "ec2:ModifyInstanceAttribute",
-    "ec2:ModifyVolume",
-    "ec2:RevokeSecurityGroupIngress",
-    "elasticloadbalancing:AddTags",
-    "elasticloadbalancing:ApplySecurityGroupsToLoadBalancer",
-    "elasticloadbalancing:AttachLoadBalancerToSubnets",
-    "elasticloadbalancing:ConfigureHealthCheck",
-    "elasticloadbalancing:CreateLoadBalancerListeners",
-    "elasticloadbalancing:CreateLoadBalancerPolicy",
-    "elasticloadbalancing:DeleteListener",
-    "elasticloadbalancing:DeleteLoadBalancer",
-    "elasticloadbalancing:DeleteLoadBalancerListeners",
-    "elasticloadbalancing:DeleteTargetGroup",
-    "elasticloadbalancing:DeregisterInstancesFromLoadBalancer",
-    "elasticloadbalancing:DeregisterTargets",
-    "elasticloadbalancing:DetachLoadBalancerFromSubnets",
-    "elasticloadbalancing:ModifyListener",
-    "elasticloadbalancing:ModifyLoadBalancerAttributes",
-    "elasticloadbalancing:ModifyTargetGroup",
-    "elasticloadbalancing:ModifyTargetGroupAttributes",
-    "elasticloadbalancing:RegisterInstancesWithLoadBalancer",
-    "elasticloadbalancing:RegisterTargets",
-    "elasticloadbalancing:SetLoadBalancerPoliciesForBackendServer",
-    "elasticloadbalancing:SetLoadBalancerPoliciesOfListener",
-];
-
-/// Making what is given the cluster's tag in the same call.
-const CREATE_TAGGED: &[&str] = &[
-    "ec2:CopyVolumes",
-    "ec2:CreateSecurityGroup",
-    "ec2:CreateVolume",
-    "elasticloadbalancing:CreateListener",
-    "elasticloadbalancing:CreateLoadBalancer",
-    "elasticloadbalancing:CreateTargetGroup",
-];
-
 /// Pulling images from ECR.
 const REGISTRY: &[&str] = &[
     "ecr:BatchCheckLayerAvailability",
@@ -142,41 +63,33 @@ pub(crate) fn control_plane(builder: &Builder<'_>) -> Json {
     if cluster.network.dns != DnsType::None {
         statements.keep(publish_names(builder));
     }
-    let runs_addons = !kubernetes::have_roles(cluster);
-    if runs_addons {
-        of_components(builder, &mut statements);
+    let addons_have_roles = kubernetes::have_roles(cluster);
+    if !addons_have_roles {
+        statements.keep(tag_created(builder, &["snapshot", "volume"], &["CopyVolumes", "CreateVolume"]));
+        statements.keep(tag_created(builder, &["security-group"], &["CreateSecurityGroup"]));
+        // A security group is made in a VPC, and VPCs know no request tag.
+        statements.keep_last(allow(&["ec2:CreateSecurityGroup"], &[ec2_arn(builder, "vpc")]));
     }
     statements.keep(use_keys(builder));
-    if runs_addons {
-        let identities = kubernetes::identities(builder);
-        identities
-            .iter()
-            .flat_map(|addon| &addon.statements)
-            .for_each(|statement| statements.merge(statement));
+    if !addons_have_roles {
+        of_addons(builder, &mut statements);
     }
     statements.keep(tag_interfaces(builder));
     statements.read(OWN.iter().copied().chain(of_every_machine(builder)));
     statements.document()
 }
 
-/// What kOps lets the control plane do whichever addons there are: those of the user's own may run there too.
-fn of_components(builder: &Builder<'_>, statements: &mut Statements) {
-    statements.keep(tag_created(builder, &["snapshot", "volume"], &["CopyVolumes", "CreateVolume"]));
-    statements.keep(tag_created(builder, &["security-group"], &["CreateSecurityGroup"]));
-    statements.read(DESCRIBE.iter().copied());
-    statements.change(CHANGE_OWNED.iter().copied());
-    statements.create(CREATE_TAGGED.iter().copied());
-    // A security group is made in a VPC, and VPCs know no request tag.
-    statements.keep_last(allow(&["ec2:CreateSecurityGroup"], &[ec2_arn(builder, "vpc")]));
-    let handler = &builder.cluster.node_termination_handler;
-    if handler.enabled && handler.sqs_termination_draining {
-        statements.read(["sqs:DeleteMessage", "sqs:ReceiveMessage"]);
-        statements.change(["autoscaling:CompleteLifecycleAction"]);
-    }
-    // Without an overlay the cloud controller writes a route per node.
-    if builder.cluster.network.pod_network == PodNetwork::Kubenet {
-        statements.change(["ec2:CreateRoute", "ec2:DeleteRoute"]);
-    }
+/// What addons do runs on the control plane. kOps lets it do what the cloud controller, the EBS driver and the
+/// autoscaler do whether or not they are its own: a user's may run there as well.
+fn of_addons(builder: &Builder<'_>, statements: &mut Statements) {
+    let mut cluster = builder.cluster.clone();
+    let addons = &mut cluster.addons;
+    addons.cloud_controller_manager.get_or_insert_default();
+    addons.ebs_csi_driver.get_or_insert_default();
+    addons.cluster_autoscaler.get_or_insert_default();
+    let identities = kubernetes::identities(&cluster, builder.facts);
+    identities.iter().flat_map(|addon| &addon.statements).for_each(|statement| statements.merge(statement));
+    statements.read(["kms:DescribeKey"]);
 }
 
 /// The policy of nodes; `None` where they may do nothing.

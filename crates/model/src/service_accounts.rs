@@ -2,14 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use kcl_manifests::ROLE_ANNOTATION;
 use kcl_spec::cluster::Cluster;
 use serde_json::{Value, json};
 
 use crate::facts::Facts;
 use crate::issuer::service_account_role_arn;
-
-/// The annotation by which whatever gives pods their tokens finds the role.
-pub const ROLE_ANNOTATION: &str = "eks.amazonaws.com/role-arn";
 
 /// AWS trusts the cluster's tokens.
 pub(crate) fn trusted(cluster: &Cluster) -> bool {

@@ -55,16 +55,6 @@ impl Statements {
         self.actions[0].extend(actions.into_iter().map(str::to_owned));
     }
 
-    /// Allows changing what carries the cluster's tag.
-    pub(crate) fn change<'a>(&mut self, actions: impl IntoIterator<Item = &'a str>) {
-        self.actions[1].extend(actions.into_iter().map(str::to_owned));
-    }
-
-    /// Allows making what is given the cluster's tag.
-    pub(crate) fn create<'a>(&mut self, actions: impl IntoIterator<Item = &'a str>) {
-        self.actions[2].extend(actions.into_iter().map(str::to_owned));
-    }
-
     /// Adds a component's statement to those of its kind; of no kind, it is kept unless it allows nothing new.
     pub(crate) fn merge(&mut self, statement: &Value) {
         let kind = self.conditions.iter().position(|condition| statement["Condition"] == *condition);

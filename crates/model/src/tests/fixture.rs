@@ -51,7 +51,10 @@ pub(crate) fn cluster() -> Cluster {
             group("nodes", Role::Node, &["a"]),
         ],
         ingress_controllers: Vec::new(),
-        addons: kcl_spec::cluster::Addons::default(),
+        addons: Addons {
+            node_termination_handler: every_addon().node_termination_handler,
+            ..Addons::default()
+        },
         access_entries: Vec::new(),
         namespace_defaults: Vec::new(),
         manifests: Vec::new(),

@@ -205,7 +205,11 @@ fn without_trust_nobody_is_told_a_role() {
         permissions: ServiceAccountPermissions::Managed(Vec::new()),
     }];
     cluster.iam.use_service_account_external_permissions = true;
-    assert!(objects(&cluster, &facts()).unwrap().is_empty());
+    let groups = objects(&cluster, &facts()).unwrap();
+    assert!(
+        !serde_json::to_string(&group(&groups, "node-termination-handler")).unwrap().contains("role-arn")
+    );
+    assert!(group(&groups, SERVICE_ACCOUNTS).is_empty());
     let masters: IamRole = model(&cluster).wanted.get(&format!("masters.{NAME}")).unwrap();
     let policy = &masters.inline_policies[&format!("masters.{NAME}")].document;
     assert!(actions(policy).contains("ec2:CreateVolume"));
@@ -265,7 +269,7 @@ fn what_has_no_name_is_refused() {
     }
     let mut cluster = fixture::cluster();
     cluster.objects = vec![own(json!({ "apiVersion": "v1", "kind": "List", "items": [] }))];
-    assert!(objects(&cluster, &facts()).unwrap().is_empty());
+    assert!(group(&objects(&cluster, &facts()).unwrap(), OF_THE_SPEC).is_empty());
 }
 
 #[test]
