@@ -36,10 +36,11 @@ pub(crate) fn resources(container: &Container, cpu: &str, memory: &str) -> Value
     let limits =
         limits.into_iter().filter_map(|(name, limit)| Some((name.to_owned(), json!(limit.as_ref()?))));
     let limits: Map<String, Value> = limits.collect();
-    match limits.is_empty() {
-        true => json!({ "requests": requests }),
-        false => json!({ "requests": requests, "limits": limits }),
+    let mut resources = json!({ "requests": requests });
+    if !limits.is_empty() {
+        resources["limits"] = Value::Object(limits);
     }
+    resources
 }
 
 /// How many pods a controller on the control plane has: a second one takes over at once where there is a

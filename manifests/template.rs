@@ -69,8 +69,6 @@ fn as_json(output: &mut Output, _: &mut State, value: &minijinja::Value) -> Resu
 
 #[cfg(test)]
 mod tests {
-    #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is wrong")]
-
     use super::*;
     use serde_json::json;
 

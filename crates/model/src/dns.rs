@@ -3,6 +3,8 @@
 //! The zone of a name is the one with the longest name that ends it. Without a load balancer the API's
 //! names point to machines, whose addresses are not known here: the control plane publishes those itself.
 
+use std::collections::BTreeSet;
+
 use kcl_engine::{Ref, Resource};
 use kcl_spec::cluster::{Cluster, DnsType, LoadBalancerManager};
 
@@ -39,6 +41,17 @@ pub(crate) fn zone_of<'a>(cluster: &Cluster, zones: &'a [HostedZone], name: &str
         }
         None => longest(zones, name),
     }
+}
+
+/// The zones of the names that are published for the cluster: the API's, and those of ingress hosts whoever makes their
+/// load balancer. By id, each once.
+pub(crate) fn zones(builder: &Builder<'_>) -> Vec<String> {
+    let (cluster, facts) = (builder.cluster, builder.facts);
+    let hosts = cluster.ingress_controllers.iter().flat_map(|controller| &controller.hosts);
+    let of_hosts = hosts.filter_map(|host| longest(facts.zones.iter().filter(|zone| !zone.private), host));
+    let zones: BTreeSet<&String> =
+        api_zone(builder).into_iter().chain(of_hosts).map(|zone| &zone.id).collect();
+    zones.into_iter().cloned().collect()
 }
 
 fn longest<'a>(zones: impl Iterator<Item = &'a HostedZone>, name: &str) -> Option<&'a HostedZone> {

@@ -8,7 +8,7 @@
 //!
 //! One file per concern: network, security (groups and rules), keys, identity (roles, profiles, OIDC provider),
 //! control plane (etcd volumes, API load balancer), nodes (launch templates and groups of every role),
-//! bastion, ingress, dns, events. None of them reads what another one built: each takes the cluster.
+//! bastion, ingress, dns, events; and [`kubernetes`], the objects that the cluster itself holds. None of them reads what another one built: each takes the cluster.
 
 mod addresses;
 mod bastion;
@@ -35,6 +35,7 @@ mod security;
 mod service_accounts;
 mod ssh_key;
 mod state;
+mod statements;
 mod tags;
 #[cfg(test)]
 mod tests;
@@ -49,7 +50,7 @@ pub use facts::{
     Facts, HostedZone, ImageFacts, Needs, StoreLocation, SubnetFacts, VpcFacts, needed, partition_of,
 };
 pub use issuer::{DEFAULT_THUMBPRINTS, TOKEN_AUDIENCE, issuer_url};
-pub use service_accounts::{ROLE_ANNOTATION, service_accounts};
+pub use kcl_manifests::ROLE_ANNOTATION;
 pub use state::{BUCKET_KIND, Documents, NewBucket, add_state};
 
 use builder::Builder;

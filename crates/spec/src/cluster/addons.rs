@@ -96,6 +96,18 @@ pub struct EbsCsiDriver {
     pub storage_classes: bool,
 }
 
+/// As it runs where the spec says nothing.
+impl Default for EbsCsiDriver {
+    fn default() -> Self {
+        Self {
+            container: Container::default(),
+            volume_attach_limit: None,
+            pod_annotations: BTreeMap::new(),
+            storage_classes: true,
+        }
+    }
+}
+
 /// metrics-server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct MetricsServer {
@@ -142,6 +154,30 @@ pub struct ClusterAutoscaler {
     /// For the expander `priority`: regular expressions of auto scaling groups' names, by priority, a whole
     /// number. Empty where no ConfigMap is wanted.
     pub priorities: BTreeMap<String, Vec<String>>,
+}
+
+/// kOps' defaults.
+impl Default for ClusterAutoscaler {
+    fn default() -> Self {
+        Self {
+            container: Container::default(),
+            expander: "random".to_owned(),
+            balance_similar_node_groups: false,
+            skip_nodes_with_system_pods: true,
+            skip_nodes_with_local_storage: true,
+            skip_nodes_with_custom_controller_pods: None,
+            ignore_daemon_sets_utilization: None,
+            scale_down_utilization_threshold: "0.5".to_owned(),
+            new_pod_scale_up_delay: "0s".to_owned(),
+            scale_down_delay_after_add: "10m0s".to_owned(),
+            scale_down_unneeded_time: "10m0s".to_owned(),
+            scale_down_unready_time: "20m0s".to_owned(),
+            max_node_provision_time: "15m0s".to_owned(),
+            cordon_node_before_terminating: true,
+            pod_annotations: BTreeMap::new(),
+            priorities: BTreeMap::new(),
+        }
+    }
 }
 
 /// What the termination handler does, beside what [`super::NodeTerminationHandler`] says. `None` among the

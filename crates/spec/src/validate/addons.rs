@@ -87,7 +87,10 @@ fn ebs_csi_driver(scope: &Scope<'_>, check: &mut Check) -> Option<EbsCsiDriver> 
         container: fields.container(check),
         volume_attach_limit: syntax::bounded(limit, "the number of volumes", 1, u32::MAX, check),
         pod_annotations: annotations(spec.pod_annotations.as_ref(), check),
-        storage_classes: flag(config.manage_storage_classes.as_ref(), true),
+        storage_classes: flag(
+            config.manage_storage_classes.as_ref(),
+            EbsCsiDriver::default().storage_classes,
+        ),
     };
     (flag(spec.enabled.as_ref(), true) && flag(spec.managed.as_ref(), true)).then_some(driver)
 }

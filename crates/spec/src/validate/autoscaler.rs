@@ -18,30 +18,48 @@ pub(super) fn autoscaler(
     check: &mut Check,
 ) -> Option<ClusterAutoscaler> {
     let spec = &scope.spec.cluster_autoscaler.as_ref()?.value;
-    let expander = expander(spec, check);
-    let duration = |field: Option<&Located<String>>, default: &str, check: &mut Check| {
-        syntax::duration_field(field, check).unwrap_or_else(|| default.to_owned())
-    };
+    let default = ClusterAutoscaler::default();
+    let expander = expander(spec, check).unwrap_or(default.expander);
     let fields = ContainerFields {
         image: spec.image.as_ref(),
         cpu_request: spec.cpu_request.as_ref(),
         memory_request: spec.memory_request.as_ref(),
         ..ContainerFields::default()
     };
+    let pick = |field: &Option<Located<bool>>, default| flag(field.as_ref(), default);
+    let mut duration = |field: &Option<Located<String>>, default| {
+        syntax::duration_field(field.as_ref(), check).unwrap_or(default)
+    };
     let autoscaler = ClusterAutoscaler {
-        container: fields.container(check),
-        balance_similar_node_groups: flag(spec.balance_similar_node_groups.as_ref(), false),
-        skip_nodes_with_system_pods: flag(spec.skip_nodes_with_system_pods.as_ref(), true),
-        skip_nodes_with_local_storage: flag(spec.skip_nodes_with_local_storage.as_ref(), true),
+        balance_similar_node_groups: pick(
+            &spec.balance_similar_node_groups,
+            default.balance_similar_node_groups,
+        ),
+        skip_nodes_with_system_pods: pick(
+            &spec.skip_nodes_with_system_pods,
+            default.skip_nodes_with_system_pods,
+        ),
+        skip_nodes_with_local_storage: pick(
+            &spec.skip_nodes_with_local_storage,
+            default.skip_nodes_with_local_storage,
+        ),
+        cordon_node_before_terminating: pick(
+            &spec.cordon_node_before_terminating,
+            default.cordon_node_before_terminating,
+        ),
         skip_nodes_with_custom_controller_pods: value(spec.skip_nodes_with_custom_controller_pods.as_ref()),
         ignore_daemon_sets_utilization: value(spec.ignore_daemon_sets_utilization.as_ref()),
-        scale_down_utilization_threshold: threshold(spec, check),
-        new_pod_scale_up_delay: duration(spec.new_pod_scale_up_delay.as_ref(), "0s", check),
-        scale_down_delay_after_add: duration(spec.scale_down_delay_after_add.as_ref(), "10m0s", check),
-        scale_down_unneeded_time: duration(spec.scale_down_unneeded_time.as_ref(), "10m0s", check),
-        scale_down_unready_time: duration(spec.scale_down_unready_time.as_ref(), "20m0s", check),
-        max_node_provision_time: duration(spec.max_node_provision_time.as_ref(), "15m0s", check),
-        cordon_node_before_terminating: flag(spec.cordon_node_before_terminating.as_ref(), true),
+        new_pod_scale_up_delay: duration(&spec.new_pod_scale_up_delay, default.new_pod_scale_up_delay),
+        scale_down_delay_after_add: duration(
+            &spec.scale_down_delay_after_add,
+            default.scale_down_delay_after_add,
+        ),
+        scale_down_unneeded_time: duration(&spec.scale_down_unneeded_time, default.scale_down_unneeded_time),
+        scale_down_unready_time: duration(&spec.scale_down_unready_time, default.scale_down_unready_time),
+        max_node_provision_time: duration(&spec.max_node_provision_time, default.max_node_provision_time),
+        scale_down_utilization_threshold: threshold(spec, check)
+            .unwrap_or(default.scale_down_utilization_threshold),
+        container: fields.container(check),
         pod_annotations: annotations(spec.pod_annotations.as_ref(), check),
         priorities: priorities(spec, scope, groups, &expander, check),
         expander,
@@ -51,8 +69,8 @@ pub(super) fn autoscaler(
 
 const EXPANDERS: &[&str] = &["least-waste", "most-pods", "priority", "random"];
 
-fn expander(spec: &ClusterAutoscalerSpec, check: &mut Check) -> String {
-    let Some(field) = &spec.expander else { return "random".to_owned() };
+fn expander(spec: &ClusterAutoscalerSpec, check: &mut Check) -> Option<String> {
+    let field = spec.expander.as_ref()?;
     for word in field.value.split(',') {
         if word == "price" {
             let hint = "choose another one: `least-waste` comes near";
@@ -62,20 +80,18 @@ fn expander(spec: &ClusterAutoscalerSpec, check: &mut Check) -> String {
             check.hinted(&field.place, title, suggest::hint(word, EXPANDERS.iter().copied()));
         }
     }
-    field.value.clone()
+    Some(field.value.clone())
 }
 
 /// A part of a machine.
-fn threshold(spec: &ClusterAutoscalerSpec, check: &mut Check) -> String {
-    let Some(Located { value: Scalar(text), place }) = &spec.scale_down_utilization_threshold else {
-        return "0.5".to_owned();
-    };
+fn threshold(spec: &ClusterAutoscalerSpec, check: &mut Check) -> Option<String> {
+    let Located { value: Scalar(text), place } = spec.scale_down_utilization_threshold.as_ref()?;
     let is_plain = text.chars().all(|char| char.is_ascii_digit() || char == '.');
     if !text.parse::<f64>().is_ok_and(|part| is_plain && (0.0..=1.0).contains(&part)) {
         let title = format!("`{text}` is not a part of a machine");
         check.hinted(place, title, "from 0 to 1, as in `0.5`");
     }
-    text.clone()
+    Some(text.clone())
 }
 
 /// Priorities of groups, where the expander asks for them: those of the spec, or those that the groups have.
