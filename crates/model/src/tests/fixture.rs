@@ -80,6 +80,7 @@ fn network() -> Network {
         dns_zone: None,
         cluster_dns_domain: "cluster.local".to_owned(),
         pod_network: PodNetwork::Cni,
+        flannel: None,
     }
 }
 
@@ -132,6 +133,8 @@ pub(crate) fn group(name: &str, role: Role, subnets: &[&str]) -> InstanceGroup {
         architecture: Architecture::X86_64,
         min_size: size,
         max_size: size,
+        autoscale: role == Role::Node,
+        autoscale_priority: 0,
         subnets: subnets.iter().map(ToString::to_string).collect(),
         associate_public_ip: true,
         root_volume: volume(64),
