@@ -4,11 +4,46 @@
 //! ([`Manifest`]). Templates are YAML whose every `{{ value }}` is written as JSON, so that nothing in a spec
 //! can break out of the place it is put in. Which addon needs what of AWS is said here too
 //! ([`Identity`]): the model gives it to a role of its own or to the machines' role.
+//!
+//! A folder has an addon's templates and a `mod.rs`: when the addon is wanted, the values of its templates,
+//! and who it is to AWS. A new addon is a folder and a line in [`ADDONS`]. Images are in [`images`].
 
-use std::collections::BTreeMap;
+#[path = "access-entries/mod.rs"]
+mod access_entries;
+#[path = "cloud-controller-manager/mod.rs"]
+mod cloud_controller_manager;
+#[path = "cluster-autoscaler/mod.rs"]
+mod cluster_autoscaler;
+#[path = "ebs-csi-driver/mod.rs"]
+mod ebs_csi_driver;
+#[path = "external-dns/mod.rs"]
+mod external_dns;
+mod flannel;
+mod iam;
+#[path = "iam-authenticator/mod.rs"]
+mod iam_authenticator;
+pub mod images;
+#[path = "limit-range/mod.rs"]
+mod limit_range;
+#[path = "metrics-server/mod.rs"]
+mod metrics_server;
+#[path = "namespace-defaults/mod.rs"]
+mod namespace_defaults;
+#[path = "nginx-ingress/mod.rs"]
+mod nginx_ingress;
+#[path = "node-termination-handler/mod.rs"]
+mod node_termination_handler;
+#[path = "pod-identity/mod.rs"]
+mod pod_identity;
+mod pods;
+mod template;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use kcl_spec::Cluster;
 use serde_json::Value;
+
+pub use pod_identity::{ROLE_ANNOTATION, TOKEN_FILE};
 
 /// What the objects are made from.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +62,13 @@ pub struct Inputs<'a> {
     pub zones: &'a [String],
     /// The interruption queue's name; `None`: there is none.
     pub queue: Option<&'a str>,
+}
+
+impl Inputs<'_> {
+    /// The ARN of the role of a service account that has one.
+    fn role(&self, namespace: &str, account: &str) -> Option<&str> {
+        self.roles.get(&(namespace.to_owned(), account.to_owned())).map(String::as_str)
+    }
 }
 
 /// The objects of one addon.
@@ -49,16 +91,72 @@ pub struct Identity {
     pub statements: Vec<Value>,
 }
 
+/// What an addon's folder gives.
+struct Addon {
+    /// The folder's name.
+    name: &'static str,
+    /// Its objects; none where it is not wanted.
+    objects: fn(&Inputs<'_>) -> Result<Vec<Value>, Error>,
+    /// Who it is to AWS; `None`: nobody, or it is not wanted.
+    identity: fn(&Inputs<'_>) -> Option<Identity>,
+}
+
+/// All addons, in the order in which a cluster needs them: what gives pods their roles and their network
+/// comes before pods.
+const ADDONS: [Addon; 13] = [
+    pod_identity::ADDON,
+    flannel::ADDON,
+    cloud_controller_manager::ADDON,
+    iam_authenticator::ADDON,
+    ebs_csi_driver::ADDON,
+    node_termination_handler::ADDON,
+    cluster_autoscaler::ADDON,
+    metrics_server::ADDON,
+    external_dns::ADDON,
+    nginx_ingress::ADDON,
+    limit_range::ADDON,
+    namespace_defaults::ADDON,
+    access_entries::ADDON,
+];
+
 /// The manifests of every addon that `inputs` asks for.
 pub fn render(inputs: &Inputs<'_>) -> Result<Vec<Manifest>, Error> {
-    let _ = inputs;
-    Ok(Vec::new())
+    let mut namespaces = given_namespaces(inputs.cluster);
+    let mut manifests = Vec::new();
+    for addon in ADDONS {
+        let mut objects = (addon.objects)(inputs)?;
+        objects.retain(|object| is_wanted(object, &mut namespaces));
+        if !objects.is_empty() {
+            manifests.push(Manifest { addon: addon.name.to_owned(), objects });
+        }
+    }
+    Ok(manifests)
 }
 
 /// Who the addons that `inputs` asks for are to AWS. Reads everything of it but `roles`.
 pub fn identities(inputs: &Inputs<'_>) -> Vec<Identity> {
-    let _ = inputs;
-    Vec::new()
+    ADDONS.iter().filter_map(|addon| (addon.identity)(inputs)).collect()
+}
+
+/// For an addon that calls nothing of AWS.
+fn nobody(_: &Inputs<'_>) -> Option<Identity> {
+    None
+}
+
+/// Two addons may live in one namespace: the first one makes it. The same object applied twice by one field
+/// manager would lose the labels that only the first one has.
+fn is_wanted(object: &Value, namespaces: &mut BTreeSet<String>) -> bool {
+    let is_namespace = object["apiVersion"] == "v1" && object["kind"] == "Namespace";
+    !is_namespace || object["metadata"]["name"].as_str().is_none_or(|name| namespaces.insert(name.to_owned()))
+}
+
+/// Namespaces that no addon makes: those of Kubernetes itself, which are not restricted for an addon's sake and
+/// not removed with it, and those that are objects of the spec.
+fn given_namespaces(cluster: &Cluster) -> BTreeSet<String> {
+    let own = ["default", "kube-node-lease", "kube-public", "kube-system"].map(str::to_owned);
+    let objects = cluster.objects.iter();
+    let namespaces = objects.filter(|object| object.api_version == "v1" && object.kind == "Namespace");
+    own.into_iter().chain(namespaces.filter_map(|object| object.name.clone())).collect()
 }
 
 /// Why an addon cannot be.

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::connect::Connection;
 use crate::diagnose::{is_healthy, one_line, pod_reasons};
 use crate::error::Error;
-use crate::request::{concurrently, escape};
+use crate::request::{Request, concurrently, escape};
 use crate::wait::{condition, said};
 
 /// Label of a node: its instance group.
@@ -134,6 +134,21 @@ fn unhealthy(pod: &Value) -> Option<UnhealthyPod> {
         phase,
         reasons: pod_reasons(pod),
     })
+}
+
+/// Where the load balancer of a Service of type LoadBalancer is: its name, or its address. `None`: it has none yet, or
+/// there is no such Service.
+pub async fn service_host(
+    connection: &Connection,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<String>, Error> {
+    let path = format!("/api/v1/namespaces/{}/services/{}", escape(namespace), escape(name));
+    let request = Request::get(format!("read the Service {namespace}/{name}"), path);
+    let Some(service) = connection.find(&request, &|_| {}).await? else { return Ok(None) };
+    let first = &service["status"]["loadBalancer"]["ingress"][0];
+    let text = |value: &Value| value.as_str().map(str::to_owned);
+    Ok(text(&first["hostname"]).or_else(|| text(&first["ip"])))
 }
 
 #[cfg(test)]

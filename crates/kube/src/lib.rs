@@ -22,6 +22,7 @@ mod health;
 mod object;
 mod ownership;
 mod plan;
+mod probe;
 mod prune;
 mod remote;
 mod request;
@@ -32,10 +33,11 @@ pub use apply::{Applied, Hook, Outcome, apply};
 pub use connect::{Access, ClusterAccess, Connection, Requests, SERVER_NAME, Version};
 pub use error::{Cause, Error, ErrorKind, FieldFault, Forbidden, ObjectError, Refused, WantedFault};
 pub use event::{Event, Observer};
-pub use health::{Node, UnhealthyPod, nodes, system_pods};
+pub use health::{Node, UnhealthyPod, nodes, service_host, system_pods};
 pub use object::{ObjectRef, Phase, Wanted};
 pub use plan::{
     Action, Conflict, Fate, FieldChange, Plan, PlanOptions, PlannedObject, Unwanted, check, plan,
 };
+pub use probe::http_answers;
 pub use remote::{RemoteError, fetch_manifest};
 pub use wait::{Probe, Unready, WaitOptions, wait, wait_until_mutated};

@@ -3,8 +3,10 @@
 //! The zone of a name is the one with the longest name that ends it. Without a load balancer the API's
 //! names point to machines, whose addresses are not known here: the control plane publishes those itself.
 
+use std::collections::BTreeSet;
+
 use kcl_engine::{Ref, Resource};
-use kcl_spec::cluster::{DnsType, LoadBalancerManager};
+use kcl_spec::cluster::{Cluster, DnsType, LoadBalancerManager};
 
 use crate::builder::Builder;
 use crate::error::ModelError;
@@ -20,18 +22,18 @@ pub(crate) fn add(builder: &mut Builder<'_>) -> Result<(), ModelError> {
 
 /// The zone of the API's names.
 pub(crate) fn api_zone<'a>(builder: &Builder<'a>) -> Option<&'a HostedZone> {
-    zone_of(builder, &builder.cluster.api.public_name)
+    zone_of(builder.cluster, &builder.facts.zones, &builder.cluster.api.public_name)
 }
 
 /// The zone of one of the cluster's own names: the spec's, else the longest that fits.
-fn zone_of<'a>(builder: &Builder<'a>, name: &str) -> Option<&'a HostedZone> {
-    let network = &builder.cluster.network;
+pub(crate) fn zone_of<'a>(cluster: &Cluster, zones: &'a [HostedZone], name: &str) -> Option<&'a HostedZone> {
+    let network = &cluster.network;
     let private = match network.dns {
         DnsType::Public => false,
         DnsType::Private => true,
         DnsType::None => return None,
     };
-    let mut zones = builder.facts.zones.iter().filter(|zone| zone.private == private);
+    let mut zones = zones.iter().filter(|zone| zone.private == private);
     match &network.dns_zone {
         Some(given) => {
             let id = given.trim_start_matches("/hostedzone/");
@@ -39,6 +41,17 @@ fn zone_of<'a>(builder: &Builder<'a>, name: &str) -> Option<&'a HostedZone> {
         }
         None => longest(zones, name),
     }
+}
+
+/// The zones of the names that are published for the cluster: the API's, and those of ingress hosts whoever makes their
+/// load balancer. By id, each once.
+pub(crate) fn zones(builder: &Builder<'_>) -> Vec<String> {
+    let (cluster, facts) = (builder.cluster, builder.facts);
+    let hosts = cluster.ingress_controllers.iter().flat_map(|controller| &controller.hosts);
+    let of_hosts = hosts.filter_map(|host| longest(facts.zones.iter().filter(|zone| !zone.private), host));
+    let zones: BTreeSet<&String> =
+        api_zone(builder).into_iter().chain(of_hosts).map(|zone| &zone.id).collect();
+    zones.into_iter().cloned().collect()
 }
 
 fn longest<'a>(zones: impl Iterator<Item = &'a HostedZone>, name: &str) -> Option<&'a HostedZone> {
@@ -86,7 +99,7 @@ fn bastions(builder: &mut Builder<'_>) -> Result<(), ModelError> {
 
 /// One of the cluster's own names.
 fn own_name(builder: &mut Builder<'_>, name: &str, balancer: &str) -> Result<(), ModelError> {
-    if let Some(zone) = zone_of(builder, name) {
+    if let Some(zone) = zone_of(builder.cluster, &builder.facts.zones, name) {
         return alias(builder, zone, name, &["A", "AAAA"], balancer);
     }
     no_zone(builder, name, builder.cluster.network.dns);

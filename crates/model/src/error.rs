@@ -94,6 +94,33 @@ pub enum ModelError {
     /// Two resources that are both to have the same name.
     #[error("two parts of the spec both ask for {0}")]
     Conflict(ResourceId),
+    /// An addon that cannot be.
+    #[error(transparent)]
+    Addon(#[from] kcl_manifests::Error),
+    /// Two objects of one identity.
+    #[error("{first} and {second} are both the {object}")]
+    SameObject {
+        /// Kind, namespace and name.
+        object: String,
+        /// Where it comes from.
+        first: String,
+        /// Where it comes from again.
+        second: String,
+    },
+    /// An object of the spec that would be another one each time.
+    #[error("an object of the spec has no `metadata.name`: a {kind}")]
+    Unnamed {
+        /// Its kind.
+        kind: String,
+    },
+    /// An object of the spec that no API server could read.
+    #[error("the {object} of the spec cannot be written as JSON")]
+    Object {
+        /// Kind and name.
+        object: String,
+        /// Why.
+        source: serde_json::Error,
+    },
     /// A resource that cannot be written as JSON: a mistake in kcl.
     #[error("failed to serialise a resource")]
     Serialise(#[from] serde_json::Error),
@@ -119,6 +146,15 @@ impl ModelError {
                 Some("fetch the larger part from S3 in place of additionalUserData")
             }
             Self::PublicKey { .. } => Some("give the content of a .pub file: `ssh-ed25519 AAAA... comment`"),
+            Self::Addon(kcl_manifests::Error::Version { .. }) => {
+                Some("choose a newer `kubernetesVersion`, or leave out what needs it")
+            }
+            Self::SameObject { .. } => Some(
+                "give the spec's object another name, or switch off the addon that has it, and keep your own",
+            ),
+            Self::Unnamed { .. } => {
+                Some("give it a name: with `generateName` every run would make one more of it")
+            }
             Self::DiscoveryStore { .. } => Some("use an S3 store: s3://bucket/prefix"),
             _ => None,
         }

@@ -220,7 +220,9 @@ fn dns_names(cluster: &Cluster) -> BTreeSet<String> {
         names.extend(cluster.bastion.iter().filter_map(|bastion| bastion.public_name.clone()));
     }
     let ingress = cluster.ingress_controllers.iter();
-    let ours = ingress.filter(|ingress| ingress.load_balancer.managed_by == LoadBalancerManager::Kcl);
+    // The others' are external-dns', where there is one.
+    let all = cluster.addons.external_dns.is_some();
+    let ours = ingress.filter(|ingress| all || ingress.load_balancer.managed_by == LoadBalancerManager::Kcl);
     names.extend(ours.flat_map(|ingress| ingress.hosts.iter().cloned()));
     names
 }

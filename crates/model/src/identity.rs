@@ -10,7 +10,7 @@ use crate::builder::Builder;
 use crate::error::ModelError;
 use crate::issuer::{self, DEFAULT_THUMBPRINTS, TOKEN_AUDIENCE};
 use crate::resource::{Bucket, DiscoveryDocument, IamRole, InstanceProfile, OidcProvider};
-use crate::{keys, names, permissions, policy};
+use crate::{keys, kubernetes, names, permissions, policy};
 
 pub(crate) fn add(builder: &mut Builder<'_>) -> Result<(), ModelError> {
     for role in [Role::ControlPlane, Role::Node, Role::Bastion] {
@@ -158,7 +158,8 @@ fn service_accounts(builder: &mut Builder<'_>, documents: Vec<ResourceId>) -> Re
     for document in documents {
         builder.order(&provider, document);
     }
-    for account in &cluster.iam.service_accounts {
+    let of_addons = kubernetes::roles(cluster, builder.facts);
+    for account in cluster.iam.service_accounts.iter().chain(&of_addons) {
         let role = service_account(builder, account, host, &audiences)?;
         builder.order(&role, provider.clone());
     }

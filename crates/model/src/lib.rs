@@ -8,8 +8,9 @@
 //!
 //! One file per concern: network, security (groups and rules), keys, identity (roles, profiles, OIDC provider),
 //! control plane (etcd volumes, API load balancer), nodes (launch templates and groups of every role),
-//! bastion, ingress, dns, events. None of them reads what another one built: each takes the cluster.
+//! bastion, ingress, dns, events; and [`kubernetes`], the objects that the cluster itself holds. None of them reads what another one built: each takes the cluster.
 
+mod addresses;
 mod bastion;
 mod builder;
 mod control_plane;
@@ -22,6 +23,7 @@ mod ingress;
 mod instance_store;
 mod issuer;
 mod keys;
+pub mod kubernetes;
 mod load_balancing;
 pub mod names;
 mod network;
@@ -33,6 +35,7 @@ mod security;
 mod service_accounts;
 mod ssh_key;
 mod state;
+mod statements;
 mod tags;
 #[cfg(test)]
 mod tests;
@@ -41,12 +44,13 @@ mod user_data;
 use kcl_engine::Wanted;
 use kcl_spec::cluster::Cluster;
 
+pub use addresses::{api_load_balancer, api_url, ingress_load_balancer};
 pub use error::{ModelError, Warning};
 pub use facts::{
     Facts, HostedZone, ImageFacts, Needs, StoreLocation, SubnetFacts, VpcFacts, needed, partition_of,
 };
 pub use issuer::{DEFAULT_THUMBPRINTS, TOKEN_AUDIENCE, issuer_url};
-pub use service_accounts::{ROLE_ANNOTATION, service_accounts};
+pub use kcl_manifests::ROLE_ANNOTATION;
 pub use state::{BUCKET_KIND, Documents, NewBucket, add_state};
 
 use builder::Builder;

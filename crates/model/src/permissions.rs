@@ -1,8 +1,8 @@
 //! What machines may do: the policies of their roles.
 //!
 //! kOps' policies, less what only kOps' own components need. A control-plane machine has the permissions of
-//! what runs there: the node agent, the cloud controller, the EBS driver, the cluster autoscaler, the
-//! termination handler. A node reads its own configuration, and little else.
+//! what runs there: the node agent, and as long as they have no roles of their own the cloud controller, the EBS
+//! driver, the cluster autoscaler, the termination handler. A node reads its own configuration, and little else.
 
 use std::collections::BTreeSet;
 
@@ -13,88 +13,16 @@ use serde_json::{Value, json};
 use crate::builder::Builder;
 use crate::facts::StoreLocation;
 use crate::policy::{allow, allow_if, document};
-use crate::{dns, issuer};
+use crate::statements::{REQUEST_TAG, RESOURCE_TAG, Statements};
+use crate::{dns, issuer, kubernetes};
 
-const RESOURCE_TAG: &str = "aws:ResourceTag/KubernetesCluster";
-const REQUEST_TAG: &str = "aws:RequestTag/KubernetesCluster";
-
-/// Reading that is not worth restricting: none of it can be narrowed to a cluster.
-const DESCRIBE: &[&str] = &[
-    "autoscaling:DescribeAutoScalingGroups",
-    "autoscaling:DescribeAutoScalingInstances",
-    "autoscaling:DescribeLaunchConfigurations",
-    "autoscaling:DescribeScalingActivities",
-    "autoscaling:DescribeTags",
-    "ec2:DescribeAvailabilityZones",
-    "ec2:DescribeImages",
-    "ec2:DescribeInstanceTopology",
+/// What the node agent reads on the control plane: its own volume, and who the machines are that want to join.
+const OWN: &[&str] = &[
     "ec2:DescribeInstanceTypes",
     "ec2:DescribeInstances",
-    "ec2:DescribeLaunchTemplateVersions",
     "ec2:DescribeRegions",
-    "ec2:DescribeRouteTables",
-    "ec2:DescribeSecurityGroups",
-    "ec2:DescribeSubnets",
     "ec2:DescribeTags",
-    "ec2:DescribeVolumeStatus",
     "ec2:DescribeVolumes",
-    "ec2:DescribeVolumesModifications",
-    "ec2:DescribeVpcs",
-    "ec2:GetInstanceTypesFromInstanceRequirements",
-    "elasticloadbalancing:DescribeListeners",
-    "elasticloadbalancing:DescribeLoadBalancerAttributes",
-    "elasticloadbalancing:DescribeLoadBalancerPolicies",
-    "elasticloadbalancing:DescribeLoadBalancers",
-    "elasticloadbalancing:DescribeTargetGroupAttributes",
-    "elasticloadbalancing:DescribeTargetGroups",
-    "elasticloadbalancing:DescribeTargetHealth",
-    "iam:CreateServiceLinkedRole",
-    "kms:DescribeKey",
-];
-
-/// Changing what carries the cluster's tag.
-const CHANGE_OWNED: &[&str] = &[
-    "autoscaling:SetDesiredCapacity",
-    "autoscaling:TerminateInstanceInAutoScalingGroup",
-    "ec2:AttachVolume",
-    "ec2:AuthorizeSecurityGroupIngress",
-    "ec2:DeleteSecurityGroup",
-    "ec2:DeleteVolume",
-    "ec2:DetachVolume",
-    "ec2:ModifyInstanceAttribute",
-    "ec2:ModifyVolume",
-    "ec2:RevokeSecurityGroupIngress",
-    "elasticloadbalancing:AddTags",
-    "elasticloadbalancing:ApplySecurityGroupsToLoadBalancer",
-    "elasticloadbalancing:AttachLoadBalancerToSubnets",
-    "elasticloadbalancing:ConfigureHealthCheck",
-    "elasticloadbalancing:CreateLoadBalancerListeners",
-    "elasticloadbalancing:CreateLoadBalancerPolicy",
-    "elasticloadbalancing:DeleteListener",
-    "elasticloadbalancing:DeleteLoadBalancer",
-    "elasticloadbalancing:DeleteLoadBalancerListeners",
-    "elasticloadbalancing:DeleteTargetGroup",
-    "elasticloadbalancing:DeregisterInstancesFromLoadBalancer",
-    "elasticloadbalancing:DeregisterTargets",
-    "elasticloadbalancing:DetachLoadBalancerFromSubnets",
-    "elasticloadbalancing:ModifyListener",
-    "elasticloadbalancing:ModifyLoadBalancerAttributes",
-    "elasticloadbalancing:ModifyTargetGroup",
-    "elasticloadbalancing:ModifyTargetGroupAttributes",
-    "elasticloadbalancing:RegisterInstancesWithLoadBalancer",
-    "elasticloadbalancing:RegisterTargets",
-    "elasticloadbalancing:SetLoadBalancerPoliciesForBackendServer",
-    "elasticloadbalancing:SetLoadBalancerPoliciesOfListener",
-];
-
-/// Making what is given the cluster's tag in the same call.
-const CREATE_TAGGED: &[&str] = &[
-    "ec2:CopyVolumes",
-    "ec2:CreateSecurityGroup",
-    "ec2:CreateVolume",
-    "elasticloadbalancing:CreateListener",
-    "elasticloadbalancing:CreateLoadBalancer",
-    "elasticloadbalancing:CreateTargetGroup",
 ];
 
 /// Pulling images from ECR.
@@ -127,38 +55,41 @@ const VPC_CNI: &[&str] = &[
 /// The policy of control-plane machines.
 pub(crate) fn control_plane(builder: &Builder<'_>) -> Json {
     let cluster = builder.cluster;
-    let mut statements = vec![attach_etcd_volume(builder.name())];
+    let mut statements = Statements::of(&cluster.name);
+    statements.keep([attach_etcd_volume(builder.name())]);
     if let Some(store) = &builder.facts.store {
-        statements.extend(read_and_back_up(builder, store));
+        statements.keep(read_and_back_up(builder, store));
     }
     if cluster.network.dns != DnsType::None {
-        statements.extend(publish_names(builder));
+        statements.keep(publish_names(builder));
     }
-    statements.extend(tag_created(builder, &["snapshot", "volume"], &["CopyVolumes", "CreateVolume"]));
-    statements.extend(tag_created(builder, &["security-group"], &["CreateSecurityGroup"]));
-    statements.extend(use_keys(builder));
+    let addons_have_roles = kubernetes::have_roles(cluster);
+    if !addons_have_roles {
+        statements.keep(tag_created(builder, &["snapshot", "volume"], &["CopyVolumes", "CreateVolume"]));
+        statements.keep(tag_created(builder, &["security-group"], &["CreateSecurityGroup"]));
+        // A security group is made in a VPC, and VPCs know no request tag.
+        statements.keep_last(allow(&["ec2:CreateSecurityGroup"], &[ec2_arn(builder, "vpc")]));
+    }
+    statements.keep(use_keys(builder));
+    if !addons_have_roles {
+        of_addons(builder, &mut statements);
+    }
+    statements.keep(tag_interfaces(builder));
+    statements.read(OWN.iter().copied().chain(of_every_machine(builder)));
+    statements.document()
+}
 
-    let mut describe: BTreeSet<&str> = DESCRIBE.iter().copied().collect();
-    let mut change: BTreeSet<&str> = CHANGE_OWNED.iter().copied().collect();
-    let handler = &cluster.node_termination_handler;
-    if handler.enabled && handler.sqs_termination_draining {
-        describe.extend(["sqs:DeleteMessage", "sqs:ReceiveMessage"]);
-        change.insert("autoscaling:CompleteLifecycleAction");
-    }
-    // Without an overlay the cloud controller writes a route per node.
-    if cluster.network.pod_network == PodNetwork::Kubenet {
-        change.extend(["ec2:CreateRoute", "ec2:DeleteRoute"]);
-    }
-    describe.extend(of_every_machine(builder));
-    statements.extend(tag_interfaces(builder));
-    statements.push(allow(&list(&describe), &anything()));
-    let owned = json!({ "StringEquals": { RESOURCE_TAG: cluster.name } });
-    statements.push(allow_if(&list(&change), &anything(), &owned));
-    let requested = json!({ "StringEquals": { REQUEST_TAG: cluster.name } });
-    statements.push(allow_if(CREATE_TAGGED, &anything(), &requested));
-    // A security group is made in a VPC, and VPCs know no request tag.
-    statements.push(allow(&["ec2:CreateSecurityGroup"], &[ec2_arn(builder, "vpc")]));
-    document(&statements)
+/// What addons do runs on the control plane. kOps lets it do what the cloud controller, the EBS driver and the
+/// autoscaler do whether or not they are its own: a user's may run there as well.
+fn of_addons(builder: &Builder<'_>, statements: &mut Statements) {
+    let mut cluster = builder.cluster.clone();
+    let addons = &mut cluster.addons;
+    addons.cloud_controller_manager.get_or_insert_default();
+    addons.ebs_csi_driver.get_or_insert_default();
+    addons.cluster_autoscaler.get_or_insert_default();
+    let identities = kubernetes::identities(&cluster, builder.facts);
+    identities.iter().flat_map(|addon| &addon.statements).for_each(|statement| statements.merge(statement));
+    statements.read(["kms:DescribeKey"]);
 }
 
 /// The policy of nodes; `None` where they may do nothing.

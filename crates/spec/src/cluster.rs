@@ -149,6 +149,8 @@ pub struct Network {
     pub cluster_dns_domain: String,
     /// The pod network the user chose.
     pub pod_network: PodNetwork,
+    /// How flannel is set up; [`PodNetwork::Flannel`] has it, and no other.
+    pub flannel: Option<Flannel>,
 }
 
 /// The VPC the cluster runs in.
@@ -322,6 +324,41 @@ pub enum PodNetwork {
     Canal,
     /// kubenet.
     Kubenet,
+}
+
+impl PodNetwork {
+    /// The field of `spec.networking` it is chosen by, and the name of the [`Manifest`] it may come with.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cni => "cni",
+            Self::Flannel => "flannel",
+            Self::Calico => "calico",
+            Self::Cilium => "cilium",
+            Self::AmazonVpc => "amazonvpc",
+            Self::Kindnet => "kindnet",
+            Self::KubeRouter => "kuberouter",
+            Self::Canal => "canal",
+            Self::Kubenet => "kubenet",
+        }
+    }
+}
+
+/// How flannel is set up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Flannel {
+    /// How packets travel between machines.
+    pub backend: FlannelBackend,
+    /// How often its iptables rules are written again; `None`: its own default.
+    pub iptables_resync_seconds: Option<u32>,
+}
+
+/// How flannel's packets travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub enum FlannelBackend {
+    /// By the kernel's VXLAN (`vxlan`).
+    Vxlan,
+    /// By flannel itself (`udp`).
+    Udp,
 }
 
 /// How the API server is reached.
@@ -588,7 +625,7 @@ pub struct NodeTerminationHandler {
     /// It listens to an SQS queue fed by EventBridge rules and lifecycle hooks (true by default);
     /// else to the metadata service of its own machine.
     pub sqs_termination_draining: bool,
-    /// It acts on rebalance recommendations: one EventBridge rule more.
+    /// It acts on rebalance recommendations, by draining or cordoning: one EventBridge rule more.
     pub rebalance: bool,
     /// The tag of the machines it may touch.
     pub managed_asg_tag: String,
@@ -606,6 +643,15 @@ pub enum Role {
 }
 
 impl Role {
+    /// As a spec spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ControlPlane => "ControlPlane",
+            Self::Node => "Node",
+            Self::Bastion => "Bastion",
+        }
+    }
+
     /// kOps' word in names of security groups and IAM roles: `masters`, `nodes`, `bastions`.
     pub fn plural(self) -> &'static str {
         match self {
@@ -633,6 +679,10 @@ pub struct InstanceGroup {
     pub min_size: u32,
     /// Largest number of machines; at least `min_size`.
     pub max_size: u32,
+    /// The cluster autoscaler, where there is one, may change the number of machines: nodes' groups only.
+    pub autoscale: bool,
+    /// The group's priority for the autoscaler's expander `priority`; 0 by default.
+    pub autoscale_priority: u32,
     /// Names of the subnets its machines stand in, in the order of the spec; never empty.
     pub subnets: Vec<String>,
     /// Machines get a public address (never in a private subnet).

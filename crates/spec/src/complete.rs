@@ -9,17 +9,20 @@
 //! Every struct of the cluster is taken apart field by field: a new one does not compile until it
 //! is said here how a spec tells it.
 
+mod addons;
+
 use serde_yaml::Value;
 
 use crate::cluster::{
-    Api, ApiLoadBalancer, Bastion, BlockDevice, Cluster, DnsType, EtcdCluster, EtcdMember, Iam,
-    IngressController, IngressLoadBalancer, InstanceGroup, InstanceMetadata, LoadBalancerManager,
-    LoadBalancerSubnet, Network, NodeTerminationHandler, Purchase, Scheme, ServiceAccountIssuer, Ssh,
+    Api, ApiLoadBalancer, Bastion, BlockDevice, Cluster, DnsType, EtcdCluster, EtcdMember, Flannel,
+    FlannelBackend, Iam, IngressController, IngressLoadBalancer, InstanceGroup, InstanceMetadata,
+    LoadBalancerManager, LoadBalancerSubnet, Network, Purchase, Role, Scheme, ServiceAccountIssuer, Ssh,
     StateStore, Topology, Volume, VolumeType,
 };
 use crate::document::{Body, Document};
 use crate::emit;
 use crate::read::{Anything, Dict, List, Scalar};
+use crate::schema::addons::{FlannelBackendSpec, FlannelSpec};
 use crate::schema::cluster::{
     ApiLoadBalancerSpec, ApiSpec, ClusterSpec, DnsTypeSpec, EtcdMemberSpec, LoadBalancerClass,
     LoadBalancerSubnetSpec, LoadBalancerType, TopologySpec,
@@ -29,8 +32,10 @@ use crate::schema::ingress_controller::{IngressControllerSpec, ManagedBy};
 use crate::schema::instance_group::{
     HttpTokensSpec, InstanceGroupSpec, InstanceMetadataSpec, RootVolumeSpec, VolumeSpec, VolumeTypeSpec,
 };
+use crate::schema::namespace_defaults::LimitRangeSpec;
 use crate::schema::{
-    ClusterDocument, IngressControllerDocument, InstanceGroupDocument, Metadata, StateStoreDocument,
+    AccessEntryDocument, ClusterDocument, IngressControllerDocument, InstanceGroupDocument, ManifestDocument,
+    Metadata, NamespaceDefaultsDocument, StateStoreDocument,
 };
 use crate::source::{Located, Place};
 use crate::validate::{Loaded, MANAGER};
@@ -101,6 +106,33 @@ fn completed(document: &Document, cluster: &Cluster) -> Option<Completed> {
             let StateStore { kms_key: _ } = &cluster.state_store;
             (4, body.metadata.clone(), body.write())
         }
+        Body::AccessEntry(body) => {
+            let mut body = body.clone();
+            let AccessEntryDocument { api_version: _, kind: _, metadata, spec: _ } = &mut *body;
+            sort_metadata(metadata.as_mut());
+            // Nothing of it has a default.
+            (5, body.metadata.clone(), body.write())
+        }
+        Body::NamespaceDefaults(body) => {
+            let mut body = body.clone();
+            let NamespaceDefaultsDocument { api_version: _, kind: _, metadata, spec } = &mut *body;
+            sort_metadata(metadata.as_mut());
+            let range = spec.as_mut().and_then(|spec| spec.value.limit_range.as_mut());
+            if let Some(LimitRangeSpec { default_requests, default_limits }) =
+                range.map(|range| &mut range.value)
+            {
+                sort(default_requests.as_mut());
+                sort(default_limits.as_mut());
+            }
+            (6, body.metadata.clone(), body.write())
+        }
+        Body::Manifest(body) => {
+            let mut body = body.clone();
+            let ManifestDocument { api_version: _, kind: _, metadata, spec: _ } = &mut *body;
+            sort_metadata(metadata.as_mut());
+            // Nothing of it has a default.
+            (7, body.metadata.clone(), body.write())
+        }
         Body::Object => return None,
     };
     Some(Completed { rank, name: name_of(metadata.as_ref()), value })
@@ -118,7 +150,7 @@ fn sort_metadata(metadata: Option<&mut Located<Metadata>>) {
 }
 
 /// Where the order of keys means nothing.
-fn sort(dict: Option<&mut Located<Dict<String>>>) {
+fn sort<T>(dict: Option<&mut Located<Dict<T>>>) {
     if let Some(dict) = dict {
         dict.value.0.sort_by(|(a, _), (b, _)| a.value.cmp(&b.value));
     }
@@ -186,7 +218,7 @@ fn cluster(spec: &mut ClusterSpec, cluster: &Cluster, at: At<'_>) {
         access_entries: _,
         namespace_defaults: _,
         manifests: _,
-        addons: _,
+        addons,
         // Only the user's own.
         image_mirror: _,
         objects: _,
@@ -215,13 +247,7 @@ fn cluster(spec: &mut ClusterSpec, cluster: &Cluster, at: At<'_>) {
         } = issuer;
         at.fill(&mut discovery.value.enable_aws_oidc_provider, *enable_aws_oidc_provider);
     }
-    let NodeTerminationHandler { enabled, sqs_termination_draining, rebalance, managed_asg_tag } =
-        node_termination_handler;
-    let handler = at.open(&mut spec.node_termination_handler);
-    at.fill(&mut handler.enabled, *enabled);
-    at.fill(&mut handler.enable_sqs_termination_draining, *sqs_termination_draining);
-    at.fill(&mut handler.enable_rebalance_draining, *rebalance);
-    at.fill(&mut handler.managed_asg_tag, managed_asg_tag.clone());
+    self::addons::addons(spec, addons, node_termination_handler, at);
 }
 
 fn network(spec: &mut ClusterSpec, network: &Network, at: At<'_>) {
@@ -242,6 +268,7 @@ fn network(spec: &mut ClusterSpec, network: &Network, at: At<'_>) {
         cluster_dns_domain,
         // It has to be chosen.
         pod_network: _,
+        flannel,
     } = network;
     at.fill(&mut spec.network_cidr, cidr.to_string());
     at.fill(&mut spec.non_masquerade_cidr, non_masquerade_cidr.to_string());
@@ -251,6 +278,9 @@ fn network(spec: &mut ClusterSpec, network: &Network, at: At<'_>) {
     spec.disable_subnet_tags = None;
     at.fill(&mut spec.tag_subnets, *tag_subnets);
     at.fill(&mut spec.cluster_dns_domain, cluster_dns_domain.clone());
+    if let (Some(flannel), Some(networking)) = (flannel, &mut spec.networking) {
+        self::flannel(at.open(&mut networking.value.flannel), flannel, at);
+    }
     let topology = at.open(&mut spec.topology);
     if topology.control_plane.is_none() {
         at.fill(&mut topology.masters, topology_word(*control_plane_topology));
@@ -262,6 +292,16 @@ fn network(spec: &mut ClusterSpec, network: &Network, at: At<'_>) {
         DnsType::None => DnsTypeSpec::None,
     };
     at.fill(&mut at.open(&mut topology.dns).dns_type, dns_type);
+}
+
+fn flannel(spec: &mut FlannelSpec, flannel: &Flannel, at: At<'_>) {
+    // The interval is flannel's own where none is given.
+    let Flannel { backend, iptables_resync_seconds: _ } = flannel;
+    let backend = match backend {
+        FlannelBackend::Vxlan => FlannelBackendSpec::Vxlan,
+        FlannelBackend::Udp => FlannelBackendSpec::Udp,
+    };
+    at.fill(&mut spec.backend, backend);
 }
 
 fn topology_word(topology: Topology) -> String {
@@ -425,13 +465,15 @@ fn instance_group(spec: &mut InstanceGroupSpec, group: &InstanceGroup, at: At<'_
     let InstanceGroup {
         name: _,
         // It has to be given.
-        role: _,
+        role,
         image,
         machine_type,
         // From the machine type.
         architecture: _,
         min_size,
         max_size,
+        autoscale,
+        autoscale_priority,
         subnets,
         associate_public_ip,
         root_volume,
@@ -461,6 +503,10 @@ fn instance_group(spec: &mut InstanceGroupSpec, group: &InstanceGroup, at: At<'_
     at.fill(&mut spec.machine_type, machine_type.clone());
     at.fill(&mut spec.min_size, i64::from(*min_size));
     at.fill(&mut spec.max_size, i64::from(*max_size));
+    if *role == Role::Node {
+        at.fill(&mut spec.autoscale, *autoscale);
+        at.fill(&mut spec.autoscale_priority, i64::from(*autoscale_priority));
+    }
     at.fill_list(&mut spec.subnets, subnets.iter().cloned());
     at.fill(&mut spec.associate_public_ip, *associate_public_ip);
     self::root_volume(spec, root_volume, at);

@@ -6,8 +6,8 @@ use crate::diagnostic::{Diagnostic, Diagnostics};
 use crate::node::{Chunk, Node, Value};
 use crate::read::{Read as _, Reader};
 use crate::schema::{
-    ClusterDocument, IngressControllerDocument, InstanceGroupDocument, SshCredentialDocument,
-    StateStoreDocument,
+    AccessEntryDocument, ClusterDocument, IngressControllerDocument, InstanceGroupDocument, ManifestDocument,
+    NamespaceDefaultsDocument, SshCredentialDocument, StateStoreDocument,
 };
 use crate::source::{Place, Source};
 use crate::suggest;
@@ -19,7 +19,8 @@ pub const KCL_API: &str = "kcl.dev/v1alpha1";
 /// The kinds that kcl reads of kOps' group.
 pub(crate) const KOPS_KINDS: &[&str] = &["Cluster", "InstanceGroup", "SSHCredential"];
 /// The kinds of kcl's own group.
-pub(crate) const KCL_KINDS: &[&str] = &["IngressController", "StateStore"];
+pub(crate) const KCL_KINDS: &[&str] =
+    &["AccessEntry", "IngressController", "Manifest", "NamespaceDefaults", "StateStore"];
 
 /// The largest source that is read. Manifests of whole applications fit; a disk image does not.
 const MAX_SOURCE_BYTES: usize = 8 * 1024 * 1024;
@@ -66,6 +67,12 @@ pub enum Body {
     IngressController(Box<IngressControllerDocument>),
     /// `kcl.dev/v1alpha1` StateStore.
     StateStore(Box<StateStoreDocument>),
+    /// `kcl.dev/v1alpha1` AccessEntry.
+    AccessEntry(Box<AccessEntryDocument>),
+    /// `kcl.dev/v1alpha1` NamespaceDefaults.
+    NamespaceDefaults(Box<NamespaceDefaultsDocument>),
+    /// `kcl.dev/v1alpha1` Manifest.
+    Manifest(Box<ManifestDocument>),
     /// Any other Kubernetes object, to be applied to the cluster as it stands.
     Object,
 }
@@ -79,6 +86,12 @@ impl Spec {
     /// What was found worth a word while reading: fields that are not acted on yet.
     pub fn warnings(&self) -> &Diagnostics {
         &self.warnings
+    }
+
+    /// Takes the Kubernetes objects of `other` in, and nothing else of it.
+    pub(crate) fn adopt_objects(&mut self, other: Self) {
+        self.documents
+            .extend(other.documents.into_iter().filter(|document| matches!(document.body, Body::Object)));
     }
 
     pub(crate) fn clusters(&self) -> impl Iterator<Item = (&Document, &ClusterDocument)> {
@@ -114,6 +127,27 @@ impl Spec {
     pub(crate) fn state_stores(&self) -> impl Iterator<Item = (&Document, &StateStoreDocument)> {
         self.documents.iter().filter_map(|document| match &document.body {
             Body::StateStore(body) => Some((document, &**body)),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn access_entries(&self) -> impl Iterator<Item = (&Document, &AccessEntryDocument)> {
+        self.documents.iter().filter_map(|document| match &document.body {
+            Body::AccessEntry(body) => Some((document, &**body)),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn namespace_defaults(&self) -> impl Iterator<Item = (&Document, &NamespaceDefaultsDocument)> {
+        self.documents.iter().filter_map(|document| match &document.body {
+            Body::NamespaceDefaults(body) => Some((document, &**body)),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn manifests(&self) -> impl Iterator<Item = (&Document, &ManifestDocument)> {
+        self.documents.iter().filter_map(|document| match &document.body {
+            Body::Manifest(body) => Some((document, &**body)),
             _ => None,
         })
     }
@@ -278,6 +312,9 @@ fn body(node: &Node, api_version: &str, kind: &str, reader: &mut Reader) -> Opti
         (KOPS_API, _, _) => unknown_kind(node, kind, KOPS_KINDS, reader),
         (KCL_API, _, "IngressController") => read(node, reader).map(Body::IngressController),
         (KCL_API, _, "StateStore") => read(node, reader).map(Body::StateStore),
+        (KCL_API, _, "AccessEntry") => read(node, reader).map(Body::AccessEntry),
+        (KCL_API, _, "NamespaceDefaults") => read(node, reader).map(Body::NamespaceDefaults),
+        (KCL_API, _, "Manifest") => read(node, reader).map(Body::Manifest),
         (KCL_API, _, _) => unknown_kind(node, kind, KCL_KINDS, reader),
         (_, "kops.k8s.io" | "kops", _) => unknown_version(node, api_version, KOPS_API, reader),
         (_, "kcl.dev", _) => unknown_version(node, api_version, KCL_API, reader),

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use crate::document::{KCL_API, KCL_KINDS, KOPS_API, KOPS_KINDS};
 use crate::schema::{
-    ClusterDocument, IngressControllerDocument, InstanceGroupDocument, SshCredentialDocument,
-    StateStoreDocument,
+    AccessEntryDocument, ClusterDocument, IngressControllerDocument, InstanceGroupDocument, ManifestDocument,
+    NamespaceDefaultsDocument, SshCredentialDocument, StateStoreDocument,
 };
 
 /// The JSON Schema (draft 2020-12) of one document of a spec. Kubernetes objects of other groups
@@ -19,6 +19,9 @@ pub fn json_schema() -> Value {
         (KOPS_API, "SSHCredential", generator.subschema_for::<SshCredentialDocument>()),
         (KCL_API, "IngressController", generator.subschema_for::<IngressControllerDocument>()),
         (KCL_API, "StateStore", generator.subschema_for::<StateStoreDocument>()),
+        (KCL_API, "AccessEntry", generator.subschema_for::<AccessEntryDocument>()),
+        (KCL_API, "NamespaceDefaults", generator.subschema_for::<NamespaceDefaultsDocument>()),
+        (KCL_API, "Manifest", generator.subschema_for::<ManifestDocument>()),
     ];
     let mut rules: Vec<Value> = known
         .into_iter()
@@ -32,7 +35,7 @@ pub fn json_schema() -> Value {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "kcl cluster spec",
         "description": "One document of a cluster spec: a kOps Cluster, InstanceGroup or SSHCredential, \
-                        a kcl IngressController or StateStore, or any Kubernetes object to apply to the cluster.",
+                        a document of kcl's own (IngressController, AccessEntry...), or any Kubernetes object to apply to the cluster.",
         "type": "object",
         "required": ["apiVersion", "kind"],
         "properties": { "apiVersion": { "type": "string" }, "kind": { "type": "string" } },

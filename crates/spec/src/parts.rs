@@ -28,9 +28,13 @@ fn key(document: &Document) -> String {
             let name = body.metadata.as_ref().and_then(|metadata| metadata.value.name.as_ref());
             format!("instancegroup/{}", name.map_or("", |name| &name.value))
         }
-        Body::SshCredential(_) | Body::IngressController(_) | Body::StateStore(_) | Body::Object => {
-            "additional-objects".to_owned()
-        }
+        Body::SshCredential(_)
+        | Body::IngressController(_)
+        | Body::StateStore(_)
+        | Body::AccessEntry(_)
+        | Body::NamespaceDefaults(_)
+        | Body::Manifest(_)
+        | Body::Object => "additional-objects".to_owned(),
     }
 }
 

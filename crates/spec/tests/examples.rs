@@ -68,7 +68,7 @@ fn the_reference_cluster_is_what_it_says() {
     let bucket = cluster.service_account_issuer.as_ref().unwrap().bucket.as_ref().unwrap();
     assert_eq!((bucket.name.as_str(), bucket.prefix.as_str()), ("karlaru-kcl-oidc", "k8s.karlaru.com"));
     assert_eq!(cluster.ingress_controllers[0].hosts, ["karlaru.com", "docs.karlaru.com"]);
-    insta::assert_snapshot!(warnings(&loaded), @"  25 `flannel` is read but not acted on yet");
+    insta::assert_snapshot!(warnings(&loaded), @"");
 }
 
 #[test]

@@ -624,7 +624,7 @@ fn warnings() {
 
 #[test]
 fn what_needs_no_warning_gets_none() {
-    let inert = "  channel: stable\n  authorization: {rbac: {}}\n  kubelet: {anonymousAuth: false}\n  metricsServer: {enabled: false}\n  networking:\n";
+    let inert = "  channel: stable\n  authorization: {rbac: {}}\n  kubelet: {anonymousAuth: false}\n  metricsServer: {enabled: false}\n  podIdentityWebhook: {enabled: true}\n  cloudConfig: {awsEBSCSIDriver: {enabled: true}, manageStorageClasses: true}\n  cloudControllerManager: {cloudProvider: aws, useServiceAccountCredentials: true}\n  externalDns: {provider: none}\n  nodeTerminationHandler: {enableSpotInterruptionDraining: false, prometheusEnable: true}\n  networking:\n";
     assert_eq!(see(&edited("  networking:\n", inert)), "sound");
     assert_eq!(
         see(&edited("  iam:\n", "  iam:\n    legacy: false\n    allowContainerRegistry: true\n")),
@@ -734,4 +734,258 @@ fn state_store() {
     let rest = format!("  networking:{}", SOUND.split_once("  networking:").unwrap().1);
     cases.push(("a state store that is a folder", &rest, &folder));
     snapshot!(table(&cases));
+}
+
+/// A sound document of kcl's own in place of the last one, with edits of it.
+fn of_kcl(document: &str, cases: &[(&str, &str, &str)]) -> String {
+    const LAST: &str = "apiVersion: v1\nkind: Namespace\nmetadata:\n  name: shop\n";
+    let with = |document: &str| format!("apiVersion: kcl.dev/v1alpha1\n{document}");
+    assert_eq!(see(&edited(LAST, &with(document))), "sound");
+    let texts: Vec<(&str, String)> = cases
+        .iter()
+        .map(|(name, from, to)| {
+            assert!(document.contains(from), "not in the document: {from}");
+            (*name, with(&document.replacen(from, to, 1)))
+        })
+        .collect();
+    let cases: Vec<(&str, &str, &str)> =
+        texts.iter().map(|(name, text)| (*name, LAST, text.as_str())).collect();
+    table(&cases)
+}
+
+/// The sound spec with fields of the Cluster put in.
+fn with_fields(cases: &[(&str, &str)]) -> String {
+    let texts: Vec<(&str, String)> =
+        cases.iter().map(|(name, fields)| (*name, format!("  {fields}\n  networking:\n"))).collect();
+    let cases: Vec<(&str, &str, &str)> =
+        texts.iter().map(|(name, text)| (*name, "  networking:\n", text.as_str())).collect();
+    table(&cases)
+}
+
+#[test]
+fn components() {
+    snapshot!(with_fields(&[
+        (
+            "cloud controller manager",
+            "cloudControllerManager: {image: 'https://x/y', logLevel: 11, controllers: ['*', route, -Route, route], cpuRequest: lots, configureCloudRoute: true}"
+        ),
+        (
+            "its options that nothing follows from",
+            "cloudControllerManager: {leaderElection: {}, cloudProvider: external}"
+        ),
+        (
+            "EBS CSI driver",
+            "cloudConfig: {manageStorageClass: true, awsEBSCSIDriver: {enable: true, version: 'v1:2', volumeAttachLimit: 0, podAnnotations: {\"a b\": c}}}"
+        ),
+        ("a driver that is off is judged", "cloudConfig: {awsEBSCSIDriver: {enabled: false, version: ''}}"),
+        (
+            "cloud options that nothing follows from",
+            "cloudConfig: {elbSecurityGroup: sg-1, disableSecurityGroupIngress: true}"
+        ),
+        ("metrics server", "metricsServer: {enabled: true, image: a b}"),
+        (
+            "autoscaler",
+            "clusterAutoscaler: {enabled: true, expander: 'price,least-wast', scaleDownUtilizationThreshold: 50%, newPodScaleUpDelay: 10, scaleDownUnneededTime: -1m, memoryRequest: 300MB, awsUseStaticInstanceList: true}"
+        ),
+        (
+            "threshold of more than all",
+            "clusterAutoscaler: {enabled: true, scaleDownUtilizationThreshold: 1.5}"
+        ),
+        (
+            "priorities",
+            "clusterAutoscaler: {enabled: true, expander: priority, customPriorityExpanderConfig: {high: ['.*'], 10: ['']}}"
+        ),
+        (
+            "priorities for nothing",
+            "clusterAutoscaler: {enabled: true, customPriorityExpanderConfig: {10: ['.*']}}"
+        ),
+        (
+            "termination handler",
+            "nodeTerminationHandler: {version: '', cpuRequest: x, podTerminationGracePeriod: 9999999999, webhookURL: x}"
+        ),
+        ("external-dns", "externalDns: {provider: externaldns, watchNamespace: A}"),
+        ("dns-controller", "externalDns: {provider: dns-controller}"),
+        ("dns-controller by default", "externalDns: {watchIngress: true}"),
+        (
+            "external-dns without a zone",
+            "topology: {dns: {type: None}}\n  externalDns: {provider: external-dns}"
+        ),
+        (
+            "mirrors",
+            "assets: {containerProxy: 'https://proxy.example.com', containerRegistry: 'x y', fileRepository: z}"
+        ),
+        ("manifests of kOps", "addons: [{manifest: 'https://example.com/a.yaml'}]"),
+        ("pod identity webhook", "podIdentityWebhook: {enable: true}"),
+    ]));
+}
+
+#[test]
+fn authentication() {
+    snapshot!(with_fields(&[
+        ("kopeio", "authentication: {kopeio: {}}"),
+        (
+            "options",
+            "authentication: {aws: {backendMode: 'MountedFile,CDR', clusterID: 'a b', image: ':', cpuRequest: 2, cpuLimit: 1500m, memoryLimit: -1}}"
+        ),
+        (
+            "mappings",
+            "authentication: {aws: {identityMappings: [{arn: 'arn:aws:iam::123456789012:root', username: '', groups: ['', '']}, {arn: 'arn:aws:iam::123456789012:role/team/dev', username: a}, {username: b}, {arn: 'arn:aws:iam::123456789012:root'}]}}"
+        ),
+    ]));
+}
+
+#[test]
+fn pod_networks() {
+    const CNI: &str = "    cni: {}\n";
+    snapshot!(table(&[
+        ("not carried", CNI, "    calico: {}\n"),
+        ("not carried, and set up", CNI, "    cilium: {ipam: eni}\n"),
+        ("kubenet", CNI, "    kubenet: {}\n"),
+        ("flannel", CNI, "    flannel: {backend: host-gw, iptablesResyncSeconds: 0, mtu: 1}\n"),
+    ]));
+    let sum = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    let manifest = |name: &str| {
+        format!(
+            "apiVersion: kcl.dev/v1alpha1\nkind: Manifest\nmetadata:\n  name: {name}\nspec:\n  url: https://example.com/{name}.yaml\n  sha256: {sum}\n---\n"
+        )
+    };
+    let with =
+        |network: &str| format!("{}{}", manifest(network), edited(CNI, &format!("    {network}: {{}}\n")));
+    for network in ["calico", "cilium", "kindnet", "kuberouter", "canal"] {
+        assert_eq!(see(&with(network)), "sound", "{network}");
+    }
+    assert_eq!(see(&format!("{}{SOUND}", manifest("calico"))), "sound");
+    assert_eq!(see(&edited(CNI, "    flannel: {backend: udp}\n")), "sound");
+    snapshot!(see(&with("flannel")));
+}
+
+#[test]
+fn roles_of_addons() {
+    const IAM: &str = "  iam:\n";
+    const ROLES: &str = "  iam:\n    useServiceAccountExternalPermissions: true\n";
+    assert_eq!(see(&edited(IAM, ROLES)), "sound");
+    let (before, after) = SOUND.split_once("  serviceAccountIssuerDiscovery").unwrap();
+    let (_, after) = after.split_once("---\n").unwrap();
+    let addon = "    - name: app\n      namespace: default\n";
+    let of_addon = |name: &str| format!("    - name: {name}\n      namespace: kube-system\n");
+    let mut table = table(&[
+        ("an addon's", addon, &of_addon("aws-node-termination-handler")),
+        ("another addon's", addon, &of_addon("ebs-csi-controller-sa")),
+    ]);
+    writeln!(table, "== no issuer\n{}", see(&format!("{before}{ROLES}---\n{after}"))).unwrap();
+    snapshot!(table);
+    // The service account of an addon that is not there is anybody's.
+    assert_eq!(see(&edited(addon, &of_addon("cluster-autoscaler"))), "sound");
+    assert_eq!(see(&edited(addon, &of_addon("external-dns"))), "sound");
+}
+
+#[test]
+fn access_entries() {
+    const ENTRY: &str =
+        "kind: AccessEntry\nmetadata:\n  name: a\nspec:\n  principal:\n    group: ops\n  clusterRole: view\n";
+    let iam = |arn: &str| format!("    iam: {arn}\n");
+    snapshot!(of_kcl(
+        ENTRY,
+        &[
+            ("no spec", "spec:\n  principal:\n    group: ops\n  clusterRole: view\n", ""),
+            ("no name", "  name: a\n", "  labels: {}\n"),
+            ("name that is none", "  name: a\n", "  name: A B\n"),
+            ("nobody's", "  principal:\n    group: ops\n", ""),
+            ("nobody's either", "    group: ops\n", "    groups: [ops]\n"),
+            ("an empty principal", "  principal:\n    group: ops\n", "  principal: {}\n"),
+            (
+                "two principals",
+                "    group: ops\n",
+                "    group: ops\n    iam: arn:aws:iam::123456789012:role/a\n"
+            ),
+            ("group of Kubernetes", "group: ops", "group: system:masters"),
+            ("group of kcl", "group: ops", "group: kcl:a"),
+            ("group that is none", "group: ops", "group: ' '"),
+            ("no authenticator", "    group: ops\n", &iam("arn:aws:iam::123456789012:role/a")),
+            ("ARN of something else", "    group: ops\n", &iam("arn:aws:s3:::bucket")),
+            ("ARN with a path", "    group: ops\n", &iam("arn:aws:iam::123456789012:role/team/dev")),
+            ("no role", "  clusterRole: view\n", ""),
+            ("two roles", "  clusterRole: view\n", "  clusterRole: view\n  role: x\n  namespaces: [a]\n"),
+            ("a Role nowhere", "clusterRole: view", "role: x"),
+            ("role that is none", "clusterRole: view", "clusterRole: a/b"),
+            ("namespaces", "  clusterRole: view\n", "  clusterRole: view\n  namespaces: [a, A, a]\n"),
+            ("field of another name", "clusterRole: view", "clusterrole: view"),
+            (
+                "given twice",
+                "  clusterRole: view\n",
+                "  clusterRole: view\n---\napiVersion: kcl.dev/v1alpha1\nkind: AccessEntry\nmetadata: {name: a}\nspec: {principal: {group: b}, clusterRole: edit}\n"
+            ),
+            (
+                "of another cluster",
+                "  name: a\n",
+                "  name: a\n  labels: {kops.k8s.io/cluster: x.example.com}\n"
+            ),
+        ]
+    ));
+    let with_iam = format!(
+        "{}---\napiVersion: kcl.dev/v1alpha1\n{}",
+        edited("  networking:\n", "  authentication: {aws: {}}\n  networking:\n"),
+        ENTRY.replace("    group: ops\n", &iam("arn:aws:iam::123456789012:user/team/alice"))
+    );
+    assert_eq!(see(&with_iam), "sound");
+}
+
+#[test]
+fn namespace_defaults() {
+    const DEFAULTS: &str = "kind: NamespaceDefaults\nmetadata:\n  name: shop\nspec:\n  defaultDeny: [Ingress]\n  limitRange:\n    defaultRequests: {cpu: 100m}\n    defaultLimits: {cpu: 1, memory: 1Gi}\n";
+    let mut table = of_kcl(
+        DEFAULTS,
+        &[
+            ("namespace that is none", "name: shop", "name: a.b"),
+            ("namespace of Kubernetes", "name: shop", "name: kube-system"),
+            ("direction", "[Ingress]", "[ingress]"),
+            ("no default", &DEFAULTS[DEFAULTS.find("spec:").unwrap()..], "spec: {}\n"),
+            ("resource", "defaultRequests: {cpu", "defaultRequests: {cpus"),
+            ("amount", "cpu: 100m", "cpu: 100mi"),
+            ("more than the limit", "cpu: 100m", "cpu: 1500m"),
+            (
+                "given twice",
+                "    defaultLimits: {cpu: 1, memory: 1Gi}\n",
+                "---\napiVersion: kcl.dev/v1alpha1\nkind: NamespaceDefaults\nmetadata: {name: shop}\nspec: {defaultDeny: [Egress]}\n",
+            ),
+        ],
+    );
+    for network in ["flannel", "calico"] {
+        let text = edited("    cni: {}\n", &format!("    {network}: {{}}\n"));
+        let text = format!("{text}---\napiVersion: kcl.dev/v1alpha1\n{DEFAULTS}");
+        writeln!(table, "== with {network}\n{}\n", see(&text)).unwrap();
+    }
+    snapshot!(table);
+}
+
+#[test]
+fn manifests() {
+    const SUM: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    let document = format!(
+        "kind: Manifest\nmetadata:\n  name: x\nspec:\n  url: https://example.com/x.yaml\n  sha256: {SUM}\n"
+    );
+    let url = "https://example.com/x.yaml";
+    snapshot!(of_kcl(
+        &document,
+        &[
+            ("no spec", &document[document.find("spec:").unwrap()..], ""),
+            ("no sum", &format!("  sha256: {SUM}\n"), ""),
+            ("no address", &format!("  url: {url}\n"), ""),
+            ("name", "name: x", "name: X"),
+            ("in the clear", url, "http://example.com/x.yaml"),
+            ("a file without its whole path", url, "file://x.yaml"),
+            ("a bare path", url, "/x.yaml"),
+            ("a password", url, "https://me:hunter2@example.com/x.yaml"),
+            ("no host", url, "https:///x.yaml"),
+            ("a short sum", SUM, "e3b0c442"),
+            ("a sum with its kind", SUM, &format!("sha256:{SUM}")),
+            (
+                "given twice",
+                SUM,
+                &format!(
+                    "{SUM}\n---\napiVersion: kcl.dev/v1alpha1\nkind: Manifest\nmetadata: {{name: x}}\nspec: {{url: {url}, sha256: {SUM}}}"
+                )
+            ),
+        ]
+    ));
 }

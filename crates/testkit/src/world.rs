@@ -12,9 +12,20 @@
 use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use kcl_pki::KeysetName;
 
 use crate::audit::audit;
+use crate::kubernetes::pki::{self, Pki};
+use crate::kubernetes::{ApiServerConfig, Cluster, Machine, cluster_machines};
 use crate::local_aws::{FrontConfig, LocalAws};
+
+/// How long a run of kcl may take to make a cluster's machines, beside compilers.
+const PATIENCE: Duration = Duration::from_mins(5);
+
+/// A look at the machines is a call of the local AWS, which has others to answer.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 
 /// How a run of `kcl` ended.
 #[derive(Debug)]
@@ -51,6 +62,8 @@ pub struct World {
     pub folder: tempfile::TempDir,
     /// `--state` of every run; empty: none.
     pub state: String,
+    /// Whether runs wait for an API server and bootstrap Kubernetes. Most tests have none.
+    pub bootstrap: bool,
 }
 
 impl World {
@@ -64,7 +77,7 @@ impl World {
         let aws = LocalAws::shared_with(config).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let state = format!("file://{}", folder.path().join("state").display());
-        Self { binary, aws, folder, state }
+        Self { binary, aws, folder, state, bootstrap: false }
     }
 
     /// The same, with an S3 store in a bucket of its own, which is not there yet.
@@ -72,6 +85,42 @@ impl World {
         let mut world = Self::new(binary);
         world.state = format!("s3://{}/clusters", world.bucket());
         world
+    }
+
+    /// The same, whose runs bootstrap Kubernetes: they will look for an API server.
+    pub fn with_bootstrap(mut self) -> Self {
+        self.bootstrap = true;
+        self
+    }
+
+    /// The files that a control-plane machine of `cluster` has for kubeadm, with the cluster's keys from the file
+    /// store, in the world's folder. They are there once the cluster has been registered.
+    pub fn pki(&self, cluster: &str) -> Pki {
+        let folder = self.folder.path();
+        pki::write(&folder.join("state").join(cluster), &folder.join("pki").join(cluster)).unwrap()
+    }
+
+    /// The machines that `cluster` has in the account now, as they would join.
+    pub fn machines(&self, cluster: &str) -> Vec<Machine> {
+        cluster_machines(&self.aws, cluster).unwrap()
+    }
+
+    /// Starts what the machines of `cluster` would start, once its keys are in the file store and that many machines
+    /// run: a control plane on `port`, and their Nodes. Called beside a run of kcl that makes them, it is what kcl
+    /// waits for.
+    pub fn boot(&self, cluster: &str, issuer: &str, port: u16, machines: usize) -> Cluster {
+        let state = self.folder.path().join("state").join(cluster);
+        let begun = Instant::now();
+        let is_there = || KeysetName::ALL.iter().all(|name| state.join(name.index_path()).is_file());
+        while !is_there() || self.machines(cluster).len() < machines {
+            assert!(begun.elapsed() < PATIENCE, "{cluster} has no keys, or less than {machines} machines");
+            std::thread::sleep(BETWEEN_LOOKS);
+        }
+        let pki = self.pki(cluster);
+        let mut config = ApiServerConfig::control_plane(&pki, issuer).unwrap();
+        config.port = port;
+        config.api_audiences = vec!["amazonaws.com".to_owned()];
+        Cluster::start(config, pki, &self.machines(cluster)).unwrap()
     }
 
     /// The name of the bucket of [`World::with_bucket`].
@@ -91,6 +140,9 @@ impl World {
         command.env("NO_COLOR", "1").stdin(Stdio::null());
         if !self.state.is_empty() {
             command.env("KCL_STATE_STORE", &self.state);
+        }
+        if !self.bootstrap {
+            command.env("KCL_SKIP_BOOTSTRAP", "true");
         }
         command
     }

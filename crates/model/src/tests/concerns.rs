@@ -11,10 +11,7 @@ use crate::resource::{
     AutoScalingGroup, DhcpOptions, DnsRecord, IamRole, KeyPair, LaunchTemplate, Listener, LoadBalancer,
     OidcProvider, Queue, Route, RouteTable, SecurityGroupRule, Subnet, TargetGroup, Volume, Vpc,
 };
-use crate::{
-    Documents, Facts, ModelError, NewBucket, ROLE_ANNOTATION, add_state, build, names, needed,
-    service_accounts,
-};
+use crate::{Documents, Facts, ModelError, NewBucket, add_state, build, names, needed};
 
 fn names_of<R: Resource>(wanted: &Wanted) -> Vec<String> {
     let nodes = wanted.nodes().filter(|(id, _)| id.kind.as_str() == R::SCHEMA.kind);
@@ -558,38 +555,4 @@ fn a_protected_cluster_says_so_on_aws_and_nothing_else_changes() {
         assert_eq!(masters["tags"].as_object_mut().unwrap().remove("kcl.dev/protect"), Some(json!("true")));
         assert_eq!(plain, protected);
     }
-}
-
-#[test]
-fn service_accounts_name_their_roles() {
-    let mut cluster = cluster();
-    let account = |name: &str, namespace: &str| ServiceAccountRole {
-        name: name.to_owned(),
-        namespace: namespace.to_owned(),
-        permissions: ServiceAccountPermissions::Managed(Vec::new()),
-    };
-    cluster.iam.service_accounts =
-        vec![account("a", "default"), account("b", "apps"), account("c", "team-*")];
-    assert_eq!(
-        service_accounts(&cluster, &facts()),
-        Vec::<serde_json::Value>::new(),
-        "nobody trusts their tokens"
-    );
-    cluster.service_account_issuer = Some(fixture::issuer());
-    let value =
-        "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: b, namespace: apps, labels: {team: web}}\n";
-    cluster.objects.push(KubernetesObject {
-        api_version: "v1".to_owned(),
-        kind: "ServiceAccount".to_owned(),
-        namespace: Some("apps".to_owned()),
-        name: Some("b".to_owned()),
-        value: serde_yaml::from_str(value).unwrap(),
-    });
-    let made = service_accounts(&cluster, &facts());
-    assert_eq!(made.len(), 2, "a pattern of namespaces names no account");
-    let role = |object: &serde_json::Value| object["metadata"]["annotations"][ROLE_ANNOTATION].clone();
-    let account = &facts().account;
-    assert_eq!(role(&made[0]), format!("arn:aws:iam::{account}:role/a.default.sa.{NAME}"));
-    assert_eq!(role(&made[1]), format!("arn:aws:iam::{account}:role/b.apps.sa.{NAME}"));
-    assert_eq!(made[1]["metadata"]["labels"]["team"], "web", "the spec's own object");
 }

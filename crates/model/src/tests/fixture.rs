@@ -51,7 +51,10 @@ pub(crate) fn cluster() -> Cluster {
             group("nodes", Role::Node, &["a"]),
         ],
         ingress_controllers: Vec::new(),
-        addons: kcl_spec::cluster::Addons::default(),
+        addons: Addons {
+            node_termination_handler: every_addon().node_termination_handler,
+            ..Addons::default()
+        },
         access_entries: Vec::new(),
         namespace_defaults: Vec::new(),
         manifests: Vec::new(),
@@ -80,6 +83,7 @@ fn network() -> Network {
         dns_zone: None,
         cluster_dns_domain: "cluster.local".to_owned(),
         pod_network: PodNetwork::Cni,
+        flannel: None,
     }
 }
 
@@ -132,6 +136,8 @@ pub(crate) fn group(name: &str, role: Role, subnets: &[&str]) -> InstanceGroup {
         architecture: Architecture::X86_64,
         min_size: size,
         max_size: size,
+        autoscale: role == Role::Node,
+        autoscale_priority: 0,
         subnets: subnets.iter().map(ToString::to_string).collect(),
         associate_public_ip: true,
         root_volume: volume(64),
@@ -280,4 +286,12 @@ pub(crate) fn issuer() -> ServiceAccountIssuer {
         enable_aws_oidc_provider: true,
         additional_audiences: vec!["sts.amazonaws.com".to_owned()],
     }
+}
+
+/// Every addon there is.
+pub(crate) fn every_addon() -> Addons {
+    let spec = include_str!("../../../../examples/minimal.yaml");
+    let fields = "  clusterAutoscaler: {enabled: true, expander: priority}\n  metricsServer: {enabled: true}\n  externalDns: {provider: external-dns}\n  authentication: {aws: {}}\n";
+    let spec = spec.replacen("\nspec:\n", &format!("\nspec:\n{fields}"), 1);
+    kcl_spec::load(&[kcl_spec::Source::new("cluster.yaml", spec)]).unwrap().cluster.addons
 }

@@ -4,5 +4,6 @@
 mod concerns;
 mod examples;
 mod fixture;
+mod kubernetes;
 mod properties;
 mod text;

@@ -1,11 +1,14 @@
 //! What holds for every cluster.
 
+use std::collections::BTreeSet;
+
 use kcl_engine::{LiveNode, Options, Owner, ResourceId, plan};
 use kcl_spec::cluster::*;
 use proptest::prelude::*;
 use serde_json::Value;
 
 use super::fixture::{self, facts};
+use crate::kubernetes::objects;
 use crate::resource::catalogue;
 use crate::{Documents, Facts, add_state, build, policy};
 
@@ -27,6 +30,8 @@ struct Choices {
     purchase: u8,
     ingress: Option<bool>,
     accounts: usize,
+    addons: bool,
+    roles: bool,
     pod_network: PodNetwork,
     store: bool,
     hosted_zone: bool,
@@ -39,11 +44,12 @@ fn choices() -> impl Strategy<Value = Choices> {
     let place = (name, 1..=3_usize, any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>());
     let api = proptest::option::of((any::<bool>(), any::<bool>(), any::<bool>()));
     let access = (api, dns, any::<bool>(), proptest::option::of(any::<bool>()), pods);
-    let rest = (any::<bool>(), any::<bool>(), 0..=3_usize, 0..=3_u8, 0..=3_usize);
+    let addons = (any::<bool>(), any::<bool>());
+    let rest = (any::<bool>(), any::<bool>(), 0..=3_usize, 0..=3_u8, 0..=3_usize, addons);
     (place, access, rest).prop_map(|(place, access, rest)| {
         let (name, zones, private, shared_vpc, store, hosted_zone) = place;
         let (api, dns, bastion, ingress, pod_network) = access;
-        let (queue, rebalance, node_groups, purchase, accounts) = rest;
+        let (queue, rebalance, node_groups, purchase, accounts, (addons, roles)) = rest;
         Choices {
             name,
             zones,
@@ -58,6 +64,8 @@ fn choices() -> impl Strategy<Value = Choices> {
             purchase,
             ingress,
             accounts,
+            addons,
+            roles,
             pod_network,
             store,
             hosted_zone,
@@ -179,6 +187,11 @@ fn access(cluster: &mut Cluster, choices: &Choices, public: &[&str]) {
 }
 
 fn identity(cluster: &mut Cluster, choices: &Choices) {
+    if choices.addons {
+        cluster.addons = fixture::every_addon();
+    }
+    // Validation asks for an issuer then; the model can do without.
+    cluster.iam.use_service_account_external_permissions = choices.roles;
     if choices.accounts == 0 {
         return;
     }
@@ -266,6 +279,21 @@ proptest! {
         });
         let plan = plan(&catalogue(), &model.wanted, live.collect(), Options { prune: true, teardown: false }).unwrap();
         prop_assert!(plan.is_empty());
+    }
+
+    #[test]
+    fn every_cluster_holds_each_object_once(choices in choices()) {
+        let (cluster, facts) = (cluster(&choices), facts_for(&choices));
+        let groups = objects(&cluster, &facts).unwrap();
+        prop_assert_eq!(&groups, &objects(&cluster, &facts).unwrap());
+        let mut seen = BTreeSet::new();
+        for object in groups.iter().flat_map(|group| &group.objects) {
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let metadata = &object["metadata"];
+            let id = [&object["apiVersion"], &object["kind"], &metadata["name"], &metadata["namespace"]].map(text);
+            prop_assert!(id[..3].iter().all(|part| !part.is_empty()), "{object}");
+            prop_assert!(seen.insert(id), "{object}");
+        }
     }
 
     #[test]

@@ -28,11 +28,38 @@ pub struct Addons {
     pub limit_range: Option<LimitRange>,
 }
 
+impl Addons {
+    /// The service accounts of those addons that talk to AWS, each as namespace and name. With
+    /// `iam.useServiceAccountExternalPermissions` each has a role of its own.
+    pub fn service_accounts(&self) -> Vec<(&'static str, &'static str)> {
+        let Self {
+            cloud_controller_manager,
+            ebs_csi_driver,
+            metrics_server: _,
+            cluster_autoscaler,
+            node_termination_handler,
+            external_dns,
+            iam_authenticator: _,
+            limit_range: _,
+        } = self;
+        let accounts = [
+            (cloud_controller_manager.is_some(), "aws-cloud-controller-manager"),
+            (ebs_csi_driver.is_some(), "ebs-csi-controller-sa"),
+            (cluster_autoscaler.is_some(), "cluster-autoscaler"),
+            (node_termination_handler.is_some(), "aws-node-termination-handler"),
+            (external_dns.is_some(), "external-dns"),
+        ];
+        accounts.into_iter().filter(|(wanted, _)| *wanted).map(|(_, name)| ("kube-system", name)).collect()
+    }
+}
+
 /// What a container is given, as the spec has it; `None`: the addon's own default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Container {
     /// The image in place of the one kcl has pinned.
     pub image: Option<String>,
+    /// The tag in place of that of the image kcl has pinned (`version`). Never together with `image`.
+    pub version: Option<String>,
     /// `requests.cpu`
     pub cpu_request: Option<String>,
     /// `requests.memory`
@@ -59,7 +86,7 @@ pub struct CloudControllerManager {
 /// The EBS CSI driver.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct EbsCsiDriver {
-    /// The driver's container image, where it is not ours (`image`), or its tag (`version`).
+    /// The driver's container.
     pub container: Container,
     /// Most volumes of a machine; `None`: the driver finds out.
     pub volume_attach_limit: Option<u32>,
@@ -67,6 +94,18 @@ pub struct EbsCsiDriver {
     pub pod_annotations: BTreeMap<String, String>,
     /// kcl makes StorageClasses, one of them the default (`cloudConfig.manageStorageClasses`).
     pub storage_classes: bool,
+}
+
+/// As it runs where the spec says nothing.
+impl Default for EbsCsiDriver {
+    fn default() -> Self {
+        Self {
+            container: Container::default(),
+            volume_attach_limit: None,
+            pod_annotations: BTreeMap::new(),
+            storage_classes: true,
+        }
+    }
 }
 
 /// metrics-server.
@@ -83,7 +122,8 @@ pub struct MetricsServer {
 pub struct ClusterAutoscaler {
     /// Its container.
     pub container: Container,
-    /// `random`, `least-waste`, `most-pods`, `price` or `priority`.
+    /// `random`, `least-waste`, `most-pods` or `priority`, or several with commas between. Which groups it may
+    /// change: [`super::InstanceGroup::autoscale`].
     pub expander: String,
     /// Similar groups are kept at similar sizes.
     pub balance_similar_node_groups: bool,
@@ -111,11 +151,37 @@ pub struct ClusterAutoscaler {
     pub cordon_node_before_terminating: bool,
     /// Annotations of its pods.
     pub pod_annotations: BTreeMap<String, String>,
-    /// Priorities of groups for the expander `priority`: patterns of group names by priority.
+    /// For the expander `priority`: regular expressions of auto scaling groups' names, by priority, a whole
+    /// number. Empty where no ConfigMap is wanted.
     pub priorities: BTreeMap<String, Vec<String>>,
 }
 
-/// What the termination handler does, beside what [`super::NodeTerminationHandler`] says.
+/// kOps' defaults.
+impl Default for ClusterAutoscaler {
+    fn default() -> Self {
+        Self {
+            container: Container::default(),
+            expander: "random".to_owned(),
+            balance_similar_node_groups: false,
+            skip_nodes_with_system_pods: true,
+            skip_nodes_with_local_storage: true,
+            skip_nodes_with_custom_controller_pods: None,
+            ignore_daemon_sets_utilization: None,
+            scale_down_utilization_threshold: "0.5".to_owned(),
+            new_pod_scale_up_delay: "0s".to_owned(),
+            scale_down_delay_after_add: "10m0s".to_owned(),
+            scale_down_unneeded_time: "10m0s".to_owned(),
+            scale_down_unready_time: "20m0s".to_owned(),
+            max_node_provision_time: "15m0s".to_owned(),
+            cordon_node_before_terminating: true,
+            pod_annotations: BTreeMap::new(),
+            priorities: BTreeMap::new(),
+        }
+    }
+}
+
+/// What the termination handler does, beside what [`super::NodeTerminationHandler`] says. `None` among the
+/// addons where it is not enabled.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct TerminationHandler {
     /// Its container.

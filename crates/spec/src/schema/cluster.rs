@@ -1,11 +1,13 @@
 //! `kind: Cluster`: network, access, etcd, identity, and the components' options.
 
 use super::Metadata;
+use super::addons::{
+    AddonSpec, AssetsSpec, AuthenticationSpec, CloudConfigSpec, CloudControllerManagerSpec,
+    ClusterAutoscalerSpec, ExternalDnsSpec, FlannelSpec, MetricsServerSpec, PodIdentityWebhookSpec,
+};
 use super::instance_group::VolumeTypeSpec;
 use crate::node::Node;
-use crate::read::{
-    Anything, Dict, List, Scalar, choice, has_false, is_disabled, is_false, is_true, object, only,
-};
+use crate::read::{Anything, Dict, List, Scalar, choice, has_false, is_disabled, is_false, object, only};
 
 /// `anonymousAuth: false` and nothing else: that is how kubelets run anyway.
 pub(super) fn anonymous_auth_only(node: &Node) -> bool {
@@ -26,6 +28,11 @@ fn is_containerd(node: &Node) -> bool {
 /// The provider of etcd is not a choice any more.
 fn is_manager(node: &Node) -> bool {
     is_text(node, "Manager")
+}
+
+/// A pod network that is chosen, and comes with a manifest: what it is to be like stands there.
+fn no_options(node: &Node) -> bool {
+    only(node, &[])
 }
 
 /// The DNS domain that a cluster has when it does not say.
@@ -63,14 +70,14 @@ object! {
         used additional_policies: Dict<String> = "additionalPolicies",
         /// Further names and addresses for the API server's certificate.
         unused additional_sans: List<String> = "additionalSans",
-        /// Manifests to apply.
-        unused addons: List<Anything> = "addons",
+        /// Manifests to apply, which kcl takes from `Manifest` documents only.
+        used addons: List<AddonSpec> = "addons",
         /// How the API server is reached.
         used api: ApiSpec = "api",
         /// Mirrors of images and files.
-        unused assets: Anything = "assets",
+        used assets: AssetsSpec = "assets",
         /// How users are authenticated.
-        unused authentication: Anything = "authentication",
+        used authentication: AuthenticationSpec = "authentication",
         /// How users are authorized; RBAC.
         unused_unless(rbac_only) authorization: Anything = "authorization",
         /// The AWS Load Balancer Controller.
@@ -80,15 +87,15 @@ object! {
         /// A channel of recommended versions; kcl has none.
         inert channel: String = "channel",
         /// Options of the cloud provider.
-        unused cloud_config: Anything = "cloudConfig",
+        used cloud_config: CloudConfigSpec = "cloudConfig",
         /// Options of the cloud controller manager.
-        unused cloud_controller_manager: Anything = "cloudControllerManager",
+        used cloud_controller_manager: CloudControllerManagerSpec = "cloudControllerManager",
         /// Tags for every resource.
         used cloud_labels: Dict<String> = "cloudLabels",
         /// The cloud; only `aws`.
         used cloud_provider: CloudProvider = "cloudProvider",
         /// The cluster autoscaler.
-        unused_unless(is_disabled) cluster_autoscaler: Anything = "clusterAutoscaler",
+        used cluster_autoscaler: ClusterAutoscalerSpec = "clusterAutoscaler",
         /// The DNS domain inside the cluster; `cluster.local` by default.
         unused_unless(is_default_dns_domain) cluster_dns_domain: String = "clusterDNSDomain",
         /// The state store: `s3://bucket/prefix` or `file:///dir`, unless the command line says
@@ -115,7 +122,7 @@ object! {
         /// etcd: `main` and `events`, each with a member per control-plane group.
         used etcd_clusters: List<EtcdClusterSpec> = "etcdClusters",
         /// DNS records for services and ingresses.
-        unused external_dns: Anything = "externalDns",
+        used external_dns: ExternalDnsSpec = "externalDns",
         /// ARNs of managed policies to attach to the role of the machines: a list for each of
         /// `control-plane` (or `master`), `node`, `bastion`.
         used external_policies: Dict<List<String>> = "externalPolicies",
@@ -156,7 +163,7 @@ object! {
         /// The API's name for clients; `api.<cluster>` by default.
         used master_public_name: String = "masterPublicName",
         /// metrics-server.
-        unused_unless(is_disabled) metrics_server: Anything = "metricsServer",
+        used metrics_server: MetricsServerSpec = "metricsServer",
         /// The VPC's IPv4 range; `172.20.0.0/16` by default.
         used network_cidr: String = "networkCIDR",
         /// A VPC of your own, `vpc-...`: used, never changed.
@@ -178,7 +185,7 @@ object! {
         /// Addresses of pods; from `nonMasqueradeCIDR` by default.
         used pod_cidr: String = "podCIDR",
         /// The webhook that hands pods their role.
-        unused_unless(is_disabled) pod_identity_webhook: Anything = "podIdentityWebhook",
+        used pod_identity_webhook: PodIdentityWebhookSpec = "podIdentityWebhook",
         /// The project (Google Cloud).
         unused project: String = "project",
         /// How groups are rolled.
@@ -368,7 +375,7 @@ object! {
         /// ARN of the permissions boundary of every role.
         used permissions_boundary: String = "permissionsBoundary",
         /// Cluster components use roles of their own.
-        unused_unless(is_false) use_service_account_external_permissions: bool = "useServiceAccountExternalPermissions",
+        used use_service_account_external_permissions: bool = "useServiceAccountExternalPermissions",
         /// Roles for your service accounts.
         used service_account_external_permissions: List<ServiceAccountSpec> = "serviceAccountExternalPermissions",
     }
@@ -410,24 +417,25 @@ object! {
 }
 
 object! {
-    /// The pod network: exactly one of these.
+    /// The pod network: exactly one of these. kcl installs flannel; others come with a `Manifest` document of
+    /// that name.
     NetworkingSpec {
         /// Your own: kcl installs none.
         used cni: Anything = "cni",
         /// Flannel.
-        unused flannel: Anything = "flannel",
+        used flannel: FlannelSpec = "flannel",
         /// Calico.
-        unused calico: Anything = "calico",
+        unused_unless(no_options) calico: Anything = "calico",
         /// Cilium.
-        unused cilium: Anything = "cilium",
+        unused_unless(no_options) cilium: Anything = "cilium",
         /// The AWS VPC CNI: pods have addresses of the VPC.
-        unused amazon_vpc: Anything = "amazonvpc",
+        unused_unless(no_options) amazon_vpc: Anything = "amazonvpc",
         /// kindnet.
-        unused kindnet: Anything = "kindnet",
+        unused_unless(no_options) kindnet: Anything = "kindnet",
         /// kube-router.
-        unused kube_router: Anything = "kuberouter",
+        unused_unless(no_options) kube_router: Anything = "kuberouter",
         /// Canal.
-        unused canal: Anything = "canal",
+        unused_unless(no_options) canal: Anything = "canal",
         /// kubenet.
         unused kubenet: Anything = "kubenet",
         /// Removed from Kubernetes.
@@ -454,34 +462,34 @@ object! {
         used enabled: bool = "enabled",
         /// It listens to an SQS queue; true by default.
         used enable_sqs_termination_draining: bool = "enableSQSTerminationDraining",
-        /// Drain before spot interruptions.
-        unused_unless(is_true) enable_spot_interruption_draining: bool = "enableSpotInterruptionDraining",
-        /// Drain before scheduled maintenance.
-        unused_unless(is_true) enable_scheduled_event_draining: bool = "enableScheduledEventDraining",
+        /// Drain before spot interruptions; true by default.
+        used enable_spot_interruption_draining: bool = "enableSpotInterruptionDraining",
+        /// Drain before scheduled maintenance; true by default.
+        used enable_scheduled_event_draining: bool = "enableScheduledEventDraining",
         /// Cordon at rebalance recommendations.
-        unused_unless(is_false) enable_rebalance_monitoring: bool = "enableRebalanceMonitoring",
+        used enable_rebalance_monitoring: bool = "enableRebalanceMonitoring",
         /// Drain at rebalance recommendations.
         used enable_rebalance_draining: bool = "enableRebalanceDraining",
         /// Publish metrics.
-        unused_unless(is_false) prometheus_enable: bool = "prometheusEnable",
+        used prometheus_enable: bool = "prometheusEnable",
         /// Publish metrics, in the newer spelling.
-        unused_unless(is_false) enable_prometheus_metrics: bool = "enablePrometheusMetrics",
-        /// Take machines out of load balancers first.
-        unused_unless(is_true) exclude_from_load_balancers: bool = "excludeFromLoadBalancers",
+        used enable_prometheus_metrics: bool = "enablePrometheusMetrics",
+        /// Take machines out of load balancers first; true by default.
+        used exclude_from_load_balancers: bool = "excludeFromLoadBalancers",
         /// The tag of the machines it may touch; `aws-node-termination-handler/managed` by default.
         used managed_asg_tag: String = "managedASGTag",
-        /// Seconds that pods get to stop.
-        unused pod_termination_grace_period: i64 = "podTerminationGracePeriod",
+        /// Seconds that pods get to stop; a negative number, the default: what each asks for.
+        used pod_termination_grace_period: i64 = "podTerminationGracePeriod",
         /// Taint machines too.
-        unused taint_node: bool = "taintNode",
+        used taint_node: bool = "taintNode",
         /// Forget messages about machines that are no nodes.
-        unused delete_sqs_msg_if_node_not_found: bool = "deleteSQSMsgIfNodeNotFound",
-        /// CPU that is reserved.
-        unused cpu_request: Scalar = "cpuRequest",
-        /// Memory that is reserved.
-        unused memory_request: Scalar = "memoryRequest",
-        /// Its version.
-        unused version: String = "version",
+        used delete_sqs_msg_if_node_not_found: bool = "deleteSQSMsgIfNodeNotFound",
+        /// CPU that is reserved; 50m by default.
+        used cpu_request: Scalar = "cpuRequest",
+        /// Memory that is reserved; 64Mi by default.
+        used memory_request: Scalar = "memoryRequest",
+        /// The tag of its image.
+        used version: String = "version",
         /// A ConfigMap with the webhook's template.
         unused webhook_template_config_map_name: String = "webhookTemplateConfigMapName",
         /// A webhook to call.

@@ -45,10 +45,10 @@ object! {
         used min_size: i64 = "minSize",
         /// Largest number of machines; 2 for nodes, else 1.
         used max_size: i64 = "maxSize",
-        /// The cluster autoscaler may change the size.
-        unused autoscale: bool = "autoscale",
-        /// The group's priority for the cluster autoscaler.
-        unused autoscale_priority: i64 = "autoscalePriority",
+        /// The cluster autoscaler may change the size; true by default.
+        used autoscale: bool = "autoscale",
+        /// The group's priority for the cluster autoscaler's expander `priority`; 0 by default.
+        used autoscale_priority: i64 = "autoscalePriority",
         /// The EC2 instance type; `t3.medium` by default, `t3.micro` for bastions.
         used machine_type: String = "machineType",
         /// Size of the root disk in GiB; 64 for the control plane, 128 for nodes, 32 for bastions.

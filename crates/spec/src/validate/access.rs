@@ -2,8 +2,8 @@
 
 use super::api::{one_per_zone, open_to_the_world};
 use super::check::Check;
-use super::{Scope, flag, syntax, value};
-use crate::cluster::{Bastion, InstanceGroup, Network, NodeTerminationHandler, Role, Scheme, Ssh, SshKey};
+use super::{Scope, syntax, value};
+use crate::cluster::{Bastion, InstanceGroup, Network, Role, Scheme, Ssh, SshKey};
 use crate::document::Spec;
 use crate::schema::cluster::{BastionSpec, LoadBalancerType};
 use crate::source::Located;
@@ -106,18 +106,4 @@ pub(super) fn bastion(
         ),
         subnets,
     })
-}
-
-/// kOps runs the handler, with its queue, unless told otherwise.
-pub(super) fn node_termination_handler(scope: &Scope<'_>) -> NodeTerminationHandler {
-    let spec = scope.spec.node_termination_handler.as_ref().map(|handler| &handler.value);
-    let read = |pick: fn(&crate::schema::cluster::NodeTerminationHandlerSpec) -> Option<&Located<bool>>,
-                default| { flag(spec.and_then(pick), default) };
-    NodeTerminationHandler {
-        enabled: read(|spec| spec.enabled.as_ref(), true),
-        sqs_termination_draining: read(|spec| spec.enable_sqs_termination_draining.as_ref(), true),
-        rebalance: read(|spec| spec.enable_rebalance_draining.as_ref(), false),
-        managed_asg_tag: value(spec.and_then(|spec| spec.managed_asg_tag.as_ref()))
-            .unwrap_or_else(|| "aws-node-termination-handler/managed".to_owned()),
-    }
 }

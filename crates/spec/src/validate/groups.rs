@@ -109,6 +109,8 @@ fn machines(
         architecture,
         min_size,
         max_size,
+        autoscale: role == Role::Node && flag(spec.autoscale.as_ref(), true),
+        autoscale_priority: autoscale_priority(spec, check),
         associate_public_ip: placement::public_ip(spec, &subnets, drafts, &name.place, check),
         subnets,
         root_volume,
@@ -132,6 +134,12 @@ fn machines(
         node_labels: labels::node_labels(spec.node_labels.as_ref(), check),
         taints: labels::taints(spec.taints.as_ref(), check),
     }
+}
+
+/// The autoscaler reads priorities as Go's `int`.
+fn autoscale_priority(spec: &InstanceGroupSpec, check: &mut Check) -> u32 {
+    let field = spec.autoscale_priority.as_ref();
+    syntax::bounded(field, "`autoscalePriority`", 0, i32::MAX.unsigned_abs(), check).unwrap_or(0)
 }
 
 fn tenancy(tenancy: TenancySpec) -> Tenancy {

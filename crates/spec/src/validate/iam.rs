@@ -7,13 +7,13 @@ use serde_json::Value;
 use super::check::Check;
 use super::{Scope, flag, syntax, value};
 use crate::cluster::{
-    Iam, IssuerBucket, Role, ServiceAccountIssuer, ServiceAccountPermissions, ServiceAccountRole,
+    Addons, Iam, IssuerBucket, Role, ServiceAccountIssuer, ServiceAccountPermissions, ServiceAccountRole,
 };
 use crate::schema::cluster::{AwsPermissionSpec, ServiceAccountSpec};
-use crate::source::Located;
+use crate::source::{Located, Place};
 use crate::suggest;
 
-pub(super) fn iam(scope: &Scope<'_>, check: &mut Check) -> Iam {
+pub(super) fn iam(scope: &Scope<'_>, addons: &Addons, check: &mut Check) -> Iam {
     let spec = scope.spec.iam.as_ref().map(|iam| &iam.value);
     let boundary = spec.and_then(|spec| spec.permissions_boundary.as_ref());
     if let Some(boundary) = boundary {
@@ -24,12 +24,32 @@ pub(super) fn iam(scope: &Scope<'_>, check: &mut Check) -> Iam {
         allow_container_registry: flag(spec.and_then(|spec| spec.allow_container_registry.as_ref()), false),
         additional_policies: additional_policies(scope, check),
         external_policies: external_policies(scope, check),
-        use_service_account_external_permissions: flag(
-            spec.and_then(|spec| spec.use_service_account_external_permissions.as_ref()),
-            false,
-        ),
-        service_accounts: service_accounts(scope, check),
+        use_service_account_external_permissions: roles_of_addons(scope, check),
+        service_accounts: service_accounts(scope, addons, check),
     }
+}
+
+/// Addons have roles of their own: AWS has to trust the tokens that they assume them with.
+fn roles_of_addons(scope: &Scope<'_>, check: &mut Check) -> bool {
+    let spec = scope.spec.iam.as_ref().map(|iam| &iam.value);
+    let field = spec.and_then(|spec| spec.use_service_account_external_permissions.as_ref());
+    if let Some(field) = field.filter(|field| field.value) {
+        trusted_issuer(scope, &field.place, check);
+    }
+    flag(field, false)
+}
+
+/// Notes that something at `place` needs an issuer that AWS trusts, where there is none.
+fn trusted_issuer(scope: &Scope<'_>, place: &Place, check: &mut Check) {
+    let discovery = scope.spec.service_account_issuer_discovery.as_ref().map(|discovery| &discovery.value);
+    if flag(discovery.and_then(|discovery| discovery.enable_aws_oidc_provider.as_ref()), false) {
+        return;
+    }
+    let title = "roles for service accounts need an issuer that AWS trusts";
+    let hint =
+        "add `serviceAccountIssuerDiscovery` with a `discoveryStore` and `enableAWSOIDCProvider: true`";
+    let field = if discovery.is_none() { "serviceAccountIssuerDiscovery" } else { "enableAWSOIDCProvider" };
+    check.lacking(place, field, title, hint);
 }
 
 /// kOps' words for roles as keys of policies.
@@ -140,7 +160,7 @@ fn statement_problem(statement: &Value) -> Option<&'static str> {
 
 /// The place of a line and column inside a text. In a block of text the lines are the source's own;
 /// elsewhere only the whole can be pointed at.
-fn inside(field: &Located<String>, line: usize, column: usize) -> crate::source::Place {
+fn inside(field: &Located<String>, line: usize, column: usize) -> Place {
     let indent = field.place.column() - 1;
     let first_line = field.value.lines().next().unwrap_or_default();
     let written: String = field.place.line_text().chars().skip(indent).collect();
@@ -150,21 +170,11 @@ fn inside(field: &Located<String>, line: usize, column: usize) -> crate::source:
     field.place.at(field.place.line() + line.saturating_sub(1), indent + column.max(1), 1)
 }
 
-fn service_accounts(scope: &Scope<'_>, check: &mut Check) -> Vec<ServiceAccountRole> {
+fn service_accounts(scope: &Scope<'_>, addons: &Addons, check: &mut Check) -> Vec<ServiceAccountRole> {
     let list =
         scope.spec.iam.as_ref().and_then(|iam| iam.value.service_account_external_permissions.as_ref());
     let Some(list) = list.filter(|list| !list.value.is_empty()) else { return Vec::new() };
-    let discovery = scope.spec.service_account_issuer_discovery.as_ref().map(|discovery| &discovery.value);
-    let has_provider =
-        flag(discovery.and_then(|discovery| discovery.enable_aws_oidc_provider.as_ref()), false);
-    if !has_provider {
-        let title = "roles for service accounts need an issuer that AWS trusts";
-        let hint =
-            "add `serviceAccountIssuerDiscovery` with a `discoveryStore` and `enableAWSOIDCProvider: true`";
-        let field =
-            if discovery.is_none() { "serviceAccountIssuerDiscovery" } else { "enableAWSOIDCProvider" };
-        check.lacking(&list.place, field, title, hint);
-    }
+    trusted_issuer(scope, &list.place, check);
     let mut seen: Vec<(ServiceAccountRole, &Located<ServiceAccountSpec>)> = Vec::new();
     for item in &list.value {
         let role = service_account(item, check);
@@ -178,6 +188,10 @@ fn service_accounts(scope: &Scope<'_>, check: &mut Check) -> Vec<ServiceAccountR
                 title,
                 format!("first given at {}", first.place.seen_from(&item.place)),
             );
+        }
+        if addons.service_accounts().contains(&(role.namespace.as_str(), role.name.as_str())) {
+            let title = format!("`{}/{}` is the service account of an addon", role.namespace, role.name);
+            check.hinted(&item.place, title, "kcl gives it what it needs: leave it out");
         }
         seen.push((role, item));
     }

@@ -5,27 +5,35 @@
 //! is thrown away.
 
 mod access;
+mod access_entries;
+mod addons;
 mod api;
+mod authentication;
+mod autoscaler;
 mod check;
+mod container;
 mod etcd;
 mod groups;
 mod iam;
 mod image;
 mod ingress;
 mod labels;
+mod manifests;
+mod namespaces;
 mod network;
 mod placement;
 mod purchase;
 mod state_store;
 mod subnets;
 mod syntax;
+mod termination;
 mod volumes;
 
 use std::collections::BTreeMap;
 
 use crate::cluster::{Cluster, KubernetesObject, KubernetesVersion};
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::document::{Document, Spec, read_all};
+use crate::document::{Document, Parsed, Spec, read_all};
 use crate::read::Dict;
 use crate::schema::{ClusterDocument, Metadata, cluster::ClusterSpec};
 use crate::source::{Located, Place, Source};
@@ -70,7 +78,21 @@ pub fn validate(spec: &Spec) -> Result<Validated, Diagnostics> {
 
 /// Reads and judges in one go: the mistakes of both are reported together.
 pub fn load(sources: &[Source]) -> Result<Loaded, Diagnostics> {
-    let parsed = read_all(sources);
+    judge_all(read_all(sources))
+}
+
+/// Likewise, with the Kubernetes objects of one more source. What else stands in it is the same as in `sources`, in
+/// another form: a spec as it was registered, beside what the defaults made of it.
+pub fn load_with_objects(sources: &[Source], objects: &Source) -> Result<Loaded, Diagnostics> {
+    let mut parsed = read_all(sources);
+    let with_objects = read_all(std::slice::from_ref(objects));
+    parsed.errors.extend(with_objects.errors);
+    parsed.complete &= with_objects.complete;
+    parsed.spec.adopt_objects(with_objects.spec);
+    judge_all(parsed)
+}
+
+fn judge_all(parsed: Parsed) -> Result<Loaded, Diagnostics> {
     if parsed.errors.is_empty() {
         let Validated { cluster, warnings } = validate(&parsed.spec)?;
         return Ok(Loaded { spec: parsed.spec, cluster, warnings });
@@ -124,8 +146,12 @@ fn cluster(spec: &Spec, check: &mut Check) -> Option<Cluster> {
     let subnets = subnets::subnets(&scope, check);
     let instance_groups = groups::groups(spec, &scope, &subnets, check);
     let ingress_controllers = ingress::controllers(spec, &scope, check);
-    let network = network::network(&scope, &subnets, &instance_groups, check);
+    let manifests = manifests::manifests(spec, check);
+    let network = network::network(&scope, &subnets, &instance_groups, &manifests, check);
     let bastion = access::bastion(&scope, &instance_groups, &network, check);
+    let namespace_defaults = namespaces::namespace_defaults(spec, network.pod_network, check);
+    let (node_termination_handler, handler) = termination::node_termination_handler(&scope, check);
+    let addons = addons::addons(&scope, &network, &instance_groups, &namespace_defaults, handler, check);
     let cluster = Cluster {
         protected: annotations.get("kcl.dev/protect").is_some_and(|value| value == "true"),
         annotations,
@@ -138,17 +164,17 @@ fn cluster(spec: &Spec, check: &mut Check) -> Option<Cluster> {
         node_port_access: syntax::cidrs(scope.spec.node_port_access.as_ref(), check),
         bastion,
         etcd_clusters: etcd::clusters(&scope, &instance_groups, &subnets, check),
-        iam: iam::iam(&scope, check),
+        iam: iam::iam(&scope, &addons, check),
         service_account_issuer: iam::issuer(&scope, check),
-        node_termination_handler: access::node_termination_handler(&scope),
+        node_termination_handler,
         instance_groups: instance_groups.into_iter().map(|group| group.value).collect(),
         ingress_controllers: ingress_controllers.into_iter().map(|controller| controller.value).collect(),
         state_store: state_store::state_store(spec, &scope, check),
-        addons: crate::cluster::Addons::default(),
-        access_entries: Vec::new(),
-        namespace_defaults: Vec::new(),
-        manifests: Vec::new(),
-        image_mirror: None,
+        access_entries: access_entries::access_entries(spec, &addons, check),
+        addons,
+        namespace_defaults,
+        manifests: manifests.into_iter().map(|manifest| manifest.value).collect(),
+        image_mirror: manifests::image_mirror(&scope, check),
         objects: objects(spec, check),
         network,
         name,
@@ -229,7 +255,12 @@ fn belongs(spec: &Spec, cluster: &str, check: &mut Check) {
     let credentials = spec.ssh_credentials().map(|(_, body)| &body.metadata);
     let controllers = spec.ingress_controllers().map(|(_, body)| &body.metadata);
     let stores = spec.state_stores().map(|(_, body)| &body.metadata);
-    for metadata in groups.chain(credentials).chain(controllers).chain(stores).flatten() {
+    let entries = spec.access_entries().map(|(_, body)| &body.metadata);
+    let namespaces = spec.namespace_defaults().map(|(_, body)| &body.metadata);
+    let manifests = spec.manifests().map(|(_, body)| &body.metadata);
+    let of_kops = groups.chain(credentials);
+    let of_kcl = controllers.chain(stores).chain(entries).chain(namespaces).chain(manifests);
+    for metadata in of_kops.chain(of_kcl).flatten() {
         let Some(labels) = &metadata.value.labels else { continue };
         for (key, value) in &labels.value.0 {
             if key.value == LABEL && value.value != cluster {

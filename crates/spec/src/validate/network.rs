@@ -7,9 +7,13 @@ use ipnet::Ipv4Net;
 use super::check::Check;
 use super::subnets::SubnetDraft;
 use super::{Scope, flag, syntax, value};
-use crate::cluster::{DnsType, InstanceGroup, Network, PodNetwork, Role, Subnet, SubnetType, Topology, Vpc};
+use crate::cluster::{
+    DnsType, Flannel, FlannelBackend, InstanceGroup, Manifest, Network, PodNetwork, Role, Subnet, SubnetType,
+    Topology, Vpc,
+};
 use crate::machine_types::MachineType;
-use crate::schema::cluster::{DEFAULT_DNS_DOMAIN, DnsTypeSpec, TopologySpec};
+use crate::schema::addons::FlannelBackendSpec;
+use crate::schema::cluster::{DEFAULT_DNS_DOMAIN, DnsTypeSpec, NetworkingSpec, TopologySpec};
 use crate::source::{Located, Place};
 use crate::suggest;
 
@@ -22,12 +26,13 @@ pub(super) fn network(
     scope: &Scope<'_>,
     drafts: &[SubnetDraft],
     groups: &[Located<InstanceGroup>],
+    manifests: &[Located<Manifest>],
     check: &mut Check,
 ) -> Network {
     let cidr = vpc_cidr(scope, check);
     let additional = additional_cidrs(scope, &cidr, check);
     inside_vpc(drafts, &cidr, &additional, check);
-    let pod_network = pod_network(scope, groups, check);
+    let pod_network = pod_network(scope, groups, manifests, check);
     let ranges = ranges(scope, pod_network, cidr.value, check);
     cluster_ranges(scope, &ranges, &cidr, &additional, drafts, pod_network, check);
     let subnets: Vec<Subnet> = drafts.iter().map(|draft| draft.subnet.clone()).collect();
@@ -57,6 +62,7 @@ pub(super) fn network(
         cluster_dns_domain: value(scope.spec.cluster_dns_domain.as_ref())
             .unwrap_or_else(|| DEFAULT_DNS_DOMAIN.to_owned()),
         pod_network,
+        flannel: (pod_network == PodNetwork::Flannel).then(|| flannel(scope, check)),
     }
 }
 
@@ -197,67 +203,112 @@ fn cluster_ranges(
     }
 }
 
-fn pod_network(scope: &Scope<'_>, groups: &[Located<InstanceGroup>], check: &mut Check) -> PodNetwork {
+/// The fields of `networking`, where they stand, and the pod networks they choose; none for those of long ago.
+fn choices(spec: &NetworkingSpec) -> [(&'static str, Option<&Place>, Option<PodNetwork>); 16] {
+    fn place<T>(field: Option<&Located<T>>) -> Option<&Place> {
+        field.map(|field| &field.place)
+    }
+    let known = |network: PodNetwork, place| (network.as_str(), place, Some(network));
+    [
+        known(PodNetwork::Cni, place(spec.cni.as_ref())),
+        known(PodNetwork::Flannel, place(spec.flannel.as_ref())),
+        known(PodNetwork::Calico, place(spec.calico.as_ref())),
+        known(PodNetwork::Cilium, place(spec.cilium.as_ref())),
+        known(PodNetwork::AmazonVpc, place(spec.amazon_vpc.as_ref())),
+        known(PodNetwork::Kindnet, place(spec.kindnet.as_ref())),
+        known(PodNetwork::KubeRouter, place(spec.kube_router.as_ref())),
+        known(PodNetwork::Canal, place(spec.canal.as_ref())),
+        known(PodNetwork::Kubenet, place(spec.kubenet.as_ref())),
+        ("classic", place(spec.classic.as_ref()), None),
+        ("external", place(spec.external.as_ref()), None),
+        ("kopeio", place(spec.kopeio.as_ref()), None),
+        ("weave", place(spec.weave.as_ref()), None),
+        ("romana", place(spec.romana.as_ref()), None),
+        ("lyftvpc", place(spec.lyft_vpc.as_ref()), None),
+        ("gce", place(spec.gce.as_ref()), None),
+    ]
+}
+
+fn pod_network(
+    scope: &Scope<'_>,
+    groups: &[Located<InstanceGroup>],
+    manifests: &[Located<Manifest>],
+    check: &mut Check,
+) -> PodNetwork {
+    let lacking = |place: &Place, check: &mut Check| {
+        let hint = "choose one, as in `networking: {flannel: {}}`";
+        check.lacking(place, "networking", "no pod network is chosen", hint);
+    };
     let Some(networking) = &scope.spec.networking else {
-        check.lacking(
-            scope.spec_place,
-            "networking",
-            "no pod network is chosen",
-            "choose one, as in `networking: {flannel: {}}`",
-        );
+        lacking(scope.spec_place, check);
         return PodNetwork::Cni;
     };
-    let Located { value: choices, place } = networking;
-    let known = [
-        ("cni", &choices.cni, Some(PodNetwork::Cni)),
-        ("flannel", &choices.flannel, Some(PodNetwork::Flannel)),
-        ("calico", &choices.calico, Some(PodNetwork::Calico)),
-        ("cilium", &choices.cilium, Some(PodNetwork::Cilium)),
-        ("amazonvpc", &choices.amazon_vpc, Some(PodNetwork::AmazonVpc)),
-        ("kindnet", &choices.kindnet, Some(PodNetwork::Kindnet)),
-        ("kuberouter", &choices.kube_router, Some(PodNetwork::KubeRouter)),
-        ("canal", &choices.canal, Some(PodNetwork::Canal)),
-        ("kubenet", &choices.kubenet, Some(PodNetwork::Kubenet)),
-        ("classic", &choices.classic, None),
-        ("external", &choices.external, None),
-        ("kopeio", &choices.kopeio, None),
-        ("weave", &choices.weave, None),
-        ("romana", &choices.romana, None),
-        ("lyftvpc", &choices.lyft_vpc, None),
-        ("gce", &choices.gce, None),
-    ];
-    let mut chosen: Option<(&str, PodNetwork)> = None;
-    for (name, field, network) in known {
-        let Some(field) = field else { continue };
+    let known = choices(&networking.value);
+    let mut chosen: Option<(&Place, PodNetwork)> = None;
+    for (name, place, network) in known {
+        let Some(place) = place else { continue };
         match (chosen, network) {
             (_, None) => {
                 let possible =
                     known.iter().filter(|(_, _, network)| network.is_some()).map(|(name, _, _)| *name);
-                check.hinted(
-                    &field.place,
-                    format!("pod network `{name}` is not supported"),
-                    suggest::one_of(possible),
-                );
+                let title = format!("pod network `{name}` is not supported");
+                check.hinted(place, title, suggest::one_of(possible));
             }
-            (Some((first, _)), Some(_)) => {
-                let title = format!("pod networks `{first}` and `{name}` exclude each other");
-                check.hinted(&field.place, title, "keep one of them");
+            (Some((_, first)), Some(_)) => {
+                let title = format!("pod networks `{}` and `{name}` exclude each other", first.as_str());
+                check.hinted(place, title, "keep one of them");
             }
-            (None, Some(network)) => chosen = Some((name, network)),
+            (None, Some(network)) => chosen = Some((place, network)),
         }
         if network == Some(PodNetwork::AmazonVpc) {
-            few_pods(groups, &field.place, check);
+            few_pods(groups, place, check);
         }
     }
-    if chosen.is_none() && known.iter().all(|(_, field, _)| field.is_none()) {
-        check.lacking(
-            place,
-            "networking",
-            "no pod network is chosen",
-            "choose one, as in `networking: {flannel: {}}`",
-        );
+    if let Some((place, network)) = chosen {
+        installed(network, place, manifests, check);
+        return network;
     }
-    chosen.map_or(PodNetwork::Cni, |(_, network)| network)
+    if known.iter().all(|(_, place, _)| place.is_none()) {
+        lacking(&networking.place, check);
+    }
+    PodNetwork::Cni
+}
+
+/// kcl installs flannel; what else a spec chooses comes with a manifest of its name.
+fn installed(network: PodNetwork, place: &Place, manifests: &[Located<Manifest>], check: &mut Check) {
+    let name = network.as_str();
+    let manifest = manifests.iter().find(|manifest| manifest.value.name == name);
+    match (network, manifest) {
+        (PodNetwork::Flannel, Some(manifest)) => {
+            let title = "kcl installs flannel itself, and this manifest would do so again";
+            let hint = "leave it out, or choose `networking: {cni: {}}`";
+            check.hinted(&manifest.place, title, hint);
+        }
+        // kubenet is read but not acted on, and `cni` is the user's own.
+        (PodNetwork::Flannel | PodNetwork::Cni | PodNetwork::Kubenet, _) | (_, Some(_)) => {}
+        (_, None) => {
+            let title = format!("kcl does not install {name}: nodes stay NotReady until somebody does");
+            let hint = format!(
+                "give its manifest in a document `kind: Manifest` of `kcl.dev/v1alpha1` named `{name}`, or choose \
+                 `cni: {{}}` and install it yourself"
+            );
+            check.warn(place, title, hint);
+        }
+    }
+}
+
+/// kOps sends packets through flannel itself (`udp`) unless told otherwise, and warns that this is slow.
+fn flannel(scope: &Scope<'_>, check: &mut Check) -> Flannel {
+    let networking = scope.spec.networking.as_ref();
+    let spec = networking.and_then(|networking| networking.value.flannel.as_ref()).map(|spec| &spec.value);
+    let resync = spec.and_then(|spec| spec.iptables_resync_seconds.as_ref());
+    Flannel {
+        backend: match spec.and_then(|spec| spec.backend.as_ref()).map(|backend| backend.value) {
+            Some(FlannelBackendSpec::Udp) => FlannelBackend::Udp,
+            Some(FlannelBackendSpec::Vxlan) | None => FlannelBackend::Vxlan,
+        },
+        iptables_resync_seconds: syntax::bounded(resync, "the interval", 1, 86_400, check),
+    }
 }
 
 /// The VPC CNI gives each pod an address of the machine's network interfaces, which small types have

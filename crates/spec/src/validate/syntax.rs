@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use ipnet::{IpNet, Ipv4Net};
 
 use super::check::Check;
-use crate::read::List;
+use crate::read::{List, Scalar};
 use crate::source::Located;
 
 /// A DNS label (RFC 1123), in lower case.
@@ -183,27 +183,130 @@ pub(super) fn go_duration(text: &str) -> Option<u64> {
 
 /// A Kubernetes quantity in whole units, rounded up: `2`, `500m`, `4Gi`, `1e3`.
 pub(super) fn quantity(text: &str) -> Option<u64> {
-    let unit_at = text.find(|char: char| char.is_ascii_alphabetic() && char != 'e').unwrap_or(text.len());
-    let (number, unit) = text.split_at(unit_at);
-    let factor = match unit {
-        "" => 1.0,
-        "m" => 1e-3,
-        "k" => 1e3,
-        "M" => 1e6,
-        "G" => 1e9,
-        "T" => 1e12,
-        "Ki" => 1024.0,
-        "Mi" => 1024.0 * 1024.0,
-        "Gi" => 1024.0 * 1024.0 * 1024.0,
-        "Ti" => 1024.0 * 1024.0 * 1024.0 * 1024.0,
-        _ => return None,
-    };
-    let value = number.parse::<f64>().ok()? * factor;
+    let value = quantity_value(text)?;
     if !(0.0..=1e18).contains(&value) {
         return None;
     }
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range was just checked")]
     Some(value.ceil() as u64)
+}
+
+/// A Kubernetes quantity that is not negative, near enough to tell which of two is the larger.
+pub(super) fn quantity_value(text: &str) -> Option<f64> {
+    let unit_at = text.find(|char: char| !char.is_ascii_digit() && char != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit_at);
+    let factor = match unit {
+        "" => 1.0,
+        "n" => 1e-9,
+        "u" => 1e-6,
+        "m" => 1e-3,
+        "k" => 1e3,
+        "M" => 1e6,
+        "G" => 1e9,
+        "T" => 1e12,
+        "P" => 1e15,
+        "E" => 1e18,
+        "Ki" => 1024_f64,
+        "Mi" => 1024_f64.powi(2),
+        "Gi" => 1024_f64.powi(3),
+        "Ti" => 1024_f64.powi(4),
+        "Pi" => 1024_f64.powi(5),
+        "Ei" => 1024_f64.powi(6),
+        exponent => 10_f64.powi(exponent.strip_prefix(['e', 'E'])?.parse::<i8>().ok()?.into()),
+    };
+    Some(number.parse::<f64>().ok()? * factor)
+}
+
+/// Notes what is no quantity.
+pub(super) fn quantity_field(field: Option<&Located<Scalar>>, check: &mut Check) -> Option<String> {
+    let field = field?;
+    if quantity_value(&field.value.0).is_none() {
+        let title = format!("`{}` is not a quantity", field.value.0);
+        check.hinted(&field.place, title, "a number with a unit of Kubernetes, as in `100m` or `64Mi`");
+    }
+    Some(field.value.0.clone())
+}
+
+/// Notes what is no duration in Go's form.
+pub(super) fn duration_field(field: Option<&Located<String>>, check: &mut Check) -> Option<String> {
+    let field = field?;
+    if go_duration(&field.value).is_none() {
+        let title = format!("`{}` is not a duration", field.value);
+        check.hinted(&field.place, title, "numbers with units, as in `10m0s` or `90s`");
+    }
+    Some(field.value.clone())
+}
+
+/// The address of a registry, maybe with a path: `registry.example.com:5000/mirror`.
+pub(super) fn is_registry(text: &str) -> bool {
+    let mut parts = text.split('/');
+    let host = parts.next().unwrap_or_default();
+    let (name, port) = host.split_once(':').unwrap_or((host, "443"));
+    is_dns_name(name) && port.parse::<u16>().is_ok() && parts.all(is_path_part)
+}
+
+/// One part of an image's path: runs of letters and digits with `.`, `_`, `__` or dashes between.
+fn is_path_part(text: &str) -> bool {
+    let is_word = |char: char| char.is_ascii_lowercase() || char.is_ascii_digit();
+    let runs = text.split(is_word).filter(|run| !run.is_empty());
+    text.starts_with(is_word)
+        && text.ends_with(is_word)
+        && runs.into_iter().all(|run| matches!(run, "." | "_" | "__") || run.chars().all(|char| char == '-'))
+}
+
+/// A tag of an image.
+pub(super) fn is_tag(text: &str) -> bool {
+    let is_known = |char: char| char.is_ascii_alphanumeric() || "_.-".contains(char);
+    (1..=128).contains(&text.len()) && text.chars().all(is_known) && !text.starts_with(['.', '-'])
+}
+
+/// An image: `[registry/]path[:tag][@sha256:...]`.
+pub(super) fn is_image(text: &str) -> bool {
+    let (text, digest) = text.split_once('@').map_or((text, None), |(text, digest)| (text, Some(digest)));
+    let (name, tag) = match text.rsplit_once(':') {
+        // Else the colon is that of a port.
+        Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
+        _ => (text, None),
+    };
+    let path = match name.split_once('/') {
+        Some((host, path)) if host.contains(['.', ':']) || host == "localhost" => {
+            if !is_registry(host) {
+                return false;
+            }
+            path
+        }
+        _ => name,
+    };
+    path.split('/').all(is_path_part)
+        && tag.is_none_or(is_tag)
+        && digest.is_none_or(|digest| digest.strip_prefix("sha256:").is_some_and(is_sha256))
+}
+
+/// 64 hexadecimal digits.
+pub(super) fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.chars().all(|char| char.is_ascii_hexdigit())
+}
+
+/// ARN of an IAM role or user: what can be somebody. An account has twelve digits.
+pub(super) fn is_principal(text: &str) -> bool {
+    let parts: Vec<&str> = text.splitn(6, ':').collect();
+    let is_name = |name: &str| {
+        let is_known = |char: char| char.is_ascii_alphanumeric() || "+=,.@_-/".contains(char);
+        !name.is_empty() && !name.ends_with('/') && !name.starts_with('/') && name.chars().all(is_known)
+    };
+    matches!(parts.as_slice(), ["arn", partition, "iam", "", account, name]
+        if partition.starts_with("aws")
+            && account.len() == 12
+            && account.chars().all(|char| char.is_ascii_digit())
+            && ["role/", "user/"].iter().any(|kind| name.strip_prefix(kind).is_some_and(is_name)))
+}
+
+/// The name of an RBAC role, which has more freedom than other names: `system:node-proxier`.
+pub(super) fn is_role_name(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= 253
+        && !matches!(text, "." | "..")
+        && text.chars().all(|char| char.is_ascii_graphic() && !matches!(char, '/' | '%'))
 }
 
 /// The region of an availability, local or wavelength zone, by its name: `eu-north-1a` is in
@@ -341,8 +444,73 @@ mod tests {
         assert_eq!(quantity("4Gi"), Some(4 << 30));
         assert_eq!(quantity("500m"), Some(1));
         assert_eq!(quantity("1e3"), Some(1000));
-        for text in ["", "x", "4GiB", "-1"] {
+        assert_eq!(quantity("1E3"), Some(1000));
+        assert_eq!(quantity("2500u"), Some(1));
+        assert_eq!(quantity(".5Ki"), Some(512));
+        for text in
+            ["", "x", "4GiB", "-1", ".", "1.2.3", "Gi", "1e", "1e99999", "1 Gi", "inf", "nan", "0x10", "1\n"]
+        {
             assert_eq!(quantity(text), None, "{text}");
+        }
+        assert!(
+            quantity_value("1500m") > quantity_value("1") && quantity_value("1Gi") > quantity_value("1G")
+        );
+    }
+
+    #[test]
+    fn images_are_told_from_what_is_none() {
+        let digest = format!("a@sha256:{}", "0123456789abcdef".repeat(4));
+        for image in [
+            "nginx",
+            "nginx:1.27",
+            "library/nginx",
+            "registry.k8s.io/provider-aws/cloud-controller-manager:v1.36.0",
+            "localhost:5000/a_b/c__d:x",
+            "registry.example.com:5000/a-b",
+            &digest,
+        ] {
+            assert!(is_image(image), "{image}");
+        }
+        for image in [
+            "",
+            ":v1",
+            "nginx:",
+            "Nginx",
+            "a b",
+            "a//b",
+            "/a",
+            "a/",
+            "https://registry.k8s.io/a",
+            "registry.k8s.io:port/a",
+            "a@sha256:12",
+            "a@md5:12",
+            "a:-x",
+            "a\nb",
+            "a\"b",
+            "a:v1@",
+        ] {
+            assert!(!is_image(image), "{image}");
+        }
+        assert!(is_registry("registry.example.com:5000/mirror") && is_registry("proxy"));
+        for registry in ["", "https://x", "x/", "x:y", "x/Y"] {
+            assert!(!is_registry(registry), "{registry}");
+        }
+    }
+
+    #[test]
+    fn principals_are_roles_and_users() {
+        assert!(is_principal("arn:aws:iam::123456789012:role/Admin"));
+        assert!(is_principal("arn:aws-cn:iam::123456789012:user/team/alice@example.com"));
+        for text in [
+            "",
+            "arn:aws:iam::123456789012:root",
+            "arn:aws:iam::123456789012:role/",
+            "arn:aws:iam::1234:role/a",
+            "arn:aws:sts::123456789012:assumed-role/a/b",
+            "arn:aws:iam::123456789012:group/a",
+            "arn:aws:iam::123456789012:role/a b",
+        ] {
+            assert!(!is_principal(text), "{text}");
         }
     }
 

@@ -1,0 +1,129 @@
+//! The EBS CSI driver: volumes for pods, and the StorageClass that they have by default.
+//!
+//! Without snapshots: their custom resources come with a controller that kcl does not install.
+
+use std::collections::BTreeMap;
+
+use kcl_spec::cluster::{Container, EbsCsiDriver};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::iam::{anything, change_owned, create_tagged, dns_suffix, tag_created};
+use crate::pods::{Access, control_plane_replicas, resources};
+use crate::template::{self, Template, template};
+use crate::{Addon, Error, Identity, Inputs, images};
+
+pub(crate) const ADDON: Addon = Addon { name: "ebs-csi-driver", objects, identity };
+
+const DRIVER: Template = template!("ebs-csi-driver/driver.yaml");
+
+const NAMESPACE: &str = "kube-system";
+/// Of the controller. The pods on nodes call nothing of AWS.
+const SERVICE_ACCOUNT: &str = "ebs-csi-controller-sa";
+
+#[derive(Serialize)]
+struct Values<'a> {
+    image: String,
+    provisioner: String,
+    attacher: String,
+    resizer: String,
+    registrar: String,
+    liveness_probe: String,
+    access: Access,
+    region: &'a str,
+    cluster: &'a str,
+    /// Tags of volumes: `key=value`, comma separated.
+    tags: String,
+    replicas: u32,
+    volume_attach_limit: Option<u32>,
+    pod_annotations: &'a BTreeMap<String, String>,
+    storage_classes: bool,
+    resources: Value,
+    sidecar_resources: Value,
+}
+
+fn objects(inputs: &Inputs<'_>) -> Result<Vec<Value>, Error> {
+    let Some(wish) = &inputs.cluster.addons.ebs_csi_driver else { return Ok(Vec::new()) };
+    let pinned = |image| images::pinned(inputs.cluster, image);
+    let values = Values {
+        image: image(inputs, wish),
+        provisioner: pinned(images::CSI_PROVISIONER),
+        attacher: pinned(images::CSI_ATTACHER),
+        resizer: pinned(images::CSI_RESIZER),
+        registrar: pinned(images::CSI_NODE_DRIVER_REGISTRAR),
+        liveness_probe: pinned(images::CSI_LIVENESS_PROBE),
+        access: Access::of(inputs, NAMESPACE, SERVICE_ACCOUNT),
+        region: &inputs.cluster.region,
+        cluster: &inputs.cluster.name,
+        tags: tags(inputs),
+        replicas: control_plane_replicas(inputs.cluster),
+        volume_attach_limit: wish.volume_attach_limit,
+        pod_annotations: &wish.pod_annotations,
+        storage_classes: wish.storage_classes,
+        resources: resources(&wish.container, "10m", "40Mi"),
+        sidecar_resources: resources(&Container::default(), "5m", "20Mi"),
+    };
+    template::objects(&DRIVER, &values)
+}
+
+/// The spec may name the driver's release alone.
+fn image(inputs: &Inputs<'_>, wish: &EbsCsiDriver) -> String {
+    match wish.container.image.as_deref() {
+        Some(tag) if !tag.contains(['/', ':']) => {
+            let image = format!("{}:{tag}", images::EBS_CSI_DRIVER.name);
+            images::mirrored(inputs.cluster.image_mirror.as_ref(), &image)
+        }
+        _ => images::of(inputs.cluster, &wish.container, images::EBS_CSI_DRIVER),
+    }
+}
+
+/// By these a volume is found when its cluster is deleted, and may be changed by the driver at all.
+fn tags(inputs: &Inputs<'_>) -> String {
+    let name = &inputs.cluster.name;
+    let mut tags = inputs.cluster.cloud_labels.clone();
+    tags.insert("KubernetesCluster".to_owned(), name.clone());
+    tags.insert(format!("kubernetes.io/cluster/{name}"), "owned".to_owned());
+    // The flag knows no escapes.
+    tags.retain(|key, value| !key.contains([',', '=']) && !value.contains(','));
+    let tags: Vec<String> = tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    tags.join(",")
+}
+
+fn identity(inputs: &Inputs<'_>) -> Option<Identity> {
+    inputs.cluster.addons.ebs_csi_driver.as_ref()?;
+    let mut statements = vec![
+        anything(&[
+            "ec2:DescribeAvailabilityZones",
+            "ec2:DescribeInstanceTypes",
+            "ec2:DescribeInstances",
+            "ec2:DescribeTags",
+            "ec2:DescribeVolumeStatus",
+            "ec2:DescribeVolumes",
+            "ec2:DescribeVolumesModifications",
+        ]),
+        change_owned(
+            inputs,
+            &["ec2:AttachVolume", "ec2:DeleteVolume", "ec2:DetachVolume", "ec2:ModifyVolume"],
+        ),
+        create_tagged(inputs, &["ec2:CopyVolumes", "ec2:CreateVolume"]),
+    ];
+    statements.extend(tag_created(inputs, &["volume"], &["CopyVolumes", "CreateVolume"]));
+    statements.extend(use_keys(inputs));
+    Some(Identity { namespace: NAMESPACE, service_account: SERVICE_ACCOUNT, statements })
+}
+
+/// Encrypted volumes, whatever their key.
+fn use_keys(inputs: &Inputs<'_>) -> [Value; 2] {
+    let ec2 = format!("ec2.{}.{}", inputs.cluster.region, dns_suffix(inputs.partition));
+    let mut grant = anything(&["kms:CreateGrant"]);
+    grant["Condition"] = json!({ "Bool": { "kms:GrantIsForAWSResource": "true" } });
+    let mut through_ec2 = anything(&[
+        "kms:Decrypt",
+        "kms:DescribeKey",
+        "kms:Encrypt",
+        "kms:GenerateDataKey*",
+        "kms:ReEncrypt*",
+    ]);
+    through_ec2["Condition"] = json!({ "StringLike": { "kms:ViaService": ec2 } });
+    [grant, through_ec2]
+}

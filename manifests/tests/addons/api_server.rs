@@ -1,0 +1,113 @@
+//! Every addon on a real API server: it takes all objects, and holds pods to what is said of them.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::given::{all_objects, name, pods, variants};
+use crate::server::Server;
+
+/// What a pod is under Pod Security, and why it cannot be more.
+const LEVELS: [(&str, &str, &str); 14] = [
+    ("DaemonSet kube-flannel/kube-flannel-ds", "privileged", "the machine's network and files"),
+    ("DaemonSet kube-system/aws-cloud-controller-manager", "privileged", "the machine's network"),
+    ("DaemonSet kube-system/aws-iam-authenticator", "privileged", "the machine's network and files"),
+    ("DaemonSet kube-system/ebs-csi-node", "privileged", "disks and mounts of the machine"),
+    ("DaemonSet kube-system/aws-node-termination-handler", "privileged", "the metadata service"),
+    ("DaemonSet nginx-ingress/nginx-ingress", "privileged", "ports of the machine"),
+    ("DaemonSet nginx-service/nginx-ingress", "restricted", ""),
+    ("DaemonSet nginx-service/inner", "restricted", ""),
+    ("DaemonSet default/in-default", "restricted", ""),
+    ("Deployment kube-system/metrics-server", "restricted", ""),
+    // These with a role of their own; else they have the machine's network, for its metadata service.
+    ("Deployment kube-system/aws-node-termination-handler", "restricted", ""),
+    ("Deployment kube-system/cluster-autoscaler", "restricted", ""),
+    ("Deployment kube-system/ebs-csi-controller", "restricted", ""),
+    ("Deployment kube-system/external-dns", "restricted", ""),
+];
+
+#[test]
+fn a_real_api_server_takes_everything() {
+    let server = Server::start();
+    for (variant, given) in variants() {
+        let objects = all_objects(&given);
+        let (first, then): (Vec<_>, Vec<_>) = objects.iter().cloned().partition(|object| {
+            ["Namespace", "CustomResourceDefinition"].contains(&object["kind"].as_str().unwrap())
+        });
+        // Namespaces that are bound to, and not made.
+        let other = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "shop" } });
+        server.apply(&[first.as_slice(), &[other]].concat(), &[]).expect(0);
+        if first.iter().any(|object| object["kind"] == "CustomResourceDefinition") {
+            let wait =
+                ["wait", "--for=condition=established", "--timeout=60s", "customresourcedefinition", "--all"];
+            server.kubectl(&wait).expect(0);
+        }
+        let run = server.apply(&then, &[]).expect(0);
+        assert_eq!(run.stdout.lines().count(), then.len(), "{variant}: {}", run.stdout);
+        assert!(!run.stderr.contains("Warning"), "{variant}: {}", run.stderr);
+        // Once more: what is written is what is stored, so that nothing changes.
+        let versions = || {
+            let list = server.apply(&then, &["-o", "json"]).expect(0).stdout;
+            let list: Value = serde_json::from_str(&list).unwrap();
+            let items = list["items"].as_array().unwrap().iter();
+            items.map(|item| (name(item), item["metadata"]["resourceVersion"].clone())).collect::<Vec<_>>()
+        };
+        assert_eq!(versions(), versions(), "{variant}");
+    }
+    pod_security(&server);
+}
+
+fn pod_security(server: &Server) {
+    for level in ["restricted", "baseline"] {
+        server.kubectl(&["create", "namespace", level]).expect(0);
+        let label = format!("pod-security.kubernetes.io/enforce={level}");
+        server.kubectl(&["label", "namespace", level, &label]).expect(0);
+    }
+    let mut found = BTreeSet::new();
+    for (variant, given) in variants() {
+        let objects = all_objects(&given);
+        for (pod, spec) in pods(&objects) {
+            let level = ["restricted", "baseline"].into_iter().find(|level| admits(server, level, spec));
+            let level = level.unwrap_or("privileged");
+            let known = LEVELS.iter().find(|(known, ..)| *known == pod);
+            let (_, wanted, why) =
+                known.unwrap_or_else(|| panic!("{variant}: {pod} is {level} and not listed"));
+            let on_host = spec["hostNetwork"] == true && why.is_empty();
+            let wanted = if on_host { "privileged" } else { wanted };
+            assert_eq!(level, wanted, "{variant}: {pod}");
+            found.insert(pod);
+        }
+        // A namespace that promises something keeps it for the pods that kcl puts there.
+        for namespace in objects.iter().filter(|object| object["kind"] == "Namespace") {
+            let Some(level) = namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"].as_str()
+            else {
+                continue;
+            };
+            let prefix = format!(" {}/", namespace["metadata"]["name"].as_str().unwrap());
+            for (pod, spec) in pods(&objects).into_iter().filter(|(pod, _)| pod.contains(&prefix)) {
+                assert!(level == "privileged" || admits(server, level, spec), "{variant}: {pod}: {level}");
+            }
+        }
+    }
+    for (known, ..) in LEVELS {
+        assert!(found.contains(known), "{known} is listed, and in no variant");
+    }
+}
+
+/// Whether a namespace of that level takes the pod.
+fn admits(server: &Server, level: &str, spec: &Value) -> bool {
+    let mut spec = spec.clone();
+    // The account need not be there for this question.
+    spec["serviceAccountName"] = json!("default");
+    let pod = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "pod", "namespace": level }, "spec": spec,
+    });
+    let account = json!({
+        "apiVersion": "v1", "kind": "ServiceAccount", "metadata": { "name": "default", "namespace": level },
+    });
+    server.apply(&[account], &[]).expect(0);
+    let run = server.reads(&["create", "--dry-run=server", "--validate=strict", "-f", "-"], &pod.to_string());
+    let refused = run.stderr.contains("violates PodSecurity");
+    assert!(run.code == 0 || refused, "{}", run.stderr);
+    !refused
+}

@@ -1,0 +1,112 @@
+//! What single addons are made of.
+
+use std::fmt::Write as _;
+
+use kcl_manifests::Manifest;
+use serde_json::{Value, json};
+
+use crate::given::{Given, name, pods, reference, with_roles, with_the_machines_role};
+
+#[test]
+fn the_reference_cluster() {
+    let manifests = reference().render().unwrap();
+    let mut text = String::new();
+    for Manifest { addon, objects } in &manifests {
+        writeln!(text, "{addon}").unwrap();
+        for object in objects {
+            writeln!(text, "  {}", name(object)).unwrap();
+        }
+    }
+    insta::assert_snapshot!("reference", text);
+    let ingress = manifests.iter().find(|manifest| manifest.addon == "nginx-ingress").unwrap();
+    let shown = ["ConfigMap", "DaemonSet", "IngressClass", "Namespace"];
+    let objects = ingress.objects.iter().filter(|object| shown.contains(&object["kind"].as_str().unwrap()));
+    let yaml: Vec<String> = objects.map(|object| serde_yaml::to_string(object).unwrap()).collect();
+    insta::assert_snapshot!("reference_nginx_ingress", yaml.join("---\n"));
+}
+
+#[test]
+fn the_service_in_front_of_an_ingress_controller() {
+    let objects = with_roles().objects("nginx-ingress");
+    let service =
+        objects.iter().find(|object| name(object) == "Service nginx-service/nginx-ingress").unwrap();
+    let wanted = json!({
+        "service.beta.kubernetes.io/aws-load-balancer-backend-protocol": "tcp",
+        "service.beta.kubernetes.io/aws-load-balancer-proxy-protocol": "*",
+        "service.beta.kubernetes.io/aws-load-balancer-type": "nlb",
+        "external-dns.alpha.kubernetes.io/hostname": "example.com,docs.example.com",
+    });
+    assert_eq!(service["metadata"]["annotations"], wanted);
+    let ports = json!([
+        { "name": "http", "port": 80, "targetPort": 80, "protocol": "TCP" },
+        { "name": "https", "port": 443, "targetPort": 443, "protocol": "TCP" },
+    ]);
+    assert_eq!(service["spec"]["ports"], ports);
+    assert_eq!(service["spec"]["selector"], json!({ "app": "nginx-ingress" }));
+    // Without proxy protocol there is nobody to be believed.
+    let plain = objects.iter().find(|object| name(object) == "ConfigMap nginx-service/inner").unwrap();
+    assert_eq!(plain["data"], json!({}));
+    let namespaces: Vec<String> =
+        objects.iter().filter(|object| object["kind"] == "Namespace").map(name).collect();
+    assert_eq!(namespaces, ["Namespace nginx-service"], "once, and none that Kubernetes makes");
+}
+
+#[test]
+fn a_namespace_of_the_spec_is_the_specs_own() {
+    let mut given = reference();
+    let has_namespace = |given: &Given| {
+        given.objects("nginx-ingress").iter().any(|object| name(object) == "Namespace nginx-ingress")
+    };
+    assert!(has_namespace(&given));
+    given.cluster.objects.push(kcl_spec::cluster::KubernetesObject {
+        api_version: "v1".to_owned(),
+        kind: "Namespace".to_owned(),
+        namespace: None,
+        name: Some("nginx-ingress".to_owned()),
+        value: serde_yaml::Value::Null,
+    });
+    assert!(!has_namespace(&given));
+}
+
+#[test]
+fn who_comes_in_by_iam() {
+    let mapped = |given: &Given| {
+        let objects = given.objects("iam-authenticator");
+        let mappings = objects.iter().filter(|object| object["kind"] == "IAMIdentityMapping");
+        mappings.map(|object| object["spec"].clone()).collect::<Vec<_>>()
+    };
+    let wanted = [
+        json!({
+            "arn": "arn:aws:iam::123456789012:user/ann",
+            "username": "ann",
+            "groups": ["system:masters"],
+        }),
+        json!({
+            "arn": "arn:aws:iam::123456789012:role/admins",
+            "username": "kcl:admins:{{SessionName}}",
+            "groups": ["kcl:admins"],
+        }),
+    ];
+    assert_eq!(mapped(&with_the_machines_role()), wanted);
+
+    let objects = with_roles().objects("iam-authenticator");
+    let file = objects.iter().find(|object| name(object) == "ConfigMap kube-system/aws-iam-authenticator");
+    let file: Value = serde_json::from_str(file.unwrap()["data"]["config.yaml"].as_str().unwrap()).unwrap();
+    assert_eq!(file["server"]["mapRoles"][0]["rolearn"], wanted[1]["arn"]);
+    assert_eq!(file["server"]["mapUsers"][0]["userarn"], wanted[0]["arn"]);
+    let aws_auth = objects.iter().find(|object| name(object) == "ConfigMap kube-system/aws-auth").unwrap();
+    let roles: Value = serde_json::from_str(aws_auth["data"]["mapRoles"].as_str().unwrap()).unwrap();
+    assert_eq!(roles, file["server"]["mapRoles"]);
+}
+
+#[test]
+fn the_autoscaler_knows_the_groups() {
+    let objects = with_the_machines_role().objects("cluster-autoscaler");
+    let objects = &objects;
+    let (_, spec) = pods(objects).remove(0);
+    let arguments = spec["containers"][0]["args"].as_array().unwrap();
+    assert!(arguments.contains(&json!("--nodes=2:2:nodes.k8s.karlaru.com")), "{arguments:?}");
+    assert!(arguments.contains(&json!("--expander=priority")));
+    let priorities = objects.iter().find(|object| object["kind"] == "ConfigMap").unwrap();
+    assert_eq!(priorities["data"]["priorities"], "20: [\".*\"]\n100: [\".*spot.*\"]\n");
+}
