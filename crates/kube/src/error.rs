@@ -224,16 +224,6 @@ pub enum WantedFault {
         /// What is there instead; may be empty.
         reason: String,
     },
-    /// Its namespace is not there and not wanted.
-    #[error("{origin}: {object}: the namespace {namespace} is neither in the cluster nor wanted")]
-    NoNamespace {
-        /// Who wants it.
-        origin: String,
-        /// Which one.
-        object: ObjectRef,
-        /// Its namespace.
-        namespace: String,
-    },
 }
 
 /// What went wrong with one object.

@@ -446,11 +446,9 @@ impl Judge<'_> {
             Err(Error::Refused(refused))
                 if namespace.is_some_and(|name| refused.message == not_found("namespaces", name)) =>
             {
-                Err(Error::Wanted(vec![WantedFault::NoNamespace {
-                    origin: planned.origin.clone(),
-                    object: planned.object.clone(),
-                    namespace: namespace.unwrap_or_default().to_owned(),
-                }]))
+                let name = namespace.unwrap_or_default();
+                let message = format!("the namespace {name} is neither in the cluster nor wanted");
+                Err(Error::Refused(Box::new(Refused { message, ..*refused })))
             }
             answer => answer.map(drop),
         }

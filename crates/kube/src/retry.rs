@@ -19,6 +19,9 @@ const LONGEST: Duration = Duration::from_secs(8);
 /// rest, a webhook that nobody serves, stays.
 const INTERNAL_ERROR_TRIES: u32 = 5;
 
+/// What the system says where not the name is wrong, but nobody could be asked about it (EAI_AGAIN).
+const RESOLVER_AWAY: &str = "Temporary failure in name resolution";
+
 /// Why a single try failed.
 #[derive(Clone, Debug)]
 pub(crate) enum Fault {
@@ -32,6 +35,7 @@ pub(crate) enum Fault {
 pub(crate) fn passes(fault: &Fault, tries: u32) -> bool {
     match fault {
         // A name without an address and a certificate of somebody else do not mend themselves.
+        Fault::Connection { cause: Cause::Dns, reason } => reason.contains(RESOLVER_AWAY),
         Fault::Connection { cause, .. } => {
             matches!(cause, Cause::Refused | Cause::Timeout | Cause::Broken)
         }
@@ -86,6 +90,8 @@ mod tests {
         ] {
             assert_eq!(passes(&Fault::Connection { cause, reason: String::new() }, 1), expected, "{cause}");
         }
+        let reason = format!("failed to lookup address information: {RESOLVER_AWAY}");
+        assert!(passes(&Fault::Connection { cause: Cause::Dns, reason }, 1));
         let body =
             b"{\"message\":\"failed to create typed patch object (...): .spec.a: field not declared\"}";
         assert!(!passes(&Fault::Answer { status: 500, retry_after: None, body: body.to_vec() }, 1));

@@ -575,7 +575,9 @@ async fn what_the_server_refuses_is_named_with_the_object() {
     let found = error(vec![unknown_field, config_map("nowhere", "a", "1")]).await;
     assert!(found.contains("Deployment invalid/till") && found.contains(".spec.replica"), "{found}");
     assert!(
-        found.contains("ConfigMap nowhere/a: the namespace nowhere is neither in the cluster nor wanted"),
+        found.contains(
+            "spec: apply ConfigMap nowhere/a: the namespace nowhere is neither in the cluster nor wanted"
+        ),
         "{found}"
     );
     let unknown_kind = json!({"apiVersion": "apps/v2", "kind": "Deployment", "metadata": {"name": "till"}});

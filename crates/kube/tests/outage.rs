@@ -9,6 +9,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use kcl_kube::{Access, Action, Cause, Connection, Error, ErrorKind, Event, Outcome};
+use kcl_testkit::kubernetes::pki;
 use serde_json::{Value, json};
 use support::{Kubernetes, apply, config_map, deployment, plan};
 
@@ -54,8 +55,8 @@ async fn who_is_there(kubernetes: &Kubernetes) {
         "apiVersion": "v1", "kind": "Config", "current-context": "a",
         "clusters": [{"name": "a", "cluster": {"server": kubernetes.server.url(),
             "certificate-authority": kubernetes.folder().join("ca.crt")}}],
-        "users": [{"name": "a", "user": {"client-certificate": kubernetes.folder().join("admin.crt"),
-            "client-key": kubernetes.folder().join("admin.key")}}],
+        "users": [{"name": "a", "user": {"client-certificate": kubernetes.folder().join("clients/admin.crt"),
+            "client-key": kubernetes.folder().join("clients/admin.key")}}],
         "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
     });
     std::fs::write(&path, text.to_string()).unwrap();
@@ -63,8 +64,9 @@ async fn who_is_there(kubernetes: &Kubernetes) {
     assert_eq!(by_file.version().await.unwrap(), version);
 
     // Somebody of another cluster.
-    let mut unknown =
-        support::access(&support::authority(), &kubernetes.server.url(), "admin", Some("system:masters"));
+    let stranger = tempfile::tempdir().unwrap();
+    let stranger = pki::fresh(stranger.path()).unwrap();
+    let mut unknown = support::access(&stranger, &kubernetes.server.url(), "admin", Some("system:masters"));
     assert_eq!(cause(unknown.clone()).await, Some(Cause::Tls), "its server is not this one");
     unknown.authority_pem = admin().authority_pem;
     let unknown = Connection::open(&Access::Cluster(unknown)).await.unwrap();

@@ -5,58 +5,41 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use kcl_kube::{
     Access, Action, Applied, ClusterAccess, Connection, Error, Event, Outcome, Plan, PlanOptions, Wanted,
 };
-use kcl_pki::{Issued, Keyset, KeysetName, Profile, SubjectAltNames, SystemEntropy};
+use kcl_pki::PrivateKey;
+use kcl_testkit::kubernetes::pki::{self, Pki};
 use kcl_testkit::kubernetes::{ApiServer, ApiServerConfig};
 use serde_json::{Value, json};
-use time::OffsetDateTime;
 
 const ISSUER: &str = "https://issuer.example";
 
-/// An API server, and the authority of who asks it.
+/// An API server, and the keys of who asks it.
 pub struct Kubernetes {
     pub server: ApiServer,
-    authority: Keyset,
-    folder: tempfile::TempDir,
+    pki: Pki,
     kubeconfig: PathBuf,
+    folder: tempfile::TempDir,
 }
 
 impl Kubernetes {
     pub fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
-        let authority = authority();
-        write("ca.crt", &authority.trust_bundle());
-        let tokens = keyset(KeysetName::ServiceAccount);
-        write("sa.pub", &tokens.trust_bundle());
-        write("sa.key", tokens.primary_private_pem().unwrap().reveal());
-        let here = SubjectAltNames {
-            dns: vec!["kubernetes.default.svc".to_owned()],
-            ips: vec!["127.0.0.1".parse().unwrap()],
-        };
-        let Issued { certificate_pem, private_key, .. } = issue(&authority, &Profile::ApiServer(here));
-        write("apiserver.crt", &certificate_pem);
-        write("apiserver.key", private_key.to_pem().reveal());
+        let pki = pki::fresh(folder.path()).unwrap();
         let server = ApiServer::start(ApiServerConfig::new(folder.path(), ISSUER)).unwrap();
-        let admin = access(&authority, &server.url(), "admin", Some("system:masters"));
-        write("admin.crt", &admin.certificate_pem);
-        write("admin.key", admin.private_key.reveal());
-        let path = |name: &str| folder.path().join(name);
-        let kubeconfig =
-            server.write_kubeconfig("admin.conf", &path("admin.crt"), &path("admin.key")).unwrap();
-        Self { server, authority, folder, kubeconfig }
+        let kubeconfig = server.admin(&pki).unwrap();
+        Self { server, pki, kubeconfig, folder }
     }
 
     /// One for all tests that run at the same time.
     pub fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<Kubernetes>> = Mutex::new(Weak::new());
         // A test that failed while it held this broke nothing.
-        let mut shared = SHARED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
         shared.upgrade().unwrap_or_else(|| {
             let started = Arc::new(Self::start());
             *shared = Arc::downgrade(&started);
@@ -65,7 +48,7 @@ impl Kubernetes {
     }
 
     pub fn access(&self, user: &str, group: Option<&str>) -> ClusterAccess {
-        access(&self.authority, &self.server.url(), user, group)
+        access(&self.pki, &self.server.url(), user, group)
     }
 
     /// As an administrator.
@@ -124,30 +107,19 @@ impl Kubernetes {
     }
 }
 
-fn keyset(name: KeysetName) -> Keyset {
-    Keyset::generate(name, &mut SystemEntropy, OffsetDateTime::now_utc()).unwrap()
-}
-
-/// A new authority of a cluster.
-pub fn authority() -> Keyset {
-    keyset(KeysetName::KubernetesCa)
-}
-
-/// How somebody whom this authority knows reaches a server.
-pub fn access(authority: &Keyset, server: &str, user: &str, group: Option<&str>) -> ClusterAccess {
-    let profile = Profile::ApiClient { user: user.to_owned(), group: group.map(str::to_owned) };
-    let Issued { certificate_pem, private_key, .. } = issue(authority, &profile);
+/// How somebody who has a certificate of these keys reaches a server.
+pub fn access(pki: &Pki, server: &str, user: &str, group: Option<&str>) -> ClusterAccess {
+    static ISSUING: Mutex<()> = Mutex::new(());
+    // The files of a user are written anew each time, and nobody may read half of one.
+    let _issuing = ISSUING.lock().unwrap_or_else(PoisonError::into_inner);
+    let client = pki.client(user, group).unwrap();
+    let key = PrivateKey::from_pem(&fs::read(client.key).unwrap()).unwrap();
     ClusterAccess {
         server: server.to_owned(),
-        authority_pem: authority.trust_bundle(),
-        certificate_pem,
-        private_key: private_key.to_pem(),
+        authority_pem: fs::read_to_string(pki.folder().join("ca.crt")).unwrap(),
+        certificate_pem: fs::read_to_string(client.certificate).unwrap(),
+        private_key: key.to_pem(),
     }
-}
-
-pub fn issue(authority: &Keyset, profile: &Profile) -> Issued {
-    let authority = authority.authority(OffsetDateTime::now_utc()).unwrap();
-    authority.issue(profile, time::Duration::days(1), &mut SystemEntropy).unwrap()
 }
 
 pub fn wanted(objects: &[Value]) -> Vec<Wanted> {
