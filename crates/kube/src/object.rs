@@ -200,7 +200,7 @@ pub(crate) fn items(wanted: &[Wanted]) -> Result<Vec<Item>, Vec<WantedFault>> {
 }
 
 /// Objects that are wanted twice.
-pub(crate) fn doubles(items: &[Item]) -> Vec<WantedFault> {
+pub(crate) fn doubles<'a>(items: impl IntoIterator<Item = &'a Item>) -> Vec<WantedFault> {
     let mut seen: HashMap<&ObjectRef, &str> = HashMap::new();
     let mut faults = Vec::new();
     for item in items {

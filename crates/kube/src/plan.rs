@@ -287,8 +287,7 @@ fn targets(items: Vec<Item>, discovery: &Discovery) -> Result<Vec<Target>, Vec<W
         targets.push(Target { item, kind_is_new: known.is_none(), resource });
     }
     if faults.is_empty() {
-        let items: Vec<Item> = targets.iter().map(|target| target.item.clone()).collect();
-        faults = doubles(&items);
+        faults = doubles(targets.iter().map(|target| &target.item));
     }
     if faults.is_empty() { Ok(targets) } else { Err(faults) }
 }

@@ -74,6 +74,13 @@ async fn who_is_there(kubernetes: &Kubernetes) {
     let error = unknown.wait_ready(Duration::from_mins(5), &|_| {}).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unauthorized, "waiting does not help");
 
+    // Somebody who may do nothing yet: the server is ready, and not for them.
+    let nobody = kubernetes.connect_as("nobody", None).await;
+    assert_eq!(nobody.version().await.unwrap(), version);
+    let error = nobody.wait_ready(Duration::from_secs(1), &|_| {}).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Timeout);
+    assert!(error.to_string().ends_with("to be ready, in vain (permissions of who asks)"), "{error}");
+
     // Nobody there.
     let at = |server: String| kcl_kube::ClusterAccess { server, ..admin() };
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
