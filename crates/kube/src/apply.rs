@@ -124,6 +124,9 @@ pub async fn apply(
             run.wait_for(hook).await;
         }
         run.phase(phase, objects).await;
+        if phase == Phase::Definitions && run.applied.goes_on() {
+            run.wait_for(Box::pin(establish(connection, plan, on_event))).await;
+        }
     }
     run.keep();
     run.prune().await;
@@ -162,7 +165,7 @@ impl<S: Future<Output = ()> + Send> Run<'_, S> {
         self.connection.send(&request, self.on_event).await.map(drop)
     }
 
-    /// Sends the objects of one phase, and makes sure that the next can build on them.
+    /// Sends the objects of one phase.
     async fn phase(&mut self, phase: Phase, objects: Vec<&PlannedObject>) {
         if objects.is_empty() {
             return;
@@ -185,11 +188,6 @@ impl<S: Future<Output = ()> + Send> Run<'_, S> {
             (planned.object.clone(), send)
         });
         self.run_all(sends.collect()).await;
-        if phase == Phase::Definitions && self.applied.goes_on() {
-            let plan = self.plan;
-            let waits = Box::pin(establish(self.connection, plan, self.on_event));
-            self.wait_for(waits).await;
-        }
     }
 
     /// Runs all, not too many at once. After a stop, or when the server is gone, no other is started.
@@ -262,6 +260,7 @@ impl<S: Future<Output = ()> + Send> Run<'_, S> {
     fn keep(&mut self) {
         for Unwanted { object, fate, .. } in &self.plan.unwanted {
             if let Fate::Keep { reason } = fate {
+                (self.on_event)(Event::Kept { object: object.clone(), reason: reason.clone() });
                 self.applied.kept.push((object.clone(), reason.clone()));
             }
         }
@@ -380,6 +379,7 @@ async fn changed_its_mind(
 }
 
 /// Waits until the definitions that were sent are served, and the kinds that later phases need are there.
+/// Without such it asks nothing.
 async fn establish(connection: &Connection, plan: &Plan, on_event: &Observer<'_>) -> Result<(), Error> {
     let begin = Instant::now();
     let sent = plan

@@ -15,11 +15,12 @@ use kube::client::ClientBuilder;
 use kube::config::{AuthInfo, KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
 use crate::error::{Cause, Error};
 use crate::event::{Event, Observer};
-use crate::request::{Counters, Request};
+use crate::request::{Counters, MAX_IN_FLIGHT, Request};
 use crate::retry::Fault;
 
 /// The name that a cluster's API server is known by in its certificate, wherever it is reached: kubeadm puts
@@ -81,6 +82,8 @@ pub struct Connection {
     pub(crate) client: Client,
     pub(crate) server: Arc<str>,
     pub(crate) counters: Arc<Counters>,
+    /// What may be on its way at once, clones counted in.
+    pub(crate) seats: Arc<Semaphore>,
     pub(crate) patience: Duration,
 }
 
@@ -143,7 +146,8 @@ impl Connection {
         // its own and does not ask.
         let builder = ClientBuilder::try_from(config)
             .map_err(|error| Error::Access { what, reason: client_fault(&error) })?;
-        Ok(Self { client: builder.build(), server, counters: Arc::default(), patience: PATIENCE })
+        let seats = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
+        Ok(Self { client: builder.build(), server, counters: Arc::default(), seats, patience: PATIENCE })
     }
 
     /// How long requests that fail for a passing reason are tried again: half a minute if not told.

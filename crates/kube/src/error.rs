@@ -168,9 +168,9 @@ pub enum Error {
     #[error("{}", lines(.0))]
     Conflicts(Vec<Conflict>),
     /// It took too long.
-    #[error("{what} did not happen within {}{}", seconds(.after), detail(.last))]
+    #[error("waited {} for {what}, in vain{}", seconds(.after), detail(.last))]
     Timeout {
-        /// What was waited for.
+        /// What was waited for: `the API server https://... to be ready`.
         what: String,
         /// How long.
         after: Duration,
@@ -223,16 +223,6 @@ pub enum WantedFault {
         api_version: String,
         /// What is there instead; may be empty.
         reason: String,
-    },
-    /// Its namespace is not there and not wanted.
-    #[error("{origin}: {object}: the namespace {namespace} is neither in the cluster nor wanted")]
-    NoNamespace {
-        /// Who wants it.
-        origin: String,
-        /// Which one.
-        object: ObjectRef,
-        /// Its namespace.
-        namespace: String,
     },
 }
 

@@ -20,6 +20,7 @@ mod error;
 mod event;
 mod health;
 mod object;
+mod ownership;
 mod plan;
 mod probe;
 mod prune;

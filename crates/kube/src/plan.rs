@@ -25,8 +25,9 @@ use crate::discovery::{Discovery, GroupKind, Resource};
 use crate::error::{Error, ObjectError, Refused, WantedFault};
 use crate::event::Observer;
 use crate::object::{Item, ObjectRef, Phase, Wanted, doubles, is_going, items, normalised, part_of};
+use crate::ownership::{is_member, our_fields, our_paths};
 use crate::prune;
-use crate::request::{FIELD_MANAGER, Mode, Request, concurrently};
+use crate::request::{Mode, Request, concurrently};
 
 /// How a plan is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,7 +80,8 @@ pub struct PlannedObject {
     /// Which fields change; empty for `create` and `unchanged`. Empty for `update`: only which fields are kcl's
     /// changes, not their values.
     pub changes: Vec<FieldChange>,
-    /// Other managers' fields are taken over: only where `action` is `adopt`.
+    /// Other managers' fields are taken over: where that was asked for and `action` is `adopt`, and fields that
+    /// kcl already manages together with others.
     pub force: bool,
     /// What is sent, with the label of this cluster's set.
     #[serde(skip)]
@@ -236,8 +238,10 @@ pub async fn plan(
     let judged = concurrently(judged.collect()).await;
 
     let names: HashSet<&ObjectRef> = targets.iter().map(|target| &target.item.object).collect();
-    let unwanted =
-        members.iter().filter(|(object, member)| !names.contains(object) && !is_going(&member.live));
+    let is_unwanted = |object: &ObjectRef, live: &Value| {
+        !names.contains(object) && !is_going(live) && is_member(live, &set)
+    };
+    let unwanted = members.iter().filter(|(object, member)| is_unwanted(object, &member.live));
     let unwanted = unwanted.map(|(object, member)| (object.clone(), member.clone())).collect();
     let context = prune::Context { connection, set: &set, discovery: &discovery, wanted: &names, on_event };
     let unwanted = prune::unwanted(&context, unwanted, options.prune).await;
@@ -442,11 +446,9 @@ impl Judge<'_> {
             Err(Error::Refused(refused))
                 if namespace.is_some_and(|name| refused.message == not_found("namespaces", name)) =>
             {
-                Err(Error::Wanted(vec![WantedFault::NoNamespace {
-                    origin: planned.origin.clone(),
-                    object: planned.object.clone(),
-                    namespace: namespace.unwrap_or_default().to_owned(),
-                }]))
+                let name = namespace.unwrap_or_default();
+                let message = format!("the namespace {name} is neither in the cluster nor wanted");
+                Err(Error::Refused(Box::new(Refused { message, ..*refused })))
             }
             answer => answer.map(drop),
         }
@@ -488,8 +490,16 @@ impl Judge<'_> {
         let mut conflicts = Vec::new();
         let after = match self.dry_run(planned, false).await {
             Err(Error::Refused(refused)) if is_field_conflict(&refused) => {
-                planned.force = self.options.force_conflicts && !is_ours;
                 conflicts = field_conflicts(planned, &refused);
+                // What kcl still manages too has the value that kcl gave it: nobody changed it since, and others
+                // only manage it as well since before kcl came.
+                let shared = our_paths(live);
+                conflicts.retain(|conflict| !shared.contains(&conflict.field));
+                let may_force = self.options.force_conflicts && !is_ours;
+                for conflict in &mut conflicts {
+                    conflict.forced = may_force;
+                }
+                planned.force = may_force || conflicts.is_empty();
                 self.dry_run(planned, true).await?
             }
             answer => answer?,
@@ -509,15 +519,6 @@ impl Judge<'_> {
     }
 }
 
-/// The fields that kcl manages by applying.
-fn our_fields(object: &Value) -> Option<&Value> {
-    let entries = object["metadata"]["managedFields"].as_array()?;
-    let ours = entries.iter().find(|entry| {
-        entry["manager"] == FIELD_MANAGER && entry["operation"] == "Apply" && entry["subresource"].is_null()
-    });
-    ours.map(|entry| &entry["fieldsV1"])
-}
-
 /// How the server begins to name the other manager:
 /// k8s.io/apimachinery/pkg/util/managedfields/internal/conflict.go.
 const CONFLICT_WITH: &str = "conflict with ";
@@ -534,7 +535,7 @@ fn field_conflicts(planned: &PlannedObject, refused: &Refused) -> Vec<Conflict> 
             origin: planned.origin.clone(),
             field: fault.field.clone(),
             manager: manager.split('"').nth(1).unwrap_or(manager).to_owned(),
-            forced: planned.force,
+            forced: false,
         })
     });
     faults.collect()

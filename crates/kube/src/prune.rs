@@ -13,7 +13,8 @@ use crate::connect::Connection;
 use crate::discovery::{Discovery, Resource};
 use crate::error::Error;
 use crate::event::Observer;
-use crate::object::{ObjectRef, Phase, part_of};
+use crate::object::{ObjectRef, Phase};
+use crate::ownership::is_member;
 use crate::plan::{Fate, Member, Unwanted};
 use crate::request::concurrently;
 
@@ -137,8 +138,7 @@ fn foreign_object(context: &Context<'_>, resource: &Resource, item: &Value) -> O
         return None;
     }
     let object = ObjectRef::new(&resource.group, &resource.kind, metadata["namespace"].as_str(), name);
-    let is_ours = part_of(item) == Some(&context.set.id);
-    (!is_ours || context.wanted.contains(&object)).then_some(object)
+    (!is_member(item, context.set) || context.wanted.contains(&object)).then_some(object)
 }
 
 /// Kinds of which nobody keeps anything: what happened, who leads just now, and the addresses of Services.

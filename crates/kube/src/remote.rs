@@ -43,6 +43,9 @@ const MAX_DEPTH: usize = 120;
 /// How many values a manifest may have, aliases counted where they are used.
 const MAX_NODES: usize = 2_000_000;
 
+/// How many of them may come from aliases (`*name`), which few manifests have at all.
+const MAX_ALIAS_EVENTS: usize = 100_000;
+
 /// Reading YAML is recursive and takes up to 40 kB of stack for each level where nothing was optimised.
 const STACK: usize = 16 * 1024 * 1024;
 
@@ -188,7 +191,7 @@ async fn fetch<C: Connect + Clone + Send + Sync + 'static>(
             },
         };
         let pause = retry::pause(tries, &fault);
-        if !retry::passes(&fault) || begin.elapsed() + pause > patience {
+        if !retry::passes(&fault, tries) || begin.elapsed() + pause > patience {
             return Err(failed(match fault {
                 Fault::Connection { reason, .. } => reason,
                 Fault::Answer { status, .. } => format!("the answer is {status}"),
@@ -313,6 +316,9 @@ fn options() -> serde_saphyr::Options {
             flow_nesting_limit: MAX_DEPTH,
             max_nodes: MAX_NODES,
             max_events: 4 * MAX_NODES,
+        },
+        alias_limits: serde_saphyr::alias_limits! {
+            max_total_replayed_events: MAX_ALIAS_EVENTS,
         },
         // Kubernetes' own tools read YAML 1.1, in which file modes are written: `defaultMode: 0400`.
         legacy_octal_numbers: true,

@@ -46,7 +46,7 @@ pub(crate) fn escape(text: &str) -> String {
     utf8_percent_encode(text, SEGMENT).to_string()
 }
 
-/// Runs all, not too many at once; gives what they give, in their order.
+/// Runs all, as far as there are seats for their requests; gives what they give, in their order.
 pub(crate) async fn concurrently<T>(all: Vec<BoxFuture<'_, T>>) -> Vec<T> {
     stream::iter(all).buffered(MAX_IN_FLIGHT).collect().await
 }
@@ -235,7 +235,7 @@ impl Connection {
                 Err(fault) => fault,
             };
             let pause = retry::pause(tries, &fault);
-            if !retry::passes(&fault) || begin.elapsed() + pause > self.patience {
+            if !retry::passes(&fault, tries) || begin.elapsed() + pause > self.patience {
                 return Err(self.error(request, fault));
             }
             let reason = self.error(request, fault).to_string();
@@ -247,6 +247,8 @@ impl Connection {
 
     /// Sends it once.
     pub(crate) async fn try_once(&self, request: &Request) -> Result<Vec<u8>, Fault> {
+        // Never closed.
+        let _seat = self.seats.acquire().await.ok();
         let counter = match (&request.method, request.dry_run) {
             (&Method::GET, _) => &self.counters.reads,
             (_, true) => &self.counters.dry_runs,
@@ -373,20 +375,21 @@ pub(crate) fn cause_of(error: &(dyn std::error::Error + 'static)) -> (Cause, Str
         if reason.starts_with("dns error") {
             cause = Cause::Dns;
         }
-        if let Some(error) = error.downcast_ref::<io::Error>() {
-            match error.kind() {
-                io::ErrorKind::ConnectionRefused => cause = Cause::Refused,
-                io::ErrorKind::TimedOut => cause = Cause::Timeout,
-                _ => {}
-            }
-            if let Some(error) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
-                reason = error.to_string();
-                if is_mistrust(error) {
-                    cause = Cause::Tls;
-                }
-            }
+        if error.downcast_ref::<rustls::Error>().is_some_and(is_mistrust) {
+            cause = Cause::Tls;
         }
-        next = error.source();
+        next = match error.downcast_ref::<io::Error>() {
+            Some(error) => {
+                match error.kind() {
+                    io::ErrorKind::ConnectionRefused => cause = Cause::Refused,
+                    io::ErrorKind::TimedOut => cause = Cause::Timeout,
+                    _ => {}
+                }
+                // Its `source` leaves out the very error that it was made of.
+                error.get_ref().map(|inner| inner as &(dyn std::error::Error + 'static))
+            }
+            None => error.source(),
+        };
     }
     (cause, short(&reason))
 }

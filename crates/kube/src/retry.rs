@@ -15,6 +15,13 @@ const FIRST: Duration = Duration::from_millis(250);
 /// more often than this.
 const LONGEST: Duration = Duration::from_secs(8);
 
+/// How often an internal error is tried: what passes passes in seconds (an election of etcd's leader), and the
+/// rest, a webhook that nobody serves, stays.
+const INTERNAL_ERROR_TRIES: u32 = 5;
+
+/// What the system says where not the name is wrong, but nobody could be asked about it (EAI_AGAIN).
+const RESOLVER_AWAY: &str = "Temporary failure in name resolution";
+
 /// Why a single try failed.
 #[derive(Clone, Debug)]
 pub(crate) enum Fault {
@@ -24,14 +31,15 @@ pub(crate) enum Fault {
     Answer { status: u16, retry_after: Option<Duration>, body: Vec<u8> },
 }
 
-/// Whether the same request may succeed later.
-pub(crate) fn passes(fault: &Fault) -> bool {
+/// Whether the same request may succeed later, after so many tries.
+pub(crate) fn passes(fault: &Fault, tries: u32) -> bool {
     match fault {
         // A name without an address and a certificate of somebody else do not mend themselves.
+        Fault::Connection { cause: Cause::Dns, reason } => reason.contains(RESOLVER_AWAY),
         Fault::Connection { cause, .. } => {
             matches!(cause, Cause::Refused | Cause::Timeout | Cause::Broken)
         }
-        Fault::Answer { status: 500, body, .. } => !is_schema_fault(body),
+        Fault::Answer { status: 500, body, .. } => tries < INTERNAL_ERROR_TRIES && !is_schema_fault(body),
         Fault::Answer { status, .. } => matches!(status, 429 | 502..=504),
     }
 }
@@ -68,10 +76,10 @@ mod tests {
     #[test]
     fn only_what_may_pass_is_tried_again() {
         for status in [429, 500, 502, 503, 504] {
-            assert!(passes(&answer(status)), "{status}");
+            assert!(passes(&answer(status), 1), "{status}");
         }
         for status in [400, 401, 403, 404, 405, 409, 413, 415, 422, 501] {
-            assert!(!passes(&answer(status)), "{status}");
+            assert!(!passes(&answer(status), 1), "{status}");
         }
         for (cause, expected) in [
             (Cause::Refused, true),
@@ -80,11 +88,14 @@ mod tests {
             (Cause::Dns, false),
             (Cause::Tls, false),
         ] {
-            assert_eq!(passes(&Fault::Connection { cause, reason: String::new() }), expected, "{cause}");
+            assert_eq!(passes(&Fault::Connection { cause, reason: String::new() }, 1), expected, "{cause}");
         }
+        let reason = format!("failed to lookup address information: {RESOLVER_AWAY}");
+        assert!(passes(&Fault::Connection { cause: Cause::Dns, reason }, 1));
         let body =
             b"{\"message\":\"failed to create typed patch object (...): .spec.a: field not declared\"}";
-        assert!(!passes(&Fault::Answer { status: 500, retry_after: None, body: body.to_vec() }));
+        assert!(!passes(&Fault::Answer { status: 500, retry_after: None, body: body.to_vec() }, 1));
+        assert!(!passes(&answer(500), INTERNAL_ERROR_TRIES) && passes(&answer(503), INTERNAL_ERROR_TRIES));
     }
 
     #[test]

@@ -12,8 +12,8 @@ use futures::FutureExt as _;
 use kcl_kube::{Action, Error, ErrorKind, Event, Fate, Outcome, Phase, PlanOptions, Probe};
 use serde_json::{Value, json};
 use support::{
-    FORCE, Kubernetes, PRUNE, actions, apply, config_map, deployment, names, namespace, plan, plan_with,
-    wanted,
+    FORCE, Kubernetes, PRUNE, actions, apply, apply_and_tell, config_map, deployment, names, namespace, plan,
+    plan_with, wanted,
 };
 
 fn definition(group: &str) -> Value {
@@ -143,9 +143,20 @@ async fn what_is_applied_twice_changes_once() {
     assert_eq!(requests.writes, 0);
     assert!(requests.reads <= 3 + 10, "discovery, the parent, a list for each kind: {requests:?}");
     assert_eq!(requests.dry_runs, 10, "one for each object");
-    let applied = apply(&connection, &second).await;
+    let applied = apply_and_tell(&connection, &second).await;
     assert!(applied.applied.is_empty());
     assert_eq!(connection.requests(), requests, "nothing to do, nothing asked");
+    assert_eq!((everything(), kubernetes.get("namespace", "", "twice")), before);
+
+    // A preview of changes makes none.
+    let mut other = objects.clone();
+    other[0]["spec"]["replicas"] = 7.into();
+    other[3]["spec"]["ports"][0]["port"] = 81.into();
+    assert_eq!(
+        plan_with(&connection, "twice.example", &other[..8], PRUNE).await.unwrap().count(Action::Update),
+        2
+    );
+    assert_eq!(connection.requests().writes, 0);
     assert_eq!((everything(), kubernetes.get("namespace", "", "twice")), before);
 
     // One field: only that.
@@ -155,9 +166,9 @@ async fn what_is_applied_twice_changes_once() {
     assert_eq!(third.count(Action::Unchanged), 9);
     let planned = third.objects.iter().find(|planned| planned.action == Action::Update).unwrap();
     assert_eq!(planned.object.to_string(), "Deployment twice/till");
-    let changes = serde_json::to_value(&planned.changes).unwrap();
+    let told = serde_json::to_value(&planned.changes).unwrap();
     assert_eq!(
-        changes,
+        told,
         json!([{"path": "spec.template.spec.containers[till].image", "before": "till:1", "after": "till:2",
             "secret": false}])
     );
@@ -174,6 +185,132 @@ async fn what_is_applied_twice_changes_once() {
     assert_eq!(fourth.count(Action::Update), 1);
     apply(&connection, &fourth).await;
     assert_eq!(kubernetes.get("deployment", "twice", "till")["spec"]["minReadySeconds"], Value::Null);
+}
+
+/// The server writes these in its own way: quantities, ports that it chooses, what it adds.
+#[tokio::test]
+async fn however_it_is_written_the_second_plan_is_empty() {
+    let kubernetes = Kubernetes::shared();
+    let connection = kubernetes.connect().await;
+    let object = |api_version: &str, kind: &str, rest: Value| {
+        let mut object = json!({"apiVersion": api_version, "kind": kind,
+            "metadata": {"name": "spelled", "namespace": "spelled", "labels": {"a": ""}, "annotations": {}}});
+        object.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        object
+    };
+    let template = json!({"metadata": {"labels": {"app": "a"}}, "spec": {"containers": [{
+        "name": "a", "image": "a:1", "args": [], "env": [{"name": "A", "value": ""}, {"name": "B"}],
+        "ports": [{"containerPort": 80}, {"containerPort": 80, "protocol": "UDP"}],
+        "resources": {"requests": {"cpu": 0.5, "memory": "1024Mi"}, "limits": {"cpu": "1000m", "memory": "1.5Gi"}},
+        "securityContext": {},
+    }], "nodeSelector": {}, "tolerations": [{"operator": "Exists"}], "volumes": [{"name": "a", "emptyDir": {}}]}});
+    let rules = json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "get"]}]);
+    let objects = [
+        namespace("spelled"),
+        object(
+            "v1",
+            "Service",
+            json!({"spec": {"type": "LoadBalancer", "selector": {"app": "a"},
+            "ports": [{"port": 80, "name": "a"}, {"port": 443, "name": "b", "targetPort": "b"}]}, "status": {"loadBalancer": {}}}),
+        ),
+        object(
+            "v1",
+            "LimitRange",
+            json!({"spec": {"limits": [{"type": "Container", "default": {"cpu": "0.1", "memory": 134_217_728}}]}}),
+        ),
+        object(
+            "v1",
+            "ServiceAccount",
+            json!({"automountServiceAccountToken": false, "imagePullSecrets": []}),
+        ),
+        object("v1", "ConfigMap", json!({"data": {"a": "b\n", "c": ""}, "binaryData": {"d": "AAA="}})),
+        object("v1", "Secret", json!({"type": "Opaque", "data": {"a": "YQ=="}, "stringData": {"a": "b"}})),
+        object(
+            "v1",
+            "PersistentVolumeClaim",
+            json!({"spec": {"accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": "1000Mi"}}}}),
+        ),
+        object(
+            "apps/v1",
+            "Deployment",
+            json!({"spec": {"selector": {"matchLabels": {"app": "a"}}, "template": template}}),
+        ),
+        object(
+            "apps/v1",
+            "DaemonSet",
+            json!({"spec": {"selector": {"matchLabels": {"app": "a"}}, "template": template,
+            "updateStrategy": {"rollingUpdate": {"maxUnavailable": "10%"}}}}),
+        ),
+        object(
+            "apps/v1",
+            "StatefulSet",
+            json!({"spec": {"selector": {"matchLabels": {"app": "a"}}, "template": template,
+            "serviceName": "a", "volumeClaimTemplates": [{"metadata": {"name": "a"}, "spec":
+                {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}]}}),
+        ),
+        object(
+            "batch/v1",
+            "CronJob",
+            json!({"spec": {"schedule": "0 0 * * *", "jobTemplate": {"spec": {"template":
+            {"spec": {"restartPolicy": "Never", "containers": [{"name": "a", "image": "a:1"}]}}}}}}),
+        ),
+        object(
+            "policy/v1",
+            "PodDisruptionBudget",
+            json!({"spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"app": "a"}}}}),
+        ),
+        object(
+            "networking.k8s.io/v1",
+            "NetworkPolicy",
+            json!({"spec": {"podSelector": {}, "policyTypes": ["Ingress"]}}),
+        ),
+        object(
+            "networking.k8s.io/v1",
+            "Ingress",
+            json!({"spec": {"ingressClassName": "nginx", "rules": [{"http": {"paths": [
+            {"path": "/", "pathType": "Prefix", "backend": {"service": {"name": "a", "port": {"number": 80}}}}]}}]}}),
+        ),
+        object(
+            "autoscaling/v2",
+            "HorizontalPodAutoscaler",
+            json!({"spec": {"maxReplicas": 3,
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "spelled"},
+            "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}}}]}}),
+        ),
+        // These have no namespace; many manifests give them one.
+        object("rbac.authorization.k8s.io/v1", "ClusterRole", json!({"rules": rules})),
+        object(
+            "rbac.authorization.k8s.io/v1",
+            "ClusterRoleBinding",
+            json!({"roleRef": {"apiGroup":
+            "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "spelled"}, "subjects": [{"kind": "Group", "name": "a"}]}),
+        ),
+        object(
+            "storage.k8s.io/v1",
+            "StorageClass",
+            json!({"provisioner": "a.example.com", "parameters": {"a": "b"},
+            "allowedTopologies": [{"matchLabelExpressions": [{"key": "a", "values": ["b"]}]}]}),
+        ),
+        object("networking.k8s.io/v1", "IngressClass", json!({"spec": {"controller": "a.example.com/b"}})),
+        object("scheduling.k8s.io/v1", "PriorityClass", json!({"value": 1})),
+        object("storage.k8s.io/v1", "CSIDriver", json!({"spec": {"attachRequired": true}})),
+        object(
+            "admissionregistration.k8s.io/v1",
+            "ValidatingWebhookConfiguration",
+            json!({"webhooks": [{
+            "name": "a.example.com", "admissionReviewVersions": ["v1"], "sideEffects": "None", "failurePolicy": "Ignore",
+            "clientConfig": {"service": {"name": "a", "namespace": "spelled"}},
+            "rules": [{"apiGroups": ["spelled.example.com"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["a"]}]}]}),
+        ),
+    ];
+    let first = plan(&connection, "spelled.example", &objects).await.unwrap();
+    apply(&connection, &first).await;
+    let second = plan(&connection, "spelled.example", &objects).await.unwrap();
+    let changed: Vec<_> =
+        second.objects.iter().filter(|planned| planned.action != Action::Unchanged).collect();
+    assert!(second.is_empty(), "{changed:#?}");
+    apply(&connection, &plan_with(&connection, "spelled.example", &[], PRUNE).await.unwrap()).await;
 }
 
 #[tokio::test]
@@ -204,6 +341,14 @@ async fn what_others_manage_is_named_and_forced_only_once() {
     apply(&connection, &forced).await;
     assert_eq!(kubernetes.get("configmap", "conflict", "other")["data"]["value"], "ours");
     assert!(plan(&connection, cluster, &objects).await.unwrap().is_empty());
+
+    // What somebody else manages too, with kcl's own value, is no conflict: it was taken over as it was.
+    let changed = [config_map("conflict", "same", "2"), config_map("conflict", "other", "ours")];
+    let shared = plan(&connection, cluster, &changed).await.unwrap();
+    assert!(shared.conflicts.is_empty(), "{:?}", shared.conflicts);
+    apply(&connection, &shared).await;
+    assert_eq!(kubernetes.get("configmap", "conflict", "same")["data"]["value"], "2");
+    apply(&connection, &plan(&connection, cluster, &objects).await.unwrap()).await;
 
     // From now on it is kcl's: who changes it by hand is named, never overwritten.
     kubernetes.kubectl(&[
@@ -251,6 +396,11 @@ async fn only_what_kcl_applied_is_pruned() {
     let objects = shop("prune");
     apply(&connection, &plan(&connection, cluster, &objects).await.unwrap()).await;
     kubernetes.kubectl_apply(&config_map("prune", "theirs", "1"));
+    // A controller gave it the labels of something of ours.
+    let id = &kubernetes.get("configmap", "prune", "prices")["metadata"]["labels"]["applyset.kubernetes.io/part-of"];
+    let mut copied = config_map("prune", "copied", "1");
+    copied["metadata"]["labels"] = json!({"applyset.kubernetes.io/part-of": id});
+    kubernetes.kubectl_apply(&copied);
     kubernetes.kubectl_apply(&till("prune.example.com", "default", "theirs"));
 
     // Without being asked, nothing goes.
@@ -282,7 +432,7 @@ async fn only_what_kcl_applied_is_pruned() {
             "-Role prune/till",
             "-RoleBinding prune/till",
             &format!("CustomResourceDefinition tills.prune.example.com: {holds}: Till default/theirs"),
-            &format!("Namespace prune: {holds}: ConfigMap prune/theirs"),
+            &format!("Namespace prune: {holds}: ConfigMap prune/copied, ConfigMap prune/theirs"),
         ]
     );
     let events = Mutex::new(Vec::new());
@@ -305,12 +455,12 @@ async fn only_what_kcl_applied_is_pruned() {
     );
 
     // Somebody puts something in between plan and apply: it is seen.
-    kubernetes.kubectl(&["delete", "configmap", "theirs", "--namespace", "prune"]);
+    kubernetes.kubectl(&["delete", "configmap", "theirs", "copied", "--namespace", "prune"]);
     kubernetes.kubectl(&["delete", "tills.prune.example.com", "theirs", "--namespace", "default"]);
     let found = plan_with(&connection, cluster, &[], PRUNE).await.unwrap();
     assert!(found.unwanted.iter().all(|unwanted| unwanted.fate == Fate::Delete), "{found:?}");
     kubernetes.kubectl_apply(&config_map("prune", "late", "1"));
-    let applied = apply(&connection, &found).await;
+    let applied = apply_and_tell(&connection, &found).await;
     assert_eq!(applied.pruned.len(), 1, "{applied:?}");
     assert_eq!(applied.kept[0].0.to_string(), "Namespace prune");
     assert!(kubernetes.exists("configmap", "prune", "late"));
@@ -425,7 +575,9 @@ async fn what_the_server_refuses_is_named_with_the_object() {
     let found = error(vec![unknown_field, config_map("nowhere", "a", "1")]).await;
     assert!(found.contains("Deployment invalid/till") && found.contains(".spec.replica"), "{found}");
     assert!(
-        found.contains("ConfigMap nowhere/a: the namespace nowhere is neither in the cluster nor wanted"),
+        found.contains(
+            "spec: apply ConfigMap nowhere/a: the namespace nowhere is neither in the cluster nor wanted"
+        ),
         "{found}"
     );
     let unknown_kind = json!({"apiVersion": "apps/v2", "kind": "Deployment", "metadata": {"name": "till"}});

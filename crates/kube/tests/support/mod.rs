@@ -1,59 +1,45 @@
 //! A real API server for tests, and connections to it as whoever they like.
 
 #![expect(dead_code, reason = "no test needs everything")]
+#![expect(unreachable_pub, reason = "a module of several tests")]
 
 use std::fs;
-use std::path::Path;
-use std::sync::{Arc, Mutex, Weak};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use kcl_kube::{
     Access, Action, Applied, ClusterAccess, Connection, Error, Event, Outcome, Plan, PlanOptions, Wanted,
 };
-use kcl_pki::{Issued, Keyset, KeysetName, Profile, SubjectAltNames, SystemEntropy};
+use kcl_pki::PrivateKey;
+use kcl_testkit::kubernetes::pki::{self, Pki};
 use kcl_testkit::kubernetes::{ApiServer, ApiServerConfig};
 use serde_json::{Value, json};
-use time::OffsetDateTime;
 
 const ISSUER: &str = "https://issuer.example";
 
-/// An API server, and the authority of who asks it.
+/// An API server, and the keys of who asks it.
 pub struct Kubernetes {
     pub server: ApiServer,
-    authority: Keyset,
+    pki: Pki,
+    kubeconfig: PathBuf,
     folder: tempfile::TempDir,
 }
 
 impl Kubernetes {
     pub fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
-        let keyset = |name| Keyset::generate(name, &mut SystemEntropy, OffsetDateTime::now_utc()).unwrap();
-        let authority = keyset(KeysetName::KubernetesCa);
-        write("ca.crt", &authority.trust_bundle());
-        let tokens = keyset(KeysetName::ServiceAccount);
-        write("sa.pub", &tokens.trust_bundle());
-        write("sa.key", tokens.primary_private_pem().unwrap().reveal());
-        let here = SubjectAltNames {
-            dns: vec!["kubernetes.default.svc".to_owned()],
-            ips: vec!["127.0.0.1".parse().unwrap()],
-        };
-        let Issued { certificate_pem, private_key, .. } = issue(&authority, &Profile::ApiServer(here));
-        write("apiserver.crt", &certificate_pem);
-        write("apiserver.key", private_key.to_pem().reveal());
+        let pki = pki::fresh(folder.path()).unwrap();
         let server = ApiServer::start(ApiServerConfig::new(folder.path(), ISSUER)).unwrap();
-        let kubernetes = Self { server, authority, folder };
-        let admin = kubernetes.access("admin", Some("system:masters"));
-        fs::write(kubernetes.folder().join("admin.crt"), &admin.certificate_pem).unwrap();
-        fs::write(kubernetes.folder().join("admin.key"), admin.private_key.reveal()).unwrap();
-        kubernetes
+        let kubeconfig = server.admin(&pki).unwrap();
+        Self { server, pki, kubeconfig, folder }
     }
 
     /// One for all tests that run at the same time.
     pub fn shared() -> Arc<Self> {
         static SHARED: Mutex<Weak<Kubernetes>> = Mutex::new(Weak::new());
         // A test that failed while it held this broke nothing.
-        let mut shared = SHARED.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
         shared.upgrade().unwrap_or_else(|| {
             let started = Arc::new(Self::start());
             *shared = Arc::downgrade(&started);
@@ -62,14 +48,7 @@ impl Kubernetes {
     }
 
     pub fn access(&self, user: &str, group: Option<&str>) -> ClusterAccess {
-        let profile = Profile::ApiClient { user: user.to_owned(), group: group.map(str::to_owned) };
-        let Issued { certificate_pem, private_key, .. } = issue(&self.authority, &profile);
-        ClusterAccess {
-            server: self.server.url(),
-            authority_pem: self.authority.trust_bundle(),
-            certificate_pem,
-            private_key: private_key.to_pem(),
-        }
+        access(&self.pki, &self.server.url(), user, group)
     }
 
     /// As an administrator.
@@ -82,33 +61,19 @@ impl Kubernetes {
         Connection::open(&access).await.unwrap().with_patience(Duration::from_secs(10))
     }
 
-    pub fn kubeconfig(&self) -> std::path::PathBuf {
-        let path = |name: &str| self.folder.path().join(name);
-        static WRITING: Mutex<()> = Mutex::new(());
-        // Who reads it must not see half of it.
-        let _writing = WRITING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let written = path("admin.conf");
-        if !written.is_file() {
-            let made =
-                self.server.write_kubeconfig("admin.conf", &path("admin.crt"), &path("admin.key")).unwrap();
-            fs::copy(made, &written).unwrap();
-        }
-        written
-    }
-
     /// What kubectl prints; it must succeed.
     pub fn kubectl(&self, args: &[&str]) -> String {
-        self.server.kubectl(&self.kubeconfig(), args).unwrap().expect(0).stdout
+        self.server.kubectl(&self.kubeconfig, args).unwrap().expect(0).stdout
     }
 
     pub fn kubectl_fails(&self, args: &[&str]) {
-        self.server.kubectl(&self.kubeconfig(), args).unwrap().expect(1);
+        self.server.kubectl(&self.kubeconfig, args).unwrap().expect(1);
     }
 
     /// Applies by kubectl, as another manager than kcl.
     pub fn kubectl_apply(&self, object: &Value) {
         let args = ["apply", "--server-side", "--field-manager=somebody", "-f", "-"];
-        self.server.kubectl_reads(&self.kubeconfig(), &args, &object.to_string()).unwrap().expect(0);
+        self.server.kubectl_reads(&self.kubeconfig, &args, &object.to_string()).unwrap().expect(0);
     }
 
     /// An object as it is, to the last field.
@@ -142,9 +107,19 @@ impl Kubernetes {
     }
 }
 
-pub fn issue(authority: &Keyset, profile: &Profile) -> Issued {
-    let authority = authority.authority(OffsetDateTime::now_utc()).unwrap();
-    authority.issue(profile, time::Duration::days(1), &mut SystemEntropy).unwrap()
+/// How somebody who has a certificate of these keys reaches a server.
+pub fn access(pki: &Pki, server: &str, user: &str, group: Option<&str>) -> ClusterAccess {
+    static ISSUING: Mutex<()> = Mutex::new(());
+    // The files of a user are written anew each time, and nobody may read half of one.
+    let _issuing = ISSUING.lock().unwrap_or_else(PoisonError::into_inner);
+    let client = pki.client(user, group).unwrap();
+    let key = PrivateKey::from_pem(&fs::read(client.key).unwrap()).unwrap();
+    ClusterAccess {
+        server: server.to_owned(),
+        authority_pem: fs::read_to_string(pki.folder().join("ca.crt")).unwrap(),
+        certificate_pem: fs::read_to_string(client.certificate).unwrap(),
+        private_key: key.to_pem(),
+    }
 }
 
 pub fn wanted(objects: &[Value]) -> Vec<Wanted> {
@@ -197,7 +172,12 @@ pub async fn plan_with(
 }
 
 /// Applies a plan, which must succeed.
-pub async fn apply(connection: &Connection, plan: &Plan) -> Applied {
+pub async fn apply(connection: &Connection, plan: &Plan) {
+    drop(apply_and_tell(connection, plan).await);
+}
+
+/// Likewise, and gives what became of it.
+pub async fn apply_and_tell(connection: &Connection, plan: &Plan) -> Applied {
     let applied = kcl_kube::apply(connection, plan, None, std::future::pending(), &|_| {}).await.unwrap();
     assert_eq!(applied.outcome(), Outcome::Done, "{applied:?}");
     applied
