@@ -121,7 +121,7 @@ const ADDONS: [Addon; 13] = [
 
 /// The manifests of every addon that `inputs` asks for.
 pub fn render(inputs: &Inputs<'_>) -> Result<Vec<Manifest>, Error> {
-    let mut namespaces = namespaces_of_the_spec(inputs.cluster);
+    let mut namespaces = given_namespaces(inputs.cluster);
     let mut manifests = Vec::new();
     for addon in ADDONS {
         let mut objects = (addon.objects)(inputs)?;
@@ -144,16 +144,19 @@ fn nobody(_: &Inputs<'_>) -> Option<Identity> {
 }
 
 /// Two addons may live in one namespace: the first one makes it. The same object applied twice by one field
-/// manager would lose the labels that only the first one has. One that the spec has is the spec's own.
+/// manager would lose the labels that only the first one has.
 fn is_wanted(object: &Value, namespaces: &mut BTreeSet<String>) -> bool {
     let is_namespace = object["apiVersion"] == "v1" && object["kind"] == "Namespace";
     !is_namespace || object["metadata"]["name"].as_str().is_none_or(|name| namespaces.insert(name.to_owned()))
 }
 
-fn namespaces_of_the_spec(cluster: &Cluster) -> BTreeSet<String> {
+/// Namespaces that no addon makes: those of Kubernetes itself, which are not restricted for an addon's sake and
+/// not removed with it, and those that are objects of the spec.
+fn given_namespaces(cluster: &Cluster) -> BTreeSet<String> {
+    let own = ["default", "kube-node-lease", "kube-public", "kube-system"].map(str::to_owned);
     let objects = cluster.objects.iter();
     let namespaces = objects.filter(|object| object.api_version == "v1" && object.kind == "Namespace");
-    namespaces.filter_map(|object| object.name.clone()).collect()
+    own.into_iter().chain(namespaces.filter_map(|object| object.name.clone())).collect()
 }
 
 /// Why an addon cannot be.

@@ -81,6 +81,8 @@ pub(crate) enum Command {
     Distrust(Distrust),
     /// Show who is changing a cluster, and remove a lock that was left behind
     Unlock(Unlock),
+    /// Tell whether a cluster is healthy: machines, nodes, system pods, load balancers, ingress, identity
+    Validate(Validate),
     /// Print the IAM policy that creating, updating and deleting a cluster needs
     Policy(Policy),
     /// Print the JSON Schema of cluster specs, for editors
@@ -267,9 +269,21 @@ pub(crate) struct Run {
     /// Exit with 2 when changes are pending, 0 when there are none
     #[arg(long)]
     pub(crate) detailed_exitcode: bool,
-    /// Stop after AWS; do not touch Kubernetes
-    #[arg(long)]
+    /// Stop after AWS; neither compare nor touch Kubernetes
+    #[arg(long, env = "KCL_SKIP_BOOTSTRAP", value_parser = clap::builder::FalseyValueParser::new())]
     pub(crate) skip_bootstrap: bool,
+    /// Take over objects in Kubernetes that others made, with the fields that they manage
+    #[arg(long)]
+    pub(crate) force_conflicts: bool,
+    /// Do not wait until the cluster is healthy in the end
+    #[arg(long)]
+    pub(crate) no_validate: bool,
+    /// How long to wait for the API server, for what was applied to work, and for the cluster to be healthy: each
+    /// in its turn
+    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = duration)]
+    pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) ways: Ways,
     /// Read also what AWS tells one resource at a time (lifecycle hooks changed by hand)
     #[arg(long)]
     pub(crate) deep: bool,
@@ -281,6 +295,58 @@ pub(crate) struct Run {
     pub(crate) output: PlanFormat,
     #[command(flatten)]
     pub(crate) lock: LockOptions,
+}
+
+/// How the cluster is reached, where its own addresses are not the way.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Ways {
+    /// Reach the API server as the current context of this kubeconfig [default: by the cluster's own keys]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// Reach the API server at this URL, by the cluster's own keys: a tunnel, a private network
+    #[arg(long, value_name = "URL", env = "KCL_API_SERVER", conflicts_with = "kubeconfig", value_parser = api_server)]
+    pub(crate) api_server: Option<String>,
+    /// Reach an ingress's HOST1:PORT1 at HOST2:PORT2, as curl has it; what is left empty stands for any, or the same
+    #[arg(long, value_name = "HOST1:PORT1:HOST2:PORT2", env = "KCL_CONNECT_TO", value_parser = ConnectTo::parse)]
+    pub(crate) connect_to: Option<ConnectTo>,
+}
+
+fn api_server(text: &str) -> Result<String, String> {
+    match text.strip_prefix("https://") {
+        Some(host) if !host.trim_end_matches('/').is_empty() => Ok(text.trim_end_matches('/').to_owned()),
+        _ => Err("expected an https:// URL: https://127.0.0.1:6443".to_owned()),
+    }
+}
+
+/// Where to connect in place of a host and port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ConnectTo {
+    from: (String, Option<u16>),
+    to: (String, Option<u16>),
+}
+
+impl ConnectTo {
+    fn parse(text: &str) -> Result<Self, String> {
+        let expected = || "expected HOST1:PORT1:HOST2:PORT2, as in `::127.0.0.1:8080`".to_owned();
+        let port = |text: &str| match text {
+            "" => Ok(None),
+            text => text.parse().map(Some).map_err(|_| expected()),
+        };
+        let [from, from_port, to, to_port] =
+            <[&str; 4]>::try_from(text.split(':').collect::<Vec<_>>()).map_err(|_| expected())?;
+        Ok(Self { from: (from.to_owned(), port(from_port)?), to: (to.to_owned(), port(to_port)?) })
+    }
+
+    /// Where to connect for this host and port.
+    pub(crate) fn place(&self, host: &str, port: u16) -> (String, u16) {
+        let (from, to) = (&self.from, &self.to);
+        let is_meant = (from.0.is_empty() || from.0 == host) && from.1.is_none_or(|it| it == port);
+        if !is_meant {
+            return (host.to_owned(), port);
+        }
+        let there = if to.0.is_empty() { host } else { &to.0 };
+        (there.to_owned(), to.1.unwrap_or(port))
+    }
 }
 
 /// How a plan is printed.
@@ -322,6 +388,33 @@ pub(crate) struct Replace {
     pub(crate) files: Vec<PathBuf>,
     #[command(flatten)]
     pub(crate) lock: LockOptions,
+}
+
+const VALIDATE_HELP: &str = "\
+Exit codes: 0 healthy, 1 failure, 2 wrong usage, 3 unhealthy, 4 the API server
+cannot be reached.";
+
+#[derive(Debug, Args)]
+#[command(override_usage = "kcl validate [OPTIONS] [cluster] [NAME]", after_help = VALIDATE_HELP)]
+pub(crate) struct Validate {
+    /// The cluster's name; may be left out where the state store has only one
+    #[arg(value_name = "NAME")]
+    pub(crate) cluster: Vec<String>,
+    /// Wait until it is healthy, for at most this long: 90s, 10m
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) wait: Option<Duration>,
+    /// How to print it
+    #[arg(short, long, value_enum, default_value_t = HealthFormat::Table, value_name = "FORMAT")]
+    pub(crate) output: HealthFormat,
+    #[command(flatten)]
+    pub(crate) ways: Ways,
+}
+
+/// How `kcl validate` prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum HealthFormat {
+    Table,
+    Json,
 }
 
 const POLICY_HELP: &str = "\

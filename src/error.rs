@@ -12,6 +12,10 @@ pub(crate) enum Failure {
     Usage,
     /// Anything else.
     Failed,
+    /// The cluster is there and not healthy.
+    Unhealthy,
+    /// The API server cannot be reached.
+    Unreachable,
 }
 
 /// A command that failed.
@@ -99,6 +103,80 @@ impl From<kcl_engine::PlanError> for CommandError {
     }
 }
 
+impl From<kcl_kube::Error> for CommandError {
+    fn from(error: kcl_kube::Error) -> Self {
+        let kind = error.kind();
+        let messages = match error {
+            // Each stands for itself.
+            kcl_kube::Error::Conflicts(conflicts) => conflicts.iter().map(ToString::to_string).collect(),
+            kcl_kube::Error::NotReady(unready) => unready.iter().map(ToString::to_string).collect(),
+            kcl_kube::Error::Wanted(faults) => faults.iter().map(ToString::to_string).collect(),
+            kcl_kube::Error::Objects(errors) => errors.iter().map(ToString::to_string).collect(),
+            error => vec![error.to_string()],
+        };
+        let failure = match kind {
+            kcl_kube::ErrorKind::Unreachable => Failure::Unreachable,
+            kcl_kube::ErrorKind::NotReady => Failure::Unhealthy,
+            _ => Failure::Failed,
+        };
+        let command = Self { failure, messages, ..Self::failed(String::new()) };
+        match kubernetes_hint(kind) {
+            Some(hint) => command.hint(hint),
+            None => command,
+        }
+    }
+}
+
+/// What to do about an error of Kubernetes.
+fn kubernetes_hint(kind: kcl_kube::ErrorKind) -> Option<&'static str> {
+    use kcl_kube::ErrorKind;
+    Some(match kind {
+        ErrorKind::Unreachable => {
+            "check that `kubernetesApiAccess` lets your address in; --api-server URL takes another way (a tunnel), \
+             --skip-bootstrap does without Kubernetes"
+        }
+        ErrorKind::Access => "check the file and the keys that it names",
+        ErrorKind::Unauthorized => {
+            "the keys in the state store are not those that this API server trusts: is it this cluster's?"
+        }
+        ErrorKind::Forbidden => {
+            "give that permission, or reach the API server as somebody who has it: --kubeconfig FILE"
+        }
+        ErrorKind::Conflict => {
+            "set the field back to what the spec wants, or write into the spec what is there. Objects that kcl did not \
+             make are taken over with --force-conflicts"
+        }
+        ErrorKind::Timeout | ErrorKind::Stopped | ErrorKind::Server => {
+            "run the same command again: it goes on where this one stopped"
+        }
+        ErrorKind::NotReady => "mend the cause and run the same command again: it waits again",
+        _ => return None,
+    })
+}
+
+impl From<kcl_kube::RemoteError> for CommandError {
+    fn from(error: kcl_kube::RemoteError) -> Self {
+        let command = Self::failed(error.to_string());
+        match error {
+            kcl_kube::RemoteError::Hash { .. } => command
+                .hint("look at what is there now, and write its hash into the spec if it is what you want"),
+            _ => command,
+        }
+    }
+}
+
+impl From<kcl_manifests::Error> for CommandError {
+    fn from(error: kcl_manifests::Error) -> Self {
+        let is_version = matches!(error, kcl_manifests::Error::Version { .. });
+        let command = Self { failure: Failure::Usage, ..Self::failed(error.to_string()) };
+        if is_version {
+            return command
+                .hint("set a newer `kubernetesVersion`, or do without Kubernetes: --skip-bootstrap");
+        }
+        command.hint("this is a mistake in kcl; please report it with your spec")
+    }
+}
+
 /// What to do about an AWS error.
 pub(crate) fn hint(error: &kcl_aws::Error) -> Option<String> {
     let hint = match error.kind {
@@ -130,10 +208,13 @@ pub(crate) fn hint(error: &kcl_aws::Error) -> Option<String> {
     Some(hint.to_owned())
 }
 
-/// The process's exit code for an error.
+/// The process's exit code for an error. With `detailed`, 2 means "changes pending", and every error is 1.
 pub(crate) fn exit_code(error: &CommandError, detailed: bool) -> ExitCode {
-    match error.failure {
-        Failure::Usage if !detailed => ExitCode::from(2),
-        Failure::Usage | Failure::Failed => ExitCode::from(1),
-    }
+    ExitCode::from(match error.failure {
+        Failure::Failed => 1,
+        _ if detailed => 1,
+        Failure::Usage => 2,
+        Failure::Unhealthy => 3,
+        Failure::Unreachable => 4,
+    })
 }

@@ -1,8 +1,11 @@
 //! `kcl`: one YAML file to a running Kubernetes cluster on AWS, kept in step, and taken away.
 
+mod api;
+mod bootstrap;
 mod cli;
 mod commands;
 mod error;
+mod health;
 mod interrupt;
 mod locked;
 mod output;

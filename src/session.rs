@@ -23,6 +23,8 @@ pub(crate) struct Input {
     expected: Option<String>,
     /// The sources are the registered spec.
     registered: Option<Registered>,
+    /// The Kubernetes objects that were registered with it, where they were read.
+    objects: Option<Source>,
     /// Standard input is used up, so nobody can be asked.
     pub(crate) from_stdin: bool,
 }
@@ -57,7 +59,7 @@ impl Input {
                 sources.push(Source::new(name.clone(), read_text(&name, file)?));
             }
         }
-        Ok(Self { sources, expected: None, registered: None, from_stdin })
+        Ok(Self { sources, expected: None, registered: None, objects: None, from_stdin })
     }
 
     /// Reads the registered spec of `name`, or of the only cluster in the store.
@@ -86,6 +88,7 @@ impl Input {
             sources: vec![Source::new(place, registered.completed.clone())],
             expected: Some(name.to_owned()),
             registered: Some(registered),
+            objects: None,
             from_stdin: false,
         }
     }
@@ -101,6 +104,16 @@ impl Input {
         }
     }
 
+    /// The same input with the Kubernetes objects that were registered with it. A file has its own.
+    pub(crate) async fn with_objects(mut self, store: &dyn Store) -> Result<Self, CommandError> {
+        if let (Some(registered), Some(name)) = (&self.registered, &self.expected) {
+            let text = registration::read_objects(store, name, registered).await?;
+            let place = format!("{}/{name}/{}", store.location(), registration::ADDITIONAL_OBJECTS);
+            self.objects = Some(Source::new(place, text));
+        }
+        Ok(self)
+    }
+
     /// The spec must be of the cluster `name`, if one is given.
     pub(crate) fn expect_cluster(mut self, name: Option<&str>) -> Self {
         self.expected = name.map(str::to_owned);
@@ -109,7 +122,10 @@ impl Input {
 
     /// Judges the spec, and keeps its documents.
     pub(crate) fn load(&self) -> Result<Loaded, CommandError> {
-        let loaded = kcl_spec::load(&self.sources)?;
+        let loaded = match &self.objects {
+            Some(objects) => kcl_spec::load_with_objects(&self.sources, objects)?,
+            None => kcl_spec::load(&self.sources)?,
+        };
         let name = &loaded.cluster.name;
         if let Some(expected) = self.expected.as_ref().filter(|expected| *expected != name) {
             return Err(CommandError::usage(format!("the spec is of the cluster {name}, not of {expected}")));

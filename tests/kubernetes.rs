@@ -3,65 +3,16 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is wrong")]
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use jsonwebtoken::jwk::JwkSet;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
-use kcl_pki::{Issued, KeyId, Keyset, KeysetName, Profile, SubjectAltNames, SystemEntropy};
 use kcl_testkit::kubernetes::{ApiServer, ApiServerConfig};
 use kcl_testkit::{World, example, http};
 use serde_json::Value;
-use time::{Duration, OffsetDateTime};
 
 const KCL: &str = env!("CARGO_BIN_EXE_kcl");
 const CLUSTER: &str = "k8s.karlaru.com";
-
-/// A keyset as a control-plane machine reads it from the state store.
-fn keyset(state: &Path, name: KeysetName) -> Keyset {
-    let index = std::fs::read(state.join(name.index_path())).unwrap();
-    let mut private: BTreeMap<KeyId, Vec<u8>> = BTreeMap::new();
-    for key in Keyset::parse(name, &index).unwrap().keys() {
-        private.insert(key.id().clone(), std::fs::read(state.join(name.private_key_path(key.id()))).unwrap());
-    }
-    Keyset::parse_with_private(name, &index, &private).unwrap()
-}
-
-/// The files that kubeadm would find on a control-plane machine.
-fn write_pki(state: &Path, folder: &Path) {
-    let write = |name: &str, text: &str| {
-        let path = folder.join(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
-    };
-    for name in KeysetName::ALL {
-        let keyset = keyset(state, name);
-        write(name.kubeadm_files().public, &keyset.trust_bundle());
-        write(name.kubeadm_files().private, keyset.primary_private_pem().unwrap().reveal());
-    }
-    let here = SubjectAltNames {
-        dns: vec!["localhost".to_owned(), "kubernetes.default.svc".to_owned()],
-        ips: vec!["127.0.0.1".parse().unwrap()],
-    };
-    let node = "localhost".to_owned();
-    for profile in [
-        Profile::ApiServer(here.clone()),
-        Profile::ApiServerKubeletClient { group: Some("kubeadm:cluster-admins".to_owned()) },
-        Profile::FrontProxyClient,
-        Profile::EtcdServer { node: node.clone(), alt_names: here.clone() },
-        Profile::EtcdPeer { node, alt_names: here },
-        Profile::ApiServerEtcdClient,
-    ] {
-        let Issued { certificate_pem, private_key, .. } = keyset(state, profile.authority())
-            .authority(OffsetDateTime::now_utc())
-            .unwrap()
-            .issue(&profile, Duration::days(1), &mut SystemEntropy)
-            .unwrap();
-        let file = profile.kubeadm_file().unwrap();
-        write(&format!("{file}.crt"), &certificate_pem);
-        write(&format!("{file}.key"), private_key.to_pem().reveal());
-    }
-}
 
 /// The reference cluster with its state in files, and an API server with its keys.
 fn start() -> (World, ApiServer, String) {
@@ -70,11 +21,9 @@ fn start() -> (World, ApiServer, String) {
     let bucket = format!("oidc-{}", world.aws.account());
     let path = world.spec(&example("karlaru.yaml").replace("karlaru-kcl-oidc", &bucket));
     world.kcl(&["create", "cluster", "-f", &path, "--yes"]).expect(0);
-    let state = world.folder.path().join("state").join(CLUSTER);
-    let pki = world.folder.path().join("pki");
-    write_pki(&state, &pki);
+    let pki = world.pki(CLUSTER);
     let issuer = format!("https://{bucket}.s3.eu-north-1.amazonaws.com/{CLUSTER}");
-    let mut config = ApiServerConfig::new(&pki, &issuer);
+    let mut config = ApiServerConfig::new(pki.folder(), &issuer);
     config.api_audiences = vec!["amazonaws.com".to_owned()];
     let server = ApiServer::start(config).unwrap();
     (world, server, issuer)

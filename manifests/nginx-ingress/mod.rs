@@ -14,15 +14,12 @@ pub(crate) const ADDON: Addon = Addon { name: "nginx-ingress", objects, identity
 
 const CONTROLLER: Template = template!("nginx-ingress/controller.yaml");
 
-/// Namespaces that Kubernetes makes. They are not restricted for an ingress controller's sake.
-const SYSTEM_NAMESPACES: [&str; 4] = ["default", "kube-node-lease", "kube-public", "kube-system"];
-
 #[derive(Serialize)]
 struct Values<'a> {
     name: &'a str,
     namespace: &'a str,
-    /// What pods of the namespace may do; `None`: the namespace is left as it is.
-    pod_security: Option<&'static str>,
+    /// What pods of the namespace may do.
+    pod_security: &'static str,
     class: &'a str,
     image: String,
     /// Ports of the machine lead to the pods; otherwise a Service of type LoadBalancer does.
@@ -61,10 +58,7 @@ fn has_host_ports(controller: &IngressController) -> bool {
 }
 
 /// Ports of the machine are for privileged pods only. Controllers may share a namespace.
-fn pod_security(inputs: &Inputs<'_>, namespace: &str) -> Option<&'static str> {
-    if SYSTEM_NAMESPACES.contains(&namespace) {
-        return None;
-    }
+fn pod_security(inputs: &Inputs<'_>, namespace: &str) -> &'static str {
     let mut inside = inputs.cluster.ingress_controllers.iter().filter(|other| other.namespace == namespace);
-    Some(if inside.any(has_host_ports) { "privileged" } else { "restricted" })
+    if inside.any(has_host_ports) { "privileged" } else { "restricted" }
 }

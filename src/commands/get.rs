@@ -135,7 +135,7 @@ async fn instance_groups(args: &Get, settings: &Settings, printer: &Printer) -> 
         found.push(group.name.clone());
         table.row(vec![
             group.name.clone(),
-            role_name(group.role).to_owned(),
+            group.role.as_str().to_owned(),
             group.machine_type.clone(),
             group.min_size.to_string(),
             group.max_size.to_string(),
@@ -151,15 +151,6 @@ async fn instance_groups(args: &Get, settings: &Settings, printer: &Printer) -> 
     };
     print(args, printer, &table, &items);
     check_missing(args, &found)
-}
-
-/// A role as a spec spells it.
-fn role_name(role: Role) -> &'static str {
-    match role {
-        Role::ControlPlane => "ControlPlane",
-        Role::Node => "Node",
-        Role::Bastion => "Bastion",
-    }
 }
 
 /// The cluster that was named, and its account. Only the region is taken from the registered spec, so this works

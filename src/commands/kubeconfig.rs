@@ -1,26 +1,24 @@
 //! `kcl export kubeconfig`: puts a cluster into a kubeconfig file, and with `--admin` a client certificate that is
 //! signed on the spot.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use kcl_aws::store::keysets;
 use kcl_pki::kubeconfig::{Client, Entry, MAX_BYTES, merge};
-use kcl_pki::{Issued, KeysetName, Profile, SystemEntropy};
+use kcl_pki::{Issued, KeysetName};
 use kcl_spec::Cluster;
-use kcl_spec::cluster::DnsType;
-use time::OffsetDateTime;
 
 use super::Done;
+use crate::api::{ADMINS, admin_certificate};
 use crate::cli::ExportKubeconfig;
 use crate::error::CommandError;
 use crate::output::Printer;
 use crate::session::{Input, connect, registered_name, unknown_cluster};
 use crate::settings::Settings;
 
-/// What kubeadm binds to cluster-admin: RBAC can take it away again, unlike `system:masters`.
-const ADMINS: &str = "kubeadm:cluster-admins";
 /// What the API server lets do everything, whatever RBAC says.
 const MASTERS: &str = "system:masters";
 
@@ -57,15 +55,10 @@ pub(super) async fn run(
     };
     let issued = match (args.admin, authority) {
         (Some(validity), Some(authority)) => {
-            let now = OffsetDateTime::now_utc();
-            let profile = Profile::ApiClient {
-                user: format!("kcl:{}", user()),
-                group: Some(if args.break_glass { MASTERS } else { ADMINS }.to_owned()),
-            };
             let validity = time::Duration::try_from(validity)
                 .map_err(|_| CommandError::usage("--admin: that is longer than any certificate lasts"))?;
-            let authority = authority.authority(now).map_err(failed)?;
-            Some(authority.issue(&profile, validity, &mut SystemEntropy).map_err(failed)?)
+            let group = if args.break_glass { MASTERS } else { ADMINS };
+            Some(admin_certificate(&authority, group, validity)?)
         }
         _ => None,
     };
@@ -112,33 +105,18 @@ fn failed(error: impl std::error::Error) -> CommandError {
     CommandError::failed(error.to_string())
 }
 
-fn user() -> String {
-    let name = |variable| std::env::var(variable).ok().filter(|name| !name.is_empty());
-    name("USER").or_else(|| name("LOGNAME")).unwrap_or_else(|| "admin".to_owned())
-}
-
 /// Where clients reach the API server.
 async fn server(cluster: &Cluster, settings: &Settings) -> Result<String, CommandError> {
-    let api = &cluster.api;
-    let url = |host: &str| match api.port {
-        443 => format!("https://{host}"),
-        port => format!("https://{host}:{port}"),
+    let url = if cluster.api.load_balancer.is_none() {
+        kcl_model::api_url(cluster, &[], &BTreeMap::new())
+    } else {
+        let aws = connect(settings, &cluster.region).await?;
+        kcl_aws::lookup::api_url(&aws, cluster).await?
     };
-    if api.load_balancer.is_none() {
-        return Ok(url(&api.public_name));
-    }
-    let aws = connect(settings, &cluster.region).await?;
-    // Without a zone for it the name is nobody's.
-    let has_record =
-        cluster.network.dns != DnsType::None && kcl_aws::lookup::has_zone(&aws, &api.public_name).await?;
-    if has_record {
-        return Ok(url(&api.public_name));
-    }
-    match kcl_aws::lookup::api_load_balancer(&aws, &cluster.name).await? {
-        Some(host) => Ok(url(&host)),
-        None => Err(CommandError::failed(format!("{} has no API load balancer yet", cluster.name))
-            .hint(format!("`kcl update {} --yes` makes it", cluster.name))),
-    }
+    url.ok_or_else(|| {
+        CommandError::failed(format!("{} has no API load balancer yet", cluster.name))
+            .hint(format!("`kcl update {} --yes` makes it", cluster.name))
+    })
 }
 
 /// The file to write.

@@ -12,6 +12,7 @@ mod replace;
 mod schema;
 mod unlock;
 mod update;
+mod validate;
 mod version;
 
 use std::process::ExitCode;
@@ -28,6 +29,8 @@ pub(crate) enum Done {
     Clean,
     /// Changes are pending: they were shown and not applied.
     Pending,
+    /// The cluster is not healthy, as was shown.
+    Unhealthy,
 }
 
 impl Done {
@@ -35,6 +38,7 @@ impl Done {
     pub(crate) fn exit_code(self, detailed: bool) -> ExitCode {
         match self {
             Self::Pending if detailed => ExitCode::from(2),
+            Self::Unhealthy => ExitCode::from(3),
             Self::Clean | Self::Pending => ExitCode::SUCCESS,
         }
     }
@@ -53,6 +57,7 @@ pub(crate) fn run(command: Command, settings: &Settings, printer: &Printer) -> R
         Command::Delete(args) => block_on(delete::run(args, settings, printer)),
         Command::Replace(args) => block_on(replace::run(args, settings, printer)),
         Command::Get(args) => block_on(get::run(args, settings, printer)),
+        Command::Validate(args) => block_on(validate::run(args, settings, printer)),
         Command::Policy(args) => block_on(policy::run(args, settings, printer)),
         Command::Schema => Ok(schema::run(printer)),
         Command::Completion { shell } => Ok(completion::run(shell, printer)),

@@ -1,27 +1,31 @@
-//! What `create` and `update` have in common: preview, ask, take the cluster's lock, apply.
+//! What `create` and `update` have in common: preview, ask, take the cluster's lock, apply, bootstrap, validate.
 
 use std::cell::RefCell;
 use std::future::Future;
 use std::time::Duration;
 
-use kcl_apply::{Outcome, Report};
+use kcl_apply::{Applied, Outcome, Report};
 use kcl_aws::store::lock::LockError;
-use kcl_aws::store::{keysets, registration};
+use kcl_aws::store::{Store, keysets, registration};
 use kcl_aws::{Aws, Depth, Error, ErrorKind, Scope};
 use kcl_engine::{Catalogue, Options, Plan, Step};
-use kcl_model::NewBucket;
+use kcl_kube::PlanOptions;
 use kcl_model::resource::catalogue;
+use kcl_model::{Facts, NewBucket};
 use kcl_pki::EXPIRY_WARNING_DAYS;
 use kcl_spec::Cluster;
+use serde_json::json;
 use time::OffsetDateTime;
 
 use super::Done;
+use crate::bootstrap::{Bootstrap, Kubernetes, Wishes, system_namespaces};
 use crate::cli::{PlanFormat, Run};
 use crate::error::CommandError;
+use crate::health;
 use crate::interrupt::Interrupts;
 use crate::locked::Locked;
-use crate::output::{PlanView, Printer, Progress};
-use crate::session::{Input, Validated, bucket_to_make, connect, store_of};
+use crate::output::{KubernetesView, PlanView, Printer, Progress};
+use crate::session::{Input, Validated, bucket_to_make, connect, no_store, store_of};
 use crate::settings::Settings;
 
 /// What is asked for.
@@ -39,7 +43,9 @@ struct Prepared {
     /// The account, with the spec to register.
     aws: Aws,
     cluster: Cluster,
+    facts: Facts,
     plan: Plan,
+    kubernetes: Kubernetes,
     warnings: Vec<kcl_model::Warning>,
     /// The bucket that has to be there before the lock can be.
     bucket: Option<NewBucket>,
@@ -57,6 +63,8 @@ pub(super) async fn reconcile(
     printer.warnings(&validated.warnings);
     let name = validated.cluster.name.clone();
     let store = store_of(&validated.cluster, settings).await?;
+    let input = with_objects(input, store.as_ref(), mode).await?;
+    let validated = input.validate()?;
     let aws = connect(settings, &validated.cluster.region).await?.with_state(store.clone(), &name);
     let take = || Locked::take(&store, &name, mode.command, mode.run.lock.timeout(), printer);
 
@@ -66,10 +74,8 @@ pub(super) async fn reconcile(
                 let work = async |locked: &Locked| {
                     let prepared = locked.reading(Box::pin(prepare_again(input, &aws, mode))).await?;
                     prepared.show(printer, &mode.run).await?;
-                    match prepared.nothing_to_apply(printer)? {
-                        Some(done) => Ok(done),
-                        None => prepared.apply(printer, locked).await,
-                    }
+                    prepared.check()?;
+                    Box::pin(prepared.apply(printer, &mode.run, locked)).await
                 };
                 return locked.run(printer, work).await;
             }
@@ -82,8 +88,9 @@ pub(super) async fn reconcile(
     // What is shown before anybody is asked takes no lock, so it is looked at again once there is one.
     let shown = Box::pin(prepare(validated, &aws, mode)).await?;
     shown.show(printer, &mode.run).await?;
-    if let Some(done) = shown.nothing_to_apply(printer)? {
-        return Ok(done);
+    shown.check()?;
+    if shown.is_in_step() && !mode.run.yes {
+        return Ok(shown.in_step(printer));
     }
     let confirmed = mode.run.yes || interactive && printer.confirm("Apply this plan? [yes/no]", "yes");
     if !confirmed {
@@ -108,19 +115,22 @@ pub(super) async fn reconcile(
                 );
             }
         }
-        match prepared.nothing_to_apply(printer)? {
-            Some(done) => Ok(done),
-            None => prepared.apply(printer, locked).await,
-        }
+        prepared.check()?;
+        Box::pin(prepared.apply(printer, &mode.run, locked)).await
     };
     take().await?.run(printer, work).await
+}
+
+/// `input` with all its Kubernetes objects, where they are wanted.
+async fn with_objects(input: Input, store: &dyn Store, mode: &Mode) -> Result<Input, CommandError> {
+    if mode.run.skip_bootstrap { Ok(input) } else { input.with_objects(store).await }
 }
 
 /// Like [`prepare`], from scratch: nothing that was read before the lock was taken counts.
 async fn prepare_again(input: Input, aws: &Aws, mode: &Mode) -> Result<Prepared, CommandError> {
     aws.forget_reads();
     let input = match aws.state() {
-        Some(store) => input.again(store).await?,
+        Some(store) => with_objects(input.again(store).await?, store, mode).await?,
         None => input,
     };
     prepare(input.validate()?, aws, mode).await
@@ -133,8 +143,9 @@ async fn prepare(validated: Validated, aws: &Aws, mode: &Mode) -> Result<Prepare
     let aws = aws.clone().with_registration(registration);
     let (registered, facts) =
         futures::join!(is_registered(&aws, &cluster.name), kcl_aws::lookup::facts(&aws, &cluster));
+    let facts = facts?;
     let bucket = aws.state().and_then(|store| bucket_to_make(store, &cluster, registered.ok()?));
-    let mut model = kcl_model::build(&cluster, &facts?)?;
+    let mut model = kcl_model::build(&cluster, &facts)?;
     let documents =
         kcl_model::Documents { completed: &documents.completed, objects: documents.additional_objects() };
     kcl_model::add_state(&mut model.wanted, &cluster.name, bucket.as_ref(), &documents)?;
@@ -144,11 +155,29 @@ async fn prepare(validated: Validated, aws: &Aws, mode: &Mode) -> Result<Prepare
         (false, true) => Depth::Deep,
         (false, false) => Depth::Preview,
     };
-    let live = kcl_aws::observe(&Scope::new(&aws, &cluster.name, &model.wanted, depth)).await?;
+    let scope = Scope::new(&aws, &cluster.name, &model.wanted, depth);
+    let (live, wishes) = futures::join!(kcl_aws::observe(&scope), wishes(&cluster, &facts, mode));
+    let (live, wishes) = (live?, wishes?);
     let options = Options { prune: mode.prune, teardown: false };
     let plan = kcl_engine::plan(&catalogue(), &model.wanted, live, options)?;
     check_new_zones(&aws, &cluster, &plan).await?;
-    Ok(Prepared { aws, cluster, plan, warnings: model.warnings, bucket })
+    let kubernetes = match (wishes, aws.state()) {
+        (Some(wishes), Some(store)) => {
+            let own_url = kcl_model::api_url(&cluster, &facts.zones, &plan.known);
+            Box::pin(Kubernetes::look(wishes, &cluster, &mode.run.ways, store, own_url)).await?
+        }
+        _ => Kubernetes::Skipped,
+    };
+    Ok(Prepared { aws, cluster, facts, plan, kubernetes, warnings: model.warnings, bucket })
+}
+
+/// What Kubernetes is to hold; `None` where that is not asked for.
+async fn wishes(cluster: &Cluster, facts: &Facts, mode: &Mode) -> Result<Option<Wishes>, CommandError> {
+    if mode.run.skip_bootstrap {
+        return Ok(None);
+    }
+    let options = PlanOptions { force_conflicts: mode.run.force_conflicts, prune: mode.prune };
+    Wishes::of(cluster, facts, options).await.map(Some)
 }
 
 async fn is_registered(aws: &Aws, cluster: &str) -> Result<bool, CommandError> {
@@ -183,7 +212,7 @@ async fn make_bucket(
     }
     let interrupts = Interrupts::listen();
     let stop = async move { interrupts.asked().await };
-    apply(aws, &plan, cluster, printer, stop).await
+    apply(aws, &plan, cluster, printer, stop).await.map(drop)
 }
 
 fn is_bucket(step: &Step, bucket: &NewBucket) -> bool {
@@ -197,25 +226,53 @@ impl Prepared {
             printer.warning(&warning.title, Some(&warning.hint));
         }
         warn_of_expiry(&self.aws, &self.cluster.name, printer).await?;
+        if run.output == PlanFormat::Json {
+            let mut plan = json!(self.plan);
+            plan["kubernetes"] = self.kubernetes.to_json();
+            printer.json(&plan);
+            return Ok(());
+        }
         show(printer, &catalogue(), &self.plan, &self.cluster, &self.aws, run);
+        self.show_kubernetes(printer, run);
         Ok(())
     }
 
-    /// How a command without steps ends; `None` where there are some.
-    fn nothing_to_apply(&self, printer: &Printer) -> Result<Option<Done>, CommandError> {
+    fn show_kubernetes(&self, printer: &Printer, run: &Run) {
+        if let Some(plan) = self.kubernetes.plan() {
+            let text = KubernetesView { width: printer.width, full: run.full }.render(plan);
+            if !text.is_empty() {
+                printer.data(&format!("\n{text}"));
+            }
+        }
+        if let Some((objects, why)) = self.kubernetes.pending() {
+            let line = format!("Kubernetes: {objects} objects to apply once the API server answers");
+            printer.data(&format!("\n{line}\n"));
+            printer.note(&format!("not compared yet: {why}"));
+        }
+    }
+
+    /// An error where it cannot be applied whole.
+    fn check(&self) -> Result<(), CommandError> {
         if !self.plan.refusals.is_empty() {
             let error =
                 "the spec asks for a change that would break the cluster or lose data; nothing was changed";
             return Err(CommandError::failed(error).hint("set the field back"));
         }
-        if !self.plan.is_empty() {
-            return Ok(None);
-        }
-        if self.plan.unwanted.is_empty() {
+        self.kubernetes.check()
+    }
+
+    /// There is nothing to apply.
+    fn is_in_step(&self) -> bool {
+        self.plan.is_empty() && self.kubernetes.is_in_step()
+    }
+
+    /// Says so.
+    fn in_step(&self, printer: &Printer) -> Done {
+        if self.plan.unwanted.is_empty() && self.kubernetes.left_alone() == 0 {
             printer.note(&format!("{} is in step with its spec", self.cluster.name));
-            return Ok(Some(Done::Clean));
+            return Done::Clean;
         }
-        Ok(Some(Done::Pending))
+        Done::Pending
     }
 
     /// Whether `later` does what this does, but for the bucket, which was made meanwhile.
@@ -225,22 +282,46 @@ impl Prepared {
             |step: &Step| (step.action, step.id.clone(), step.because.clone(), step.changes.clone());
         let before: Vec<_> = self.plan.steps.iter().filter(counts).map(essence).collect();
         let after: Vec<_> = later.plan.steps.iter().filter(counts).map(essence).collect();
-        before == after && self.plan.refusals == later.plan.refusals
+        before == after
+            && self.plan.refusals == later.plan.refusals
+            && self.kubernetes.essence() == later.kubernetes.essence()
     }
 
-    async fn apply(&self, printer: &Printer, locked: &Locked) -> Result<Done, CommandError> {
-        let Self { aws, cluster, plan, .. } = self;
-        apply(aws, plan, &cluster.name, printer, locked.stop()).await?;
-        let left = plan.unwanted.len();
-        if left > 0 {
-            printer.note(&format!(
+    /// Takes the plan: AWS, then Kubernetes, and in the end a look at whether the cluster is healthy.
+    async fn apply(self, printer: &Printer, run: &Run, locked: &Locked) -> Result<Done, CommandError> {
+        let was_in_step = self.is_in_step();
+        let Self { aws, cluster, facts, plan, kubernetes, .. } = self;
+        let applied = apply(&aws, &plan, &cluster.name, printer, locked.stop()).await?;
+        let Some(store) = aws.state() else { return Err(no_store()) };
+        let bootstrap = Bootstrap {
+            cluster: &cluster,
+            facts: &facts,
+            store,
+            ways: &run.ways,
+            timeout: run.timeout,
+            printer,
+        };
+        let ready = bootstrap.run(kubernetes, &applied, &|| locked.stop()).await?;
+        let left = plan.unwanted.len() + ready.as_ref().map_or(0, |ready| ready.left_alone);
+        match (left, was_in_step) {
+            (0, _) => printer.note(&format!("{} is in step with its spec", cluster.name)),
+            (_, true) => {}
+            (left, false) => printer.note(&format!(
                 "{} is as its spec wants it; {left} more left alone without --prune",
                 cluster.name
-            ));
-            return Ok(Done::Pending);
+            )),
         }
-        printer.note(&format!("{} is in step with its spec", cluster.name));
-        Ok(Done::Clean)
+        if let Some(ready) = ready.filter(|_| !run.no_validate) {
+            let subject = health::Subject {
+                aws: &aws,
+                cluster: &cluster,
+                connection: &ready.connection,
+                namespaces: &system_namespaces(&cluster)?,
+                connect_to: run.ways.connect_to.as_ref(),
+            };
+            locked.reading(health::wait_until_healthy(&subject, run.timeout, printer)).await?;
+        }
+        Ok(if left == 0 { Done::Clean } else { Done::Pending })
     }
 }
 
@@ -267,9 +348,6 @@ async fn warn_of_expiry(aws: &Aws, cluster: &str, printer: &Printer) -> Result<(
 }
 
 fn show(printer: &Printer, catalogue: &Catalogue, plan: &Plan, cluster: &Cluster, aws: &Aws, run: &Run) {
-    if run.output == PlanFormat::Json {
-        return printer.json(plan);
-    }
     if plan.is_empty() && plan.unwanted.is_empty() && plan.refusals.is_empty() {
         return;
     }
@@ -285,7 +363,7 @@ pub(super) async fn apply(
     cluster: &str,
     printer: &Printer,
     stop: impl Future<Output = ()>,
-) -> Result<(), CommandError> {
+) -> Result<Applied, CommandError> {
     let progress = RefCell::new(Progress::new(printer, plan, cluster));
     let applied = kcl_apply::apply(
         plan,
@@ -296,9 +374,12 @@ pub(super) async fn apply(
     );
     let report = with_ticks(applied, || progress.borrow_mut().draw()).await;
     progress.borrow_mut().clear();
+    let report = match report.finish() {
+        Ok(applied) => return Ok(applied),
+        Err(report) => report,
+    };
     match report.outcome() {
-        Outcome::Done => Ok(()),
-        Outcome::Failed => Err(failure(&report, plan)),
+        Outcome::Done | Outcome::Failed => Err(failure(&report, plan)),
         Outcome::Stopped => {
             let left = report.not_started.len();
             let error = format!(

@@ -12,7 +12,7 @@ use crate::settings::Settings;
 fn or_a_file(error: CommandError) -> CommandError {
     match error.failure {
         Failure::Usage if error.diagnostics.is_none() => error.hint("or give the spec with -f FILE"),
-        Failure::Usage | Failure::Failed => error,
+        Failure::Usage | Failure::Failed | Failure::Unhealthy | Failure::Unreachable => error,
     }
 }
 

@@ -1,7 +1,8 @@
 // Kubernetes for tests: the real programs of one release, linked from their own modules into one binary.
 //
 // Which of them runs is told by the name that the binary is started under (a link `kubectl` to it is
-// kubectl), or else by its first argument: `kubernetes kubectl version`. Nothing is changed in any of them.
+// kubectl), or else by its first argument: `kubernetes kubectl version`. Nothing is changed in any of them. One
+// is a fake of our own: kubelet-stand-in, in its own file.
 // kcl's testkit builds this once per machine; update.sh takes it to another Kubernetes release.
 package main
 
@@ -42,6 +43,7 @@ var programs = map[string]func() int{
 	"kubeadm":                 func() int { kubeadmutil.HandleError(kubeadm.Run()); return 0 },
 	"kubectl":                 runKubectl,
 	"kubelet":                 component(func() *cobra.Command { return kubelet.NewKubeletCommand(context.Background()) }),
+	"kubelet-stand-in":        runKubeletStandIn,
 }
 
 func main() {

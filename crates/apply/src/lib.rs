@@ -11,4 +11,4 @@ mod report;
 
 pub use executor::{Event, apply};
 pub use provider::{Lane, Provider, Resolved};
-pub use report::{Failure, Outcome, Report};
+pub use report::{Applied, Failure, Outcome, Report};

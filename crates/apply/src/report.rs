@@ -42,7 +42,28 @@ pub struct Report<E> {
     pub attrs: BTreeMap<String, Attrs>,
 }
 
+/// A plan that was applied to its end: what comes after it can begin. Only [`Report::finish`] gives one.
+#[derive(Debug)]
+pub struct Applied {
+    attrs: BTreeMap<String, Attrs>,
+}
+
+impl Applied {
+    /// The cloud's names of everything that is there now, by resource.
+    pub fn attrs(&self) -> &BTreeMap<String, Attrs> {
+        &self.attrs
+    }
+}
+
 impl<E> Report<E> {
+    /// The plan as applied; the report where something failed or was not started.
+    pub fn finish(self) -> Result<Applied, Self> {
+        match self.outcome() {
+            Outcome::Done => Ok(Applied { attrs: self.attrs }),
+            Outcome::Failed | Outcome::Stopped => Err(self),
+        }
+    }
+
     /// How it ended.
     pub fn outcome(&self) -> Outcome {
         match (self.failures.is_empty(), self.not_started.is_empty()) {

@@ -228,6 +228,16 @@ pub(crate) async fn delete(aws: &Aws, bucket: &str, key: &str) -> Result<(), Err
     }
 }
 
+/// The documents of an issuer that not everybody can read, by their keys. Where there are none, AWS can tell whose
+/// tokens are the cluster's.
+pub async fn hidden(aws: &Aws, place: &IssuerBucket) -> Result<Vec<String>, Error> {
+    let keys = [OPENID_CONFIGURATION_PATH, JWKS_PATH].map(|path| place.key(path));
+    let reads = keys.each_ref().map(|key| aws.public.read(&place.name, key));
+    let seen = futures::future::try_join_all(reads).await?;
+    let hidden = keys.into_iter().zip(seen).filter(|(_, (seen, _))| !matches!(seen, Seen::Document(_)));
+    Ok(hidden.map(|(key, _)| key).collect())
+}
+
 /// Removes the documents of an issuer, all versions of them, and its bucket where nothing else is in it and kcl made it.
 pub async fn purge(aws: &Aws, place: &IssuerBucket) -> Result<Purged, Error> {
     let store = S3Store::new(aws.s3.clone(), place.name.clone(), place.prefix.clone());

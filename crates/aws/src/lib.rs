@@ -11,6 +11,7 @@ pub mod discovery;
 mod ec2;
 mod elb;
 mod error;
+pub mod health;
 mod iam;
 mod kind;
 pub mod lookup;

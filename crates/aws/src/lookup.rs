@@ -11,10 +11,11 @@ use aws_sdk_route53::types::HostedZoneConfig;
 use aws_smithy_types::date_time::Format;
 use futures::future::{join, join_all, try_join};
 use ipnet::Ipv4Net;
+use kcl_engine::Attrs;
 use kcl_model::resource::Subnet;
 use kcl_model::{Facts, HostedZone, ImageFacts, StoreLocation, SubnetFacts, VpcFacts, needed};
 use kcl_pki::{JWKS_PATH, OPENID_CONFIGURATION_PATH};
-use kcl_spec::cluster::{Cluster, Image, IssuerBucket};
+use kcl_spec::cluster::{Cluster, DnsType, Image, IssuerBucket};
 use serde::Serialize;
 
 use crate::client::Aws;
@@ -23,6 +24,7 @@ use crate::error::{During, Error, ErrorKind};
 use crate::permission::{Ground, Permission};
 use crate::store::Location;
 use crate::tags::CLUSTER_TAG;
+use crate::{elb, named};
 
 /// Looks up what modelling `cluster` needs. Everything that is missing or may not be read is reported
 /// together.
@@ -415,25 +417,35 @@ async fn discovery(aws: &Aws, bucket: Option<&IssuerBucket>) -> Result<Discovery
 
 // The API.
 
-/// Whether the account has a hosted zone for `name`.
-pub async fn has_zone(aws: &Aws, name: &str) -> Result<bool, Error> {
-    let name = name.trim_end_matches('.');
-    let holds = |zone: &HostedZone| {
-        let zone = zone.name.trim_end_matches('.');
-        name == zone || name.strip_suffix(zone).is_some_and(|rest| rest.ends_with('.'))
+/// The URL that clients reach the cluster's API at; `None` where its load balancer is not there yet.
+pub async fn api_url(aws: &Aws, cluster: &Cluster) -> Result<Option<String>, Error> {
+    let zones = async {
+        match cluster.network.dns {
+            DnsType::None => Ok(Vec::new()),
+            DnsType::Public | DnsType::Private => hosted_zones(aws).await,
+        }
     };
-    Ok(hosted_zones(aws).await?.iter().any(holds))
+    let (zones, known) = Box::pin(try_join(zones, api_load_balancer(aws, &cluster.name))).await?;
+    Ok(kcl_model::api_url(cluster, &zones, &known))
 }
 
-/// The DNS name of the load balancer in front of the cluster's API, where there is one.
-pub async fn api_load_balancer(aws: &Aws, cluster: &str) -> Result<Option<String>, Error> {
+/// What AWS calls the load balancer in front of the cluster's API, by our name of it; empty where there is none.
+async fn api_load_balancer(aws: &Aws, cluster: &str) -> Result<BTreeMap<String, Attrs>, Error> {
+    let (id, name) = kcl_model::api_load_balancer(cluster);
+    let host = load_balancer_host(aws, &name).await?;
+    let attrs = host.map(|host| named::attrs([("dns_name", Some(host.as_str()))]));
+    Ok(attrs.into_iter().map(|attrs| (id.to_string(), attrs)).collect())
+}
+
+/// The DNS name of the load balancer that AWS knows by this name; `None` where there is none.
+pub async fn load_balancer_host(aws: &Aws, name: &str) -> Result<Option<String>, Error> {
     const ACTION: &str = "elasticloadbalancing:DescribeLoadBalancers";
-    let name = kcl_model::names::load_balancer_in_aws("api", cluster);
-    match aws.elb.describe_load_balancers().names(name).send().await.during(ACTION) {
-        Ok(answer) => Ok(answer.load_balancers.unwrap_or_default().pop().and_then(|found| found.dns_name)),
-        Err(error) if error.is_not_found() => Ok(None),
-        Err(error) => Err(error),
-    }
+    let found = match aws.elb.describe_load_balancers().names(name).send().await.during(ACTION) {
+        Ok(answer) => answer.load_balancers.unwrap_or_default().pop(),
+        Err(error) if error.is_not_found() => None,
+        Err(error) => return Err(error),
+    };
+    Ok(found.and_then(|found| found.dns_name.as_deref().map(elb::dns_name)))
 }
 
 // Machines.

@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::kind::{self, AnyKind};
 use crate::permission::{Conditions, Ground, Permission};
 use crate::store::{self, Location};
-use crate::{lookup, observe};
+use crate::{health, lookup, observe};
 
 /// How many characters a managed policy may have, white space aside; an identity takes ten policies:
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html>.
@@ -93,6 +93,7 @@ pub fn documents(cluster: &Cluster, wanted: &Wanted, store: Option<&Location>) -
 fn permissions(ground: &Ground<'_>) -> Vec<Permission> {
     let mut all = observe::permissions();
     all.extend(lookup::permissions(ground));
+    all.extend(health::permissions());
     all.extend(store::permissions(ground));
     all.extend(kind::all().iter().copied().flat_map(|kind: &dyn AnyKind| kind.permissions(ground)));
     all

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use kcl_engine::{Ref, Resource};
-use kcl_spec::cluster::{DnsType, LoadBalancerManager};
+use kcl_spec::cluster::{Cluster, DnsType, LoadBalancerManager};
 
 use crate::builder::Builder;
 use crate::error::ModelError;
@@ -22,18 +22,18 @@ pub(crate) fn add(builder: &mut Builder<'_>) -> Result<(), ModelError> {
 
 /// The zone of the API's names.
 pub(crate) fn api_zone<'a>(builder: &Builder<'a>) -> Option<&'a HostedZone> {
-    zone_of(builder, &builder.cluster.api.public_name)
+    zone_of(builder.cluster, &builder.facts.zones, &builder.cluster.api.public_name)
 }
 
 /// The zone of one of the cluster's own names: the spec's, else the longest that fits.
-fn zone_of<'a>(builder: &Builder<'a>, name: &str) -> Option<&'a HostedZone> {
-    let network = &builder.cluster.network;
+pub(crate) fn zone_of<'a>(cluster: &Cluster, zones: &'a [HostedZone], name: &str) -> Option<&'a HostedZone> {
+    let network = &cluster.network;
     let private = match network.dns {
         DnsType::Public => false,
         DnsType::Private => true,
         DnsType::None => return None,
     };
-    let mut zones = builder.facts.zones.iter().filter(|zone| zone.private == private);
+    let mut zones = zones.iter().filter(|zone| zone.private == private);
     match &network.dns_zone {
         Some(given) => {
             let id = given.trim_start_matches("/hostedzone/");
@@ -99,7 +99,7 @@ fn bastions(builder: &mut Builder<'_>) -> Result<(), ModelError> {
 
 /// One of the cluster's own names.
 fn own_name(builder: &mut Builder<'_>, name: &str, balancer: &str) -> Result<(), ModelError> {
-    if let Some(zone) = zone_of(builder, name) {
+    if let Some(zone) = zone_of(builder.cluster, &builder.facts.zones, name) {
         return alias(builder, zone, name, &["A", "AAAA"], balancer);
     }
     no_zone(builder, name, builder.cluster.network.dns);

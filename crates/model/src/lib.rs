@@ -10,6 +10,7 @@
 //! control plane (etcd volumes, API load balancer), nodes (launch templates and groups of every role),
 //! bastion, ingress, dns, events; and [`kubernetes`], the objects that the cluster itself holds. None of them reads what another one built: each takes the cluster.
 
+mod addresses;
 mod bastion;
 mod builder;
 mod control_plane;
@@ -43,6 +44,7 @@ mod user_data;
 use kcl_engine::Wanted;
 use kcl_spec::cluster::Cluster;
 
+pub use addresses::{api_load_balancer, api_url, ingress_load_balancer};
 pub use error::{ModelError, Warning};
 pub use facts::{
     Facts, HostedZone, ImageFacts, Needs, StoreLocation, SubnetFacts, VpcFacts, needed, partition_of,

@@ -643,6 +643,15 @@ pub enum Role {
 }
 
 impl Role {
+    /// As a spec spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ControlPlane => "ControlPlane",
+            Self::Node => "Node",
+            Self::Bastion => "Bastion",
+        }
+    }
+
     /// kOps' word in names of security groups and IAM roles: `masters`, `nodes`, `bastions`.
     pub fn plural(self) -> &'static str {
         match self {

@@ -88,6 +88,12 @@ impl Spec {
         &self.warnings
     }
 
+    /// Takes the Kubernetes objects of `other` in, and nothing else of it.
+    pub(crate) fn adopt_objects(&mut self, other: Self) {
+        self.documents
+            .extend(other.documents.into_iter().filter(|document| matches!(document.body, Body::Object)));
+    }
+
     pub(crate) fn clusters(&self) -> impl Iterator<Item = (&Document, &ClusterDocument)> {
         self.documents.iter().filter_map(|document| match &document.body {
             Body::Cluster(body) => Some((document, &**body)),

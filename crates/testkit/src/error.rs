@@ -125,6 +125,24 @@ pub enum Error {
         /// The last lines of the log.
         tail: String,
     },
+    /// What was waited for did not come about.
+    #[error("`kubectl {asked}` did not come to what was waited for in {seconds} s; the last answer:\n{last}")]
+    KubernetesWait {
+        /// The arguments of kubectl.
+        asked: String,
+        /// How long it was asked.
+        seconds: u64,
+        /// What it said last.
+        last: String,
+    },
+    /// Keys or certificates could not be made or read.
+    #[error("failed to {what}")]
+    Keys {
+        /// What was tried.
+        what: String,
+        /// Why not.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// No port on loopback.
     #[error("failed to find a free port on 127.0.0.1")]
     Port {

@@ -12,7 +12,7 @@ use crate::call::Call;
 use crate::error::Error;
 use crate::front::{Front, counts, locked, runtime};
 use crate::moto::{Flavour, Moto};
-use crate::rules::{self, After, Before, Decision, Gate, Reply, Rule};
+use crate::rules::{self, After, Before, Decision, Gate, Reply, Rule, Said, TargetState};
 use crate::upstream::{Ask, CLASSIC_ELB, Upstream};
 use crate::wire::Response;
 use crate::xml::Element;
@@ -69,6 +69,7 @@ pub struct LocalAws {
     config: FrontConfig,
     account: String,
     moto: Arc<Moto>,
+    targets: Said,
 }
 
 impl LocalAws {
@@ -110,8 +111,14 @@ impl LocalAws {
     fn on(moto: Arc<Moto>, account: &str, config: FrontConfig) -> Result<Self, Error> {
         let upstream = Arc::new(Upstream::new(moto.address(), account));
         let ask = Ask::new(Arc::clone(&upstream), &config.region);
-        let front = Front::start(config.port, upstream, moto.log().to_owned(), rules::of_aws(&config))?;
-        Ok(Self { front, ask, config, account: account.to_owned(), moto })
+        let targets = Said::default();
+        let front = Front::start(
+            config.port,
+            upstream,
+            moto.log().to_owned(),
+            rules::of_aws(&config, Arc::clone(&targets)),
+        )?;
+        Ok(Self { front, ask, config, account: account.to_owned(), moto, targets })
     }
 
     /// Where kcl finds it: the value of `AWS_ENDPOINT_URL`.
@@ -209,6 +216,12 @@ impl LocalAws {
             Ok(Err(response)) => Err(failed(response.status.as_u16(), response.text())),
             Err(error) => Err(failed(0, error.to_string())),
         }
+    }
+
+    /// From now on, this is the health of the targets of the groups whose names begin like this (`http-`), as far
+    /// as they would be healthy otherwise: they are, at once, until a test says something else.
+    pub fn set_target_health(&self, group: &str, state: TargetState) {
+        locked(&self.targets).insert(group.to_owned(), state);
     }
 
     /// Puts a rule around all others.

@@ -14,6 +14,8 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use crate::audit::audit;
+use crate::kubernetes::pki::{self, Pki};
+use crate::kubernetes::{Machine, cluster_machines};
 use crate::local_aws::{FrontConfig, LocalAws};
 
 /// How a run of `kcl` ended.
@@ -51,6 +53,8 @@ pub struct World {
     pub folder: tempfile::TempDir,
     /// `--state` of every run; empty: none.
     pub state: String,
+    /// Whether runs wait for an API server and bootstrap Kubernetes. Most tests have none.
+    pub bootstrap: bool,
 }
 
 impl World {
@@ -64,7 +68,7 @@ impl World {
         let aws = LocalAws::shared_with(config).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let state = format!("file://{}", folder.path().join("state").display());
-        Self { binary, aws, folder, state }
+        Self { binary, aws, folder, state, bootstrap: false }
     }
 
     /// The same, with an S3 store in a bucket of its own, which is not there yet.
@@ -72,6 +76,24 @@ impl World {
         let mut world = Self::new(binary);
         world.state = format!("s3://{}/clusters", world.bucket());
         world
+    }
+
+    /// The same, whose runs bootstrap Kubernetes: they will look for an API server.
+    pub fn with_bootstrap(mut self) -> Self {
+        self.bootstrap = true;
+        self
+    }
+
+    /// The files that a control-plane machine of `cluster` has for kubeadm, with the cluster's keys from the file
+    /// store, in the world's folder. They are there once the cluster has been registered.
+    pub fn pki(&self, cluster: &str) -> Pki {
+        let folder = self.folder.path();
+        pki::write(&folder.join("state").join(cluster), &folder.join("pki").join(cluster)).unwrap()
+    }
+
+    /// The machines that `cluster` has in the account now, as they would join.
+    pub fn machines(&self, cluster: &str) -> Vec<Machine> {
+        cluster_machines(&self.aws, cluster).unwrap()
     }
 
     /// The name of the bucket of [`World::with_bucket`].
@@ -91,6 +113,9 @@ impl World {
         command.env("NO_COLOR", "1").stdin(Stdio::null());
         if !self.state.is_empty() {
             command.env("KCL_STATE_STORE", &self.state);
+        }
+        if !self.bootstrap {
+            command.env("KCL_SKIP_BOOTSTRAP", "true");
         }
         command
     }

@@ -443,6 +443,17 @@ fn machines_get_a_root_disk_of_motos_own() {
 }
 
 #[test]
+fn targets_are_healthy_that_nobody_asks() {
+    let moto = plain();
+    let (_, group, _) = moto.targets("nobody");
+    let health = moto.call(&format!("elasticloadbalancing DescribeTargetHealth TargetGroupArn={group}")).ok();
+    let target = health.get("DescribeTargetHealthResult/TargetHealthDescriptions/member").unwrap();
+    assert_eq!(target.value("HealthCheckPort"), "traffic-port");
+    // No listener forwards to it.
+    assert_eq!(target.value("TargetHealth/State"), "healthy");
+}
+
+#[test]
 fn validation_is_thin() {
     let moto = plain();
     moto.call("ec2 CreateVpc CidrBlock=10.0.0.1/16").ok();

@@ -5,7 +5,7 @@
 mod common;
 
 use common::{Client, through};
-use kcl_testkit::{Decision, FrontConfig, LocalAws, Protocol, Reply, Response};
+use kcl_testkit::{Decision, FrontConfig, LocalAws, Protocol, Reply, Response, TargetState};
 
 const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
 
@@ -809,4 +809,41 @@ fn images_and_their_parameters() {
         client.id(&format!("ec2 DescribeImages ImageId.1={value}"), "imagesSet/item/architecture");
     }
     assert_eq!(aws.count("ssm", "GetParameters"), 1);
+}
+
+#[test]
+fn health_of_targets() {
+    let aws = LocalAws::shared_with(FrontConfig { group_asks: 3, ..FrontConfig::instant() }).unwrap();
+    let client = through(&aws);
+    let (subnet, group, machine) = client.targets("web-health");
+    let health = || {
+        let asked = format!("elasticloadbalancing DescribeTargetHealth TargetGroupArn={group}");
+        let answer = client.call(&asked).ok();
+        let targets = answer.all("DescribeTargetHealthResult/TargetHealthDescriptions/member");
+        assert_eq!(targets.len(), 1);
+        let of = |path: &str| targets[0].value(path).to_owned();
+        assert_eq!((of("Target/Id"), of("Target/Port")), (machine.clone(), "80".to_owned()));
+        assert_eq!(of("HealthCheckPort"), "80");
+        format!("{} {}", of("TargetHealth/State"), of("TargetHealth/Reason"))
+    };
+    assert_eq!(health(), "unused Target.NotInUse");
+
+    let vpc = client.id(&format!("ec2 DescribeSubnets SubnetId.1={subnet}"), "subnetSet/item/vpcId");
+    let balancer = client.balancer("web", &subnet, &client.group(&vpc, "lb"), "internal");
+    client
+        .call(&format!(
+            "elasticloadbalancing CreateListener LoadBalancerArn={balancer} Protocol=TCP Port=80 \
+             DefaultActions.member.1.Type=forward DefaultActions.member.1.TargetGroupArn={group}"
+        ))
+        .ok();
+    assert_eq!(health(), "healthy ");
+    aws.set_target_health("web-", TargetState::Unhealthy);
+    assert_eq!(health(), "unhealthy Target.FailedHealthChecks");
+    aws.set_target_health("web-health", TargetState::Initial);
+    assert_eq!(health(), "initial Elb.RegistrationInProgress");
+    aws.set_target_health("web-health", TargetState::Healthy);
+    assert_eq!(health(), "healthy ");
+
+    client.call("autoscaling DeleteAutoScalingGroup AutoScalingGroupName=web-health ForceDelete=true").ok();
+    assert_eq!(health(), "draining Target.DeregistrationInProgress");
 }

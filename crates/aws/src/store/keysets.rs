@@ -87,9 +87,14 @@ async fn stored(store: &dyn Store, cluster: &str, name: KeysetName) -> Result<Op
 
 /// The keyset with the private half of its primary key, to sign with. An error where there is none.
 pub async fn signing(store: &dyn Store, cluster: &str, name: KeysetName) -> Result<Keyset, Error> {
-    let Some(Stored { mut keyset, .. }) = stored(store, cluster, name).await? else {
+    let Some(Stored { keyset, .. }) = stored(store, cluster, name).await? else {
         return Err(no_keyset(store, cluster, name));
     };
+    with_primary_key(store, cluster, keyset).await
+}
+
+/// `keyset`, read from `store`, with the private half of its primary key.
+pub async fn with_primary_key(store: &dyn Store, cluster: &str, mut keyset: Keyset) -> Result<Keyset, Error> {
     let id = keyset.primary().id().clone();
     attach(store, cluster, &mut keyset, &[id]).await?;
     // The index alone may be there: its key was lost, or belongs to something else.

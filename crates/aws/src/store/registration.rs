@@ -30,6 +30,8 @@ const COMPLETED: &str = "cluster-completed.spec";
 
 /// How the completed spec's first line begins.
 const HEADER: &str = "# What kcl works from; written by it. Made of documents with the digest ";
+/// How its second line begins, where there are documents of other kinds.
+const OBJECTS_HEADER: &str = "# The additional objects among them have the digest ";
 
 /// The key of a cluster's completed spec.
 pub fn spec_key(cluster: &str) -> String {
@@ -67,6 +69,8 @@ pub struct Registered {
     pub completed: String,
     /// Of which documents.
     pub digest: String,
+    /// Of which additional objects among them; `None`: there are none.
+    pub objects_digest: Option<String>,
 }
 
 impl Registration {
@@ -90,7 +94,11 @@ impl Registration {
             store.put(&format!("{cluster}/{name}"), text.clone().into_bytes(), Condition::Always).await
         });
         let (_, mut stale) = try_join(try_join_all(written), part_keys(store, cluster)).await?;
-        let completed = format!("{HEADER}{}\n{}", self.digest, self.completed);
+        let objects = match parts.get(ADDITIONAL_OBJECTS) {
+            Some(text) => format!("{OBJECTS_HEADER}{}\n", digest_of_objects(text)),
+            None => String::new(),
+        };
+        let completed = format!("{HEADER}{}\n{objects}{}", self.digest, self.completed);
         store.put(&spec_key(cluster), completed.into_bytes(), Condition::Always).await?;
         let is_stale = |part: &str| !parts.contains_key(part);
         stale.retain(|key| key.strip_prefix(&format!("{cluster}/")).is_some_and(is_stale));
@@ -118,6 +126,10 @@ fn digest(parts: &BTreeMap<String, String>) -> String {
     hex::encode(hash.finalize())
 }
 
+fn digest_of_objects(text: &str) -> String {
+    hex::encode(Sha256::digest(text.as_bytes()))
+}
+
 /// The registered spec of `cluster`; `None` where it is not registered.
 pub async fn read(store: &dyn Store, cluster: &str) -> Result<Option<Registered>, Error> {
     let Some(object) = store.get(&spec_key(cluster)).await? else { return Ok(None) };
@@ -133,7 +145,36 @@ pub async fn read(store: &dyn Store, cluster: &str) -> Result<Option<Registered>
     let text = String::from_utf8(object.body).map_err(|_| foreign())?;
     let (first, completed) = text.split_once('\n').ok_or_else(foreign)?;
     let digest = first.strip_prefix(HEADER).ok_or_else(foreign)?;
-    Ok(Some(Registered { completed: completed.to_owned(), digest: digest.to_owned() }))
+    let (objects_digest, completed) = match completed.split_once('\n') {
+        Some((line, rest)) if line.starts_with(OBJECTS_HEADER) => {
+            (line.strip_prefix(OBJECTS_HEADER).map(str::to_owned), rest)
+        }
+        _ => (None, completed),
+    };
+    Ok(Some(Registered { completed: completed.to_owned(), digest: digest.to_owned(), objects_digest }))
+}
+
+/// The additional objects of `registered` as they were given; empty where there are none. An error where they are not
+/// those that it was made of.
+pub async fn read_objects(
+    store: &dyn Store,
+    cluster: &str,
+    registered: &Registered,
+) -> Result<String, Error> {
+    let Some(digest) = &registered.objects_digest else { return Ok(String::new()) };
+    let object = store.get(&format!("{cluster}/{ADDITIONAL_OBJECTS}")).await?;
+    let text = object.map(|object| String::from_utf8_lossy(&object.body).into_owned()).unwrap_or_default();
+    if digest_of_objects(&text) == *digest { Ok(text) } else { Err(other_documents(store, cluster)) }
+}
+
+fn other_documents(store: &dyn Store, cluster: &str) -> Error {
+    let message = format!(
+        "the documents in {}/{cluster} are not those that were registered: a registration was cut short, or they \
+         were changed by hand. kcl works from the last whole one ({COMPLETED}); `kcl replace -f FILE` registers \
+         them anew",
+        store.location()
+    );
+    Error::new(ErrorKind::Refused, "state store", message)
 }
 
 /// The documents of `registered` as they were given, by the object they are kept in. An error where they are not
@@ -150,16 +191,7 @@ pub async fn read_parts(
         let (Some(part), Some(object)) = (key.strip_prefix(&format!("{cluster}/")), object) else { continue };
         parts.insert(part.to_owned(), String::from_utf8_lossy(&object.body).into_owned());
     }
-    if digest(&parts) == registered.digest {
-        return Ok(parts);
-    }
-    let message = format!(
-        "the documents in {}/{cluster} are not those that were registered: a registration was cut short, or they \
-         were changed by hand. kcl works from the last whole one ({COMPLETED}); `kcl replace -f FILE` registers \
-         them anew",
-        store.location()
-    );
-    Err(Error::new(ErrorKind::Refused, "state store", message))
+    if digest(&parts) == registered.digest { Ok(parts) } else { Err(other_documents(store, cluster)) }
 }
 
 /// Whether anything of a registered spec of `cluster` is there, sound or not.
@@ -203,10 +235,12 @@ mod tests {
         ]);
         first.write(&store, CLUSTER).await.unwrap();
         let registered = read(&store, CLUSTER).await.unwrap().unwrap();
-        assert_eq!(
-            registered,
-            Registered { completed: first.completed.clone(), digest: first.digest.clone() }
-        );
+        assert_eq!((&registered.completed, &registered.digest), (&first.completed, &first.digest));
+        assert_eq!(read_objects(&store, CLUSTER, &registered).await.unwrap(), "kind: Secret\n");
+        let objects = format!("{CLUSTER}/{ADDITIONAL_OBJECTS}");
+        store.put(&objects, b"kind: Service\n".to_vec(), Condition::Always).await.unwrap();
+        assert!(read_objects(&store, CLUSTER, &registered).await.unwrap_err().message.contains("cut short"));
+        store.put(&objects, b"kind: Secret\n".to_vec(), Condition::Always).await.unwrap();
         assert_eq!(read_parts(&store, CLUSTER, &registered).await.unwrap(), first.parts.unwrap());
 
         let second =
@@ -217,6 +251,7 @@ mod tests {
         assert_eq!(keys, names, "what is no longer in the spec goes");
         let registered = read(&store, CLUSTER).await.unwrap().unwrap();
         assert_eq!(read_parts(&store, CLUSTER, &registered).await.unwrap(), second.parts.unwrap());
+        assert_eq!(read_objects(&store, CLUSTER, &registered).await.unwrap(), "");
 
         // A registration that is cut short: parts are new, the completed spec is not.
         store.put(&names[1], b"kind: Cluster # new\n".to_vec(), Condition::Always).await.unwrap();

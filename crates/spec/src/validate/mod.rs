@@ -33,7 +33,7 @@ use std::collections::BTreeMap;
 
 use crate::cluster::{Cluster, KubernetesObject, KubernetesVersion};
 use crate::diagnostic::{Diagnostic, Diagnostics};
-use crate::document::{Document, Spec, read_all};
+use crate::document::{Document, Parsed, Spec, read_all};
 use crate::read::Dict;
 use crate::schema::{ClusterDocument, Metadata, cluster::ClusterSpec};
 use crate::source::{Located, Place, Source};
@@ -78,7 +78,21 @@ pub fn validate(spec: &Spec) -> Result<Validated, Diagnostics> {
 
 /// Reads and judges in one go: the mistakes of both are reported together.
 pub fn load(sources: &[Source]) -> Result<Loaded, Diagnostics> {
-    let parsed = read_all(sources);
+    judge_all(read_all(sources))
+}
+
+/// Likewise, with the Kubernetes objects of one more source. What else stands in it is the same as in `sources`, in
+/// another form: a spec as it was registered, beside what the defaults made of it.
+pub fn load_with_objects(sources: &[Source], objects: &Source) -> Result<Loaded, Diagnostics> {
+    let mut parsed = read_all(sources);
+    let with_objects = read_all(std::slice::from_ref(objects));
+    parsed.errors.extend(with_objects.errors);
+    parsed.complete &= with_objects.complete;
+    parsed.spec.adopt_objects(with_objects.spec);
+    judge_all(parsed)
+}
+
+fn judge_all(parsed: Parsed) -> Result<Loaded, Diagnostics> {
     if parsed.errors.is_empty() {
         let Validated { cluster, warnings } = validate(&parsed.spec)?;
         return Ok(Loaded { spec: parsed.spec, cluster, warnings });

@@ -10,10 +10,11 @@ use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::kubectl;
-use super::process::Process;
+use super::pki::Pki;
+use super::process::{BETWEEN_ASKS, Process};
 use super::programs::{Programs, absolute, file, programs};
 use crate::error::Error;
 use crate::moto::cache_folder;
@@ -56,23 +57,33 @@ pub struct ApiServerConfig {
     /// Runs kube-controller-manager too: it makes the service account `default` of each namespace (no pod can
     /// be made without one), pods of daemon sets, and collects garbage. Without it nothing happens in the
     /// cluster but what is asked for.
-    pub controller_manager: Option<ControllerManagerConfig>,
+    pub controller_manager: Option<ComponentConfig>,
+    /// Runs kube-scheduler too: without it no pod gets a machine.
+    pub scheduler: Option<ComponentConfig>,
     /// How long each program may take until it is ready.
     pub timeout: Duration,
 }
 
-/// How kube-controller-manager is started.
+/// How kube-controller-manager or kube-scheduler is started.
 #[derive(Debug, Clone)]
-pub struct ControllerManagerConfig {
-    /// A kubeconfig whose user is `system:kube-controller-manager`, or an administrator. The server that it
+pub struct ComponentConfig {
+    /// A kubeconfig whose user is `system:` and the program's name, or an administrator. The server that it
     /// names is of no account, its certificate authority is.
     pub kubeconfig: PathBuf,
     /// More flags, after ours.
     pub extra_args: Vec<String>,
 }
 
+impl ComponentConfig {
+    /// With no more flags.
+    #[must_use]
+    pub fn new(kubeconfig: impl Into<PathBuf>) -> Self {
+        Self { kubeconfig: kubeconfig.into(), extra_args: Vec::new() }
+    }
+}
+
 impl ApiServerConfig {
-    /// The usual one: services in kOps' default range, no controller manager.
+    /// The usual one: services in kOps' default range, neither controller manager nor scheduler.
     #[must_use]
     pub fn new(pki: impl Into<PathBuf>, service_account_issuer: impl Into<String>) -> Self {
         Self {
@@ -83,6 +94,7 @@ impl ApiServerConfig {
             port: 0,
             extra_args: Vec::new(),
             controller_manager: None,
+            scheduler: None,
             // Six seconds on an idle machine; tests run beside compilers.
             timeout: Duration::from_mins(2),
         }
@@ -91,9 +103,22 @@ impl ApiServerConfig {
     /// Likewise, with a controller manager that uses this kubeconfig.
     #[must_use]
     pub fn with_controller_manager(mut self, kubeconfig: impl Into<PathBuf>) -> Self {
-        self.controller_manager =
-            Some(ControllerManagerConfig { kubeconfig: kubeconfig.into(), extra_args: Vec::new() });
+        self.controller_manager = Some(ComponentConfig::new(kubeconfig));
         self
+    }
+
+    /// Likewise, with a scheduler.
+    #[must_use]
+    pub fn with_scheduler(mut self, kubeconfig: impl Into<PathBuf>) -> Self {
+        self.scheduler = Some(ComponentConfig::new(kubeconfig));
+        self
+    }
+
+    /// All that a control plane has: with controller manager and scheduler, each with a certificate of its own.
+    pub fn control_plane(pki: &Pki, service_account_issuer: impl Into<String>) -> Result<Self, Error> {
+        Ok(Self::new(pki.folder(), service_account_issuer)
+            .with_controller_manager(pki.kubeconfig("system:kube-controller-manager")?)
+            .with_scheduler(pki.kubeconfig("system:kube-scheduler")?))
     }
 }
 
@@ -101,6 +126,7 @@ impl ApiServerConfig {
 #[derive(Debug)]
 pub struct ApiServer {
     // Dropped in this order, so that none misses the one that it talks to.
+    scheduler: Option<Process>,
     controller_manager: Option<Process>,
     server: Option<Process>,
     etcd: Process,
@@ -119,8 +145,8 @@ impl ApiServer {
     /// [`programs`].
     pub fn start(mut config: ApiServerConfig) -> Result<Self, Error> {
         config.pki = absolute(&config.pki)?;
-        if let Some(manager) = &mut config.controller_manager {
-            manager.kubeconfig = absolute(&manager.kubeconfig)?;
+        for component in [&mut config.controller_manager, &mut config.scheduler].into_iter().flatten() {
+            component.kubeconfig = absolute(&component.kubeconfig)?;
         }
         let programs = programs()?;
         for name in ["ca.crt", "apiserver.crt", "apiserver.key", "sa.key", "sa.pub"] {
@@ -144,7 +170,7 @@ impl ApiServer {
     fn start_once(programs: &Programs, config: &ApiServerConfig) -> Result<Self, Error> {
         let home = tempfile::tempdir().map_err(file("create", &std::env::temp_dir()))?;
         let logs = new_logs(&cache_folder()?)?;
-        let [port, etcd_port, peer_port, metrics_port] = free_ports()?;
+        let [port, etcd_port, peer_port, metrics_port, scheduler_port] = free_ports()?;
         let port = if config.port == 0 { port } else { config.port };
         let tls = EtcdFiles::of(&config.pki);
 
@@ -154,6 +180,7 @@ impl ApiServer {
 
         let arguments = api_server_arguments(config, tls.as_ref(), home.path(), port, etcd_port);
         let mut server = Self {
+            scheduler: None,
             controller_manager: None,
             server: None,
             etcd,
@@ -166,7 +193,9 @@ impl ApiServer {
             home,
         };
         server.start_api_server()?;
+        server.start_scheduler(scheduler_port)?;
         server.start_controller_manager()?;
+        server.await_scheduler(scheduler_port)?;
         server.well = true;
         Ok(server)
     }
@@ -191,6 +220,26 @@ impl ApiServer {
         process.wait_until(self.config.timeout, || ask(&self.programs, &asked))?;
         self.controller_manager = Some(process);
         Ok(())
+    }
+
+    fn start_scheduler(&mut self, port: u16) -> Result<(), Error> {
+        let Some(config) = &self.config.scheduler else { return Ok(()) };
+        let arguments = scheduler_arguments(config, &self.url(), self.home.path(), port);
+        let name = "kube-scheduler";
+        self.scheduler =
+            Some(Process::start(&self.programs, name, &arguments, self.home.path(), &self.logs)?);
+        Ok(())
+    }
+
+    /// Apart from its start, so that it starts beside the controller manager.
+    fn await_scheduler(&mut self, port: u16) -> Result<(), Error> {
+        let Some(process) = &mut self.scheduler else { return Ok(()) };
+        let server = format!("--server=https://127.0.0.1:{port}");
+        // Its certificate is of its own making, and everybody may ask.
+        let asked =
+            [&server, "--insecure-skip-tls-verify", "--username=anybody", "--request-timeout=5s", "get"];
+        let asked = [&asked[..], &["--raw=/readyz"]].concat();
+        process.wait_until(self.config.timeout, || ask(&self.programs, &asked))
     }
 
     /// What `/readyz` says, by the server's own certificate.
@@ -242,6 +291,7 @@ impl ApiServer {
             ("etcd", Some(&self.etcd)),
             ("kube-apiserver", self.server.as_ref()),
             ("kube-controller-manager", self.controller_manager.as_ref()),
+            ("kube-scheduler", self.scheduler.as_ref()),
         ];
         own.into_iter().filter_map(|(name, process)| Some((name, process?.id()))).collect()
     }
@@ -252,6 +302,44 @@ impl ApiServer {
         let path = self.home.path().join(name);
         kubectl::write_kubeconfig(&path, &self.url(), &self.config.pki.join("ca.crt"), certificate, key)?;
         Ok(path)
+    }
+
+    /// A kubeconfig for this server of whoever has a certificate of these keys, in the server's own folder.
+    pub fn kubeconfig(&self, pki: &Pki, user: &str, group: Option<&str>) -> Result<PathBuf, Error> {
+        let client = pki.client(user, group)?;
+        self.write_kubeconfig(&format!("{}.conf", user.replace(':', "-")), &client.certificate, &client.key)
+    }
+
+    /// Likewise, of somebody who may do everything: kubeadm's emergency exit.
+    pub fn admin(&self, pki: &Pki) -> Result<PathBuf, Error> {
+        self.kubeconfig(pki, "kubernetes-super-admin", Some("system:masters"))
+    }
+
+    /// How long whatever is waited for may take.
+    pub(super) fn timeout(&self) -> Duration {
+        self.config.timeout
+    }
+
+    /// Runs kubectl again and again until its run is as wanted, and gives that one. For what `kubectl wait` and
+    /// `kubectl rollout status` have no word for.
+    pub fn until(
+        &self,
+        kubeconfig: &Path,
+        args: &[&str],
+        wanted: impl Fn(&Run) -> bool,
+    ) -> Result<Run, Error> {
+        let begun = Instant::now();
+        loop {
+            let run = self.kubectl(kubeconfig, args)?;
+            if wanted(&run) {
+                return Ok(run);
+            }
+            if begun.elapsed() > self.config.timeout {
+                let seconds = self.config.timeout.as_secs();
+                return Err(Error::KubernetesWait { asked: args.join(" "), seconds, last: run.all() });
+            }
+            thread::sleep(BETWEEN_ASKS);
+        }
     }
 
     /// Runs kubectl with `args` as the user of `kubeconfig`, against this server, whichever that file names.
@@ -367,6 +455,8 @@ fn api_server_arguments(
         "--authorization-mode=Node,RBAC".to_owned(),
         "--enable-admission-plugins=NodeRestriction".to_owned(),
         "--enable-bootstrap-token-auth=true".to_owned(),
+        // Stand-in kubelets answer under this one alone; an address in a VPC would be asked in vain for long.
+        "--kubelet-preferred-address-types=ExternalDNS,Hostname,InternalIP".to_owned(),
         path_flag("cert-dir", home),
         path_flag("client-ca-file", &pki.join("ca.crt")),
         path_flag("tls-cert-file", &pki.join("apiserver.crt")),
@@ -412,8 +502,23 @@ fn api_server_arguments(
     arguments
 }
 
+fn scheduler_arguments(config: &ComponentConfig, url: &str, home: &Path, port: u16) -> Vec<String> {
+    let mut arguments = vec![
+        path_flag("kubeconfig", &config.kubeconfig),
+        flag("master", url),
+        // Here it says when it is ready, which nothing in the API tells.
+        "--bind-address=127.0.0.1".to_owned(),
+        flag("secure-port", &port.to_string()),
+        path_flag("cert-dir", home),
+        // It is alone.
+        "--leader-elect=false".to_owned(),
+    ];
+    arguments.extend(config.extra_args.iter().cloned());
+    arguments
+}
+
 fn controller_manager_arguments(
-    config: &ControllerManagerConfig,
+    config: &ComponentConfig,
     server: &ApiServerConfig,
     url: &str,
 ) -> Vec<String> {
@@ -448,7 +553,7 @@ fn flag(name: &str, value: &str) -> String {
     format!("--{name}={value}")
 }
 
-fn path_flag(name: &str, value: &Path) -> String {
+pub(super) fn path_flag(name: &str, value: &Path) -> String {
     format!("--{name}={}", value.display())
 }
 

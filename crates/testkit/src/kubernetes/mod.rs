@@ -1,28 +1,38 @@
-//! A real Kubernetes API server on this machine, with a cluster's own keys.
+//! A real Kubernetes control plane on this machine, with a cluster's own keys.
 //!
 //! [`programs`] gives the programs of one Kubernetes release: those of `KUBEBUILDER_ASSETS`, else those of
 //! the Go module `tests/kubernetes`, built on first use into the cache folder. [`ApiServer`] runs
-//! kube-apiserver on an etcd of its own, [`kubectl`] asks it. Everything listens on loopback only, on free
-//! ports, so that any number of them run beside each other.
+//! kube-apiserver on an etcd of its own, if wanted with controller manager and scheduler; [`kubectl`] asks it.
+//! Everything listens on loopback only, on free ports, so that any number of them run beside each other.
+//!
+//! An API server alone is enough where nothing has to come about:
 //!
 //! ```no_run
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! use kcl_testkit::kubernetes::{ApiServer, ApiServerConfig};
-//! # let pki = std::path::PathBuf::from("pki");
-//! # let admin = std::path::PathBuf::from("admin.conf");
+//! use kcl_testkit::kubernetes::{ApiServer, ApiServerConfig, pki};
 //!
-//! let server = ApiServer::start(ApiServerConfig::new(pki, "https://issuer.example"))?;
+//! let folder = tempfile::tempdir()?;
+//! let keys = pki::fresh(folder.path())?;
+//! let server = ApiServer::start(ApiServerConfig::new(keys.folder(), "https://issuer.example"))?;
+//! let admin = server.admin(&keys)?;
 //! let namespaces = server.kubectl(&admin, &["get", "namespaces"])?.expect(0);
 //! assert!(namespaces.stdout.contains("kube-system"));
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! [`Cluster`] is a control plane with [`Machines`], of which only the machines are fakes: workloads roll out.
 
 mod api_server;
+mod cluster;
 mod kubectl;
+mod machines;
+pub mod pki;
 mod process;
 mod programs;
 
-pub use api_server::{ApiServer, ApiServerConfig, ControllerManagerConfig};
+pub use api_server::{ApiServer, ApiServerConfig, ComponentConfig};
+pub use cluster::Cluster;
 pub use kubectl::{kubectl, kubectl_reads, write_kubeconfig};
+pub use machines::{Machine, Machines, cluster_machines};
 pub use programs::{Programs, programs, version};

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::moto;
 
 /// An answer costs a program's start (kubectl) at most: asking more often would only slow down what starts.
-const BETWEEN_ASKS: Duration = Duration::from_millis(100);
+pub(super) const BETWEEN_ASKS: Duration = Duration::from_millis(100);
 
 /// A running program.
 #[derive(Debug)]

@@ -17,15 +17,24 @@ use crate::error::Error;
 use crate::moto;
 
 const GO_MOD: &str = include_str!("../../../../tests/kubernetes/go.mod");
-const SOURCES: [(&str, &str); 3] = [
+const SOURCES: [(&str, &str); 4] = [
     ("go.mod", GO_MOD),
     ("go.sum", include_str!("../../../../tests/kubernetes/go.sum")),
+    ("kubelet_stand_in.go", include_str!("../../../../tests/kubernetes/kubelet_stand_in.go")),
     ("main.go", include_str!("../../../../tests/kubernetes/main.go")),
 ];
 
 /// What the binary knows to be, each by the name that it is started under.
-const PROGRAMS: [&str; 7] =
-    ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "kubeadm", "kubectl", "kubelet"];
+const PROGRAMS: [&str; 8] = [
+    "etcd",
+    "kube-apiserver",
+    "kube-controller-manager",
+    "kube-scheduler",
+    "kubeadm",
+    "kubectl",
+    "kubelet",
+    "kubelet-stand-in",
+];
 
 /// What a folder of `KUBEBUILDER_ASSETS` has.
 const GIVEN: [&str; 3] = ["etcd", "kube-apiserver", "kubectl"];

@@ -20,6 +20,7 @@ mod nat;
 mod public_access;
 mod route53;
 mod s3;
+mod targets;
 mod tokens;
 mod validation;
 mod vpc;
@@ -31,6 +32,8 @@ use futures::future::{BoxFuture, FutureExt as _};
 pub use self::gate::Gate;
 pub(crate) use self::gate::gate;
 use self::leaving::Leaving;
+pub(crate) use self::targets::Said;
+pub use self::targets::TargetState;
 use crate::call::Call;
 use crate::local_aws::FrontConfig;
 use crate::upstream::Ask;
@@ -93,8 +96,8 @@ impl<F: Fn(&Call, Response) -> Reply + Send + Sync> Rule for After<F> {
     }
 }
 
-/// AWS's ways, outermost first.
-pub(crate) fn of_aws(config: &FrontConfig) -> Vec<Arc<dyn Rule>> {
+/// AWS's ways, outermost first. `targets` is what tests say of the health of targets.
+pub(crate) fn of_aws(config: &FrontConfig, targets: Said) -> Vec<Arc<dyn Rule>> {
     let leaving = Arc::new(Leaving::default());
     vec![
         Arc::new(tokens::ClientTokens::default()),
@@ -106,6 +109,7 @@ pub(crate) fn of_aws(config: &FrontConfig) -> Vec<Arc<dyn Rule>> {
         Arc::new(iam::Roles),
         Arc::new(autoscaling::Groups::new(config, Arc::clone(&leaving))),
         Arc::new(elb::LoadBalancers::new(config, Arc::clone(&leaving))),
+        Arc::new(targets::TargetHealth { said: targets, leaving: Arc::clone(&leaving) }),
         Arc::new(classic_elb::ClassicLoadBalancers::new(config, Arc::clone(&leaving))),
         Arc::new(nat::NatGateways::new(config, Arc::clone(&leaving))),
         Arc::new(launch_templates::LaunchTemplates::new(config)),

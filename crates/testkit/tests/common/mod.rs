@@ -178,6 +178,28 @@ impl Client {
         template
     }
 
+    /// A target group, and an Auto Scaling group of one machine that is registered with it; gives their subnet, the
+    /// target group's ARN, and the machine's id.
+    #[track_caller]
+    pub fn targets(&self, name: &str) -> (String, String, String) {
+        let vpc = self.vpc();
+        let (subnet, security_group) = (self.subnet(&vpc, 0), self.group(&vpc, name));
+        let group = self.id(
+            &format!("elasticloadbalancing CreateTargetGroup Name={name} Protocol=TCP Port=80 VpcId={vpc}"),
+            "CreateTargetGroupResult/TargetGroups/member/TargetGroupArn",
+        );
+        self.machines(&subnet, &security_group, name);
+        self.call(&format!(
+            "autoscaling AttachLoadBalancerTargetGroups AutoScalingGroupName={name} TargetGroupARNs.member.1={group}"
+        ))
+        .ok();
+        let machine = self.id(
+            &format!("autoscaling DescribeAutoScalingGroups AutoScalingGroupNames.member.1={name}"),
+            "DescribeAutoScalingGroupsResult/AutoScalingGroups/member/Instances/member/InstanceId",
+        );
+        (subnet, group, machine)
+    }
+
     /// A network load balancer; gives its ARN.
     #[track_caller]
     pub fn balancer(&self, name: &str, subnet: &str, security_group: &str, scheme: &str) -> String {

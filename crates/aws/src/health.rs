@@ -1,0 +1,177 @@
+//! How a cluster's machines and the ways to them are, as AWS sees it.
+//!
+//! Reads only: the auto scaling groups with their machines in one call, the targets behind the load balancers in
+//! one call for each target group, and why machines are missing only for groups that lack some.
+
+use aws_sdk_autoscaling::types::{AutoScalingGroup, Filter, LifecycleState, ScalingActivityStatusCode};
+use futures::future::{try_join, try_join_all};
+use serde::Serialize;
+
+use crate::client::Aws;
+use crate::error::{During, Error};
+use crate::permission::Permission;
+use crate::tags::CLUSTER_TAG;
+
+/// The tag that tells an auto scaling group's instance group.
+const GROUP_TAG: &str = "kops.k8s.io/instancegroup";
+
+/// What there is of a cluster's machines.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Health {
+    /// The instance groups, by name.
+    pub groups: Vec<GroupHealth>,
+    /// The target groups that they are registered with, by name.
+    pub target_groups: Vec<TargetGroupHealth>,
+}
+
+/// One instance group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GroupHealth {
+    /// The instance group's name.
+    pub name: String,
+    /// How many machines the auto scaling group wants at the moment.
+    pub desired: u32,
+    /// Ids of its machines that are in service.
+    pub running: Vec<String>,
+    /// What kept AWS from starting the machines that are missing, in its own words.
+    pub problem: Option<String>,
+}
+
+/// The targets of one target group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TargetGroupHealth {
+    /// The target group's name in AWS.
+    pub name: String,
+    /// Its targets.
+    pub targets: Vec<TargetHealth>,
+}
+
+/// One target of a load balancer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct TargetHealth {
+    /// The machine: `i-...`
+    pub instance: String,
+    /// The port.
+    pub port: Option<u16>,
+    /// `healthy`, `initial`, `unhealthy`, `unused`, `draining`...
+    pub state: String,
+    /// Why, where it is not healthy.
+    pub reason: Option<String>,
+}
+
+/// Reads it.
+pub async fn health(aws: &Aws, cluster: &str) -> Result<Health, Error> {
+    let filter = Filter::builder().name(format!("tag:{CLUSTER_TAG}")).values(cluster).build();
+    let call = aws.autoscaling.describe_auto_scaling_groups().filters(filter);
+    let groups = call.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
+    let groups = groups.during("autoscaling:DescribeAutoScalingGroups")?;
+    let mut arns: Vec<&str> =
+        groups.iter().flat_map(AutoScalingGroup::target_group_arns).map(String::as_str).collect();
+    arns.sort_unstable();
+    arns.dedup();
+    let target_groups = try_join_all(arns.into_iter().map(|arn| target_group(aws, arn)));
+    let groups = try_join_all(groups.iter().map(|item| group(aws, item)));
+    let (mut groups, mut target_groups) = Box::pin(try_join(groups, target_groups)).await?;
+    groups.sort_by(|a, b| a.name.cmp(&b.name));
+    target_groups.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(Health { groups, target_groups })
+}
+
+/// What reading it needs.
+pub(crate) fn permissions() -> Vec<Permission> {
+    Permission::read(&[
+        "autoscaling:DescribeAutoScalingGroups",
+        "autoscaling:DescribeScalingActivities",
+        "elasticloadbalancing:DescribeTargetHealth",
+    ])
+}
+
+async fn group(aws: &Aws, item: &AutoScalingGroup) -> Result<GroupHealth, Error> {
+    let aws_name = item.auto_scaling_group_name().unwrap_or_default();
+    let tag = item.tags().iter().find(|tag| tag.key() == Some(GROUP_TAG));
+    let in_service = item
+        .instances()
+        .iter()
+        .filter(|machine| machine.lifecycle_state() == Some(&LifecycleState::InService));
+    let running: Vec<String> =
+        in_service.filter_map(|machine| machine.instance_id()).map(str::to_owned).collect();
+    let desired = item.desired_capacity().and_then(|size| u32::try_from(size).ok()).unwrap_or_default();
+    let is_short = running.len() < desired as usize;
+    Ok(GroupHealth {
+        name: tag.and_then(|tag| tag.value()).unwrap_or(aws_name).to_owned(),
+        problem: if is_short { problem(aws, aws_name).await? } else { None },
+        desired,
+        running,
+    })
+}
+
+/// Spot capacity that is not to be had, a quota, a template that does not work: only the activities tell.
+async fn problem(aws: &Aws, group: &str) -> Result<Option<String>, Error> {
+    let call = aws.autoscaling.describe_scaling_activities().auto_scaling_group_name(group).max_records(10);
+    let answer = call.send().await.during("autoscaling:DescribeScalingActivities")?;
+    // The newest comes first. One that went well after a failure makes that history.
+    let settled = answer.activities().iter().find(|activity| {
+        matches!(
+            activity.status_code(),
+            Some(
+                ScalingActivityStatusCode::Successful
+                    | ScalingActivityStatusCode::Failed
+                    | ScalingActivityStatusCode::Cancelled
+            )
+        )
+    });
+    let failed = settled.filter(|it| it.status_code() != Some(&ScalingActivityStatusCode::Successful));
+    Ok(failed.and_then(|it| it.status_message().or(it.description())).map(str::to_owned))
+}
+
+async fn target_group(aws: &Aws, arn: &str) -> Result<TargetGroupHealth, Error> {
+    let call = aws.elb.describe_target_health().target_group_arn(arn);
+    let answer = call.send().await.during("elasticloadbalancing:DescribeTargetHealth")?;
+    let targets = answer.target_health_descriptions().iter().filter_map(|it| {
+        let health = it.target_health();
+        Some(TargetHealth {
+            instance: it.target()?.id()?.to_owned(),
+            port: it.target().and_then(|target| target.port()).and_then(|port| u16::try_from(port).ok()),
+            state: health.and_then(|it| it.state()).map_or("unknown", |state| state.as_str()).to_owned(),
+            reason: health
+                .and_then(|it| it.description().or(it.reason().map(|reason| reason.as_str())))
+                .map(str::to_owned),
+        })
+    });
+    let mut targets: Vec<TargetHealth> = targets.collect();
+    targets.sort_by(|a, b| (&a.instance, a.port).cmp(&(&b.instance, b.port)));
+    Ok(TargetGroupHealth { name: name_of(arn).to_owned(), targets })
+}
+
+/// The name in `arn:...:targetgroup/NAME/0123456789abcdef`.
+fn name_of(arn: &str) -> &str {
+    arn.split('/').nth(1).unwrap_or(arn)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{self, CLUSTER, World};
+
+    #[tokio::test]
+    async fn machines_of_groups() {
+        let world = World::start().await;
+        let name = format!("nodes.{CLUSTER}");
+        let mut wanted = testing::network("a");
+        testing::add(&mut wanted, &name, &testing::launch_template(&name));
+        testing::add(&mut wanted, &name, &testing::auto_scaling_group(&name));
+        world.reach(&wanted).await;
+        let health = health(&world.aws, CLUSTER).await.expect("it is read");
+        let [group] = health.groups.as_slice() else { panic!("{health:?}") };
+        assert_eq!((group.name.as_str(), group.desired), ("nodes", 1));
+        assert_eq!((group.running.len(), &group.problem), (1, &None));
+        let other = super::health(&world.aws, "other.example.com").await.expect("it is read");
+        assert_eq!(other, Health::default());
+    }
+
+    #[test]
+    fn names() {
+        let arn = "arn:aws:elasticloadbalancing:eu-north-1:1:targetgroup/http-k8s-example-com-abcdef/0a1b";
+        assert_eq!(name_of(arn), "http-k8s-example-com-abcdef");
+    }
+}

@@ -1,0 +1,104 @@
+//! What is tried again, how often, and after how long: the one place that decides it.
+//!
+//! Every request of this crate may be sent twice without harm: it reads, it is a dry run, it applies (the same
+//! manifest gives the same object), or it deletes one object by its uid.
+
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::time::Duration;
+
+use crate::error::Cause;
+
+/// The first pause.
+const FIRST: Duration = Duration::from_millis(250);
+
+/// The longest pause: an API server that comes back is noticed soon, and one that is overloaded is not asked
+/// more often than this.
+const LONGEST: Duration = Duration::from_secs(8);
+
+/// Why a single try failed.
+#[derive(Clone, Debug)]
+pub(crate) enum Fault {
+    /// No answer.
+    Connection { cause: Cause, reason: String },
+    /// An answer that is not a success.
+    Answer { status: u16, retry_after: Option<Duration>, body: Vec<u8> },
+}
+
+/// Whether the same request may succeed later.
+pub(crate) fn passes(fault: &Fault) -> bool {
+    match fault {
+        // A name without an address and a certificate of somebody else do not mend themselves.
+        Fault::Connection { cause, .. } => {
+            matches!(cause, Cause::Refused | Cause::Timeout | Cause::Broken)
+        }
+        Fault::Answer { status: 500, body, .. } => !is_schema_fault(body),
+        Fault::Answer { status, .. } => matches!(status, 429 | 502..=504),
+    }
+}
+
+/// Server-side apply answers 500 to a manifest that does not fit the schema
+/// (k8s.io/apimachinery/pkg/util/managedfields/internal/structuredmerge.go).
+pub(crate) fn is_schema_fault(body: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(body);
+    text.contains("failed to create typed patch object")
+}
+
+/// How long to pause after `tries` tries. Half of it is chance, so that requests which failed together do not
+/// come back together.
+pub(crate) fn pause(tries: u32, fault: &Fault) -> Duration {
+    let doubled = FIRST.saturating_mul(2_u32.saturating_pow(tries.saturating_sub(1))).min(LONGEST);
+    let asked = match fault {
+        Fault::Answer { retry_after: Some(asked), .. } => (*asked).min(LONGEST),
+        _ => Duration::ZERO,
+    };
+    let chance = RandomState::new().build_hasher().finish() % 1000;
+    let half = doubled / 2;
+    let chance = u32::try_from(chance).unwrap_or(0);
+    (half + half * chance / 1000).max(asked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(status: u16) -> Fault {
+        Fault::Answer { status, retry_after: None, body: Vec::new() }
+    }
+
+    #[test]
+    fn only_what_may_pass_is_tried_again() {
+        for status in [429, 500, 502, 503, 504] {
+            assert!(passes(&answer(status)), "{status}");
+        }
+        for status in [400, 401, 403, 404, 405, 409, 413, 415, 422, 501] {
+            assert!(!passes(&answer(status)), "{status}");
+        }
+        for (cause, expected) in [
+            (Cause::Refused, true),
+            (Cause::Timeout, true),
+            (Cause::Broken, true),
+            (Cause::Dns, false),
+            (Cause::Tls, false),
+        ] {
+            assert_eq!(passes(&Fault::Connection { cause, reason: String::new() }), expected, "{cause}");
+        }
+        let body =
+            b"{\"message\":\"failed to create typed patch object (...): .spec.a: field not declared\"}";
+        assert!(!passes(&Fault::Answer { status: 500, retry_after: None, body: body.to_vec() }));
+    }
+
+    #[test]
+    fn pauses_grow_and_stay_within_their_bounds() {
+        for tries in 1..100 {
+            let pause = pause(tries, &answer(500));
+            assert!(pause >= FIRST / 2 && pause <= LONGEST, "{tries}: {pause:?}");
+        }
+        let asked = |seconds| Fault::Answer {
+            status: 429,
+            retry_after: Some(Duration::from_secs(seconds)),
+            body: Vec::new(),
+        };
+        assert!(pause(1, &asked(2)) >= Duration::from_secs(2));
+        assert!(pause(1, &asked(3600)) <= LONGEST);
+    }
+}

@@ -1,0 +1,43 @@
+//! Where clients reach the cluster's API server, and its ingress controllers.
+
+use std::collections::BTreeMap;
+
+use kcl_engine::{Attrs, Resource, ResourceId};
+use kcl_spec::cluster::{Cluster, IngressController, LoadBalancerManager};
+
+use crate::facts::HostedZone;
+use crate::resource::LoadBalancer;
+use crate::{control_plane, dns, ingress, names};
+
+/// The URL of the API server, by the best name there is: the published one, else that of the load balancer. `zones`
+/// are the account's, `known` is what AWS calls the cluster's resources. `None`: there is no load balancer yet.
+pub fn api_url(cluster: &Cluster, zones: &[HostedZone], known: &BTreeMap<String, Attrs>) -> Option<String> {
+    let api = &cluster.api;
+    // Without a zone for it the name is nobody's. Without a load balancer it is all there is.
+    let is_published = dns::zone_of(cluster, zones, &api.public_name).is_some();
+    let host = if is_published || api.load_balancer.is_none() {
+        api.public_name.clone()
+    } else {
+        let (id, _) = api_load_balancer(&cluster.name);
+        known.get(&id.to_string())?.get("dns_name")?.clone()
+    };
+    Some(match api.port {
+        443 => format!("https://{host}"),
+        port => format!("https://{host}:{port}"),
+    })
+}
+
+/// The load balancer in front of the API, and its name in AWS.
+pub fn api_load_balancer(cluster: &str) -> (ResourceId, String) {
+    let name = names::load_balancer(control_plane::API, cluster);
+    let id = ResourceId::new(LoadBalancer::SCHEMA.kind, name);
+    (id, names::load_balancer_in_aws(control_plane::API, cluster))
+}
+
+/// The name in AWS of the load balancer that leads to an ingress controller; `None` where kcl makes none for it.
+pub fn ingress_load_balancer(cluster: &str, controller: &IngressController) -> Option<String> {
+    match controller.load_balancer.managed_by {
+        LoadBalancerManager::Kcl => Some(names::load_balancer_in_aws(ingress::prefix(controller), cluster)),
+        LoadBalancerManager::Service => None,
+    }
+}

@@ -1,0 +1,337 @@
+//! Kubernetes' part of a plan, and taking it: what the cluster is to hold, compared with what it holds, applied, and
+//! waited for.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use futures::future::try_join_all;
+use kcl_apply::Applied;
+use kcl_kube::{
+    Action, Connection, ErrorKind, Fate, Plan, PlanOptions, Probe, WaitOptions, Wanted, fetch_manifest,
+};
+use kcl_manifests::Manifest;
+use kcl_model::{Facts, ROLE_ANNOTATION};
+use kcl_spec::Cluster;
+use serde_json::{Value, json};
+
+use crate::api;
+use crate::cli::Ways;
+use crate::error::CommandError;
+use crate::output::{KubernetesProgress, Printer};
+
+use kcl_aws::store::Store;
+
+/// How long an admission policy may take to act: API servers learn of a new one within seconds.
+const ADMISSION: Duration = Duration::from_mins(2);
+
+/// What is wanted of the cluster's own inside.
+#[derive(Debug)]
+pub(crate) struct Wishes {
+    objects: Vec<Wanted>,
+    options: PlanOptions,
+}
+
+impl Wishes {
+    /// What `cluster` is to hold. Manifests that stand elsewhere are fetched.
+    pub(crate) async fn of(
+        cluster: &Cluster,
+        facts: &Facts,
+        options: PlanOptions,
+    ) -> Result<Self, CommandError> {
+        let manifests = kcl_model::kubernetes::objects(cluster, facts)?.into_iter();
+        let mut objects: Vec<Wanted> = manifests.flat_map(wanted).collect();
+        let fetched = cluster.manifests.iter().map(async |manifest| {
+            let found = fetch_manifest(&manifest.url, &manifest.sha256).await?;
+            let wanted = found.into_iter().map(|object| Wanted { origin: manifest.name.clone(), object });
+            Ok::<Vec<Wanted>, kcl_kube::RemoteError>(wanted.collect())
+        });
+        objects.extend(try_join_all(fetched).await?.into_iter().flatten());
+        kcl_kube::check(&objects)?;
+        Ok(Self { objects, options })
+    }
+
+    /// A pod that shows whether pods are given their roles; `None` where no service account has one.
+    fn probe(&self) -> Option<Probe> {
+        let has_policy = self.objects.iter().any(|wanted| wanted.object["kind"] == "MutatingAdmissionPolicy");
+        let account = self.objects.iter().map(|wanted| &wanted.object).find(|object| {
+            object["kind"] == "ServiceAccount"
+                && object["metadata"]["annotations"][ROLE_ANNOTATION].is_string()
+        })?;
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        has_policy.then_some(Probe {
+            namespace: text(&account["metadata"]["namespace"]).unwrap_or_else(|| "default".to_owned()),
+            service_account: text(&account["metadata"]["name"])?,
+            variable: "AWS_ROLE_ARN".to_owned(),
+        })
+    }
+}
+
+fn wanted(manifest: Manifest) -> impl Iterator<Item = Wanted> {
+    let Manifest { addon, objects } = manifest;
+    objects.into_iter().map(move |object| Wanted { origin: addon.clone(), object })
+}
+
+/// The namespaces that the workloads of `cluster`'s addons run in. Which they are follows from the spec alone.
+pub(crate) fn system_namespaces(cluster: &Cluster) -> Result<Vec<String>, CommandError> {
+    const WORKLOADS: [&str; 3] = ["DaemonSet", "Deployment", "StatefulSet"];
+    let manifests = kcl_model::kubernetes::objects(cluster, &Facts::assumed(cluster, None))?;
+    let addons =
+        manifests.into_iter().filter(|manifest| manifest.addon != kcl_model::kubernetes::SPEC_ORIGIN);
+    let workloads = addons
+        .flat_map(|manifest| manifest.objects)
+        .filter(|object| WORKLOADS.iter().any(|kind| object["kind"] == *kind));
+    let namespaces: BTreeSet<String> =
+        workloads.filter_map(|object| object["metadata"]["namespace"].as_str().map(str::to_owned)).collect();
+    Ok(namespaces.into_iter().collect())
+}
+
+/// Kubernetes' part of a plan.
+#[derive(Debug)]
+pub(crate) enum Kubernetes {
+    /// It was not asked for.
+    Skipped,
+    /// There is no API server to ask yet: all of it is applied once there is.
+    Later {
+        /// What is applied then.
+        wishes: Wishes,
+        /// Why nobody can be asked.
+        why: String,
+    },
+    /// It was compared with what is there.
+    Planned {
+        /// What is wanted.
+        wishes: Wishes,
+        /// The API server.
+        connection: Connection,
+        /// What is to be done.
+        plan: Box<Plan>,
+    },
+}
+
+impl Kubernetes {
+    /// Compares what is wanted of `cluster` with what it holds.
+    pub(crate) async fn look(
+        wishes: Wishes,
+        cluster: &Cluster,
+        ways: &Ways,
+        store: &dyn Store,
+        own_url: Option<String>,
+    ) -> Result<Self, CommandError> {
+        let Some(access) = api::access(ways, store, &cluster.name, own_url).await? else {
+            return Ok(Self::Later { wishes, why: "the cluster has no API server yet".to_owned() });
+        };
+        let connection = Connection::open(&access).await?;
+        match connection.version().await {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::Unreachable => {
+                return Ok(Self::Later { wishes, why: error.to_string() });
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let plan = kcl_kube::plan(&connection, &cluster.name, &wishes.objects, wishes.options).await?;
+        Ok(Self::Planned { wishes, connection, plan: Box::new(plan) })
+    }
+
+    /// Nothing is to be done, as far as it is known.
+    pub(crate) fn is_in_step(&self) -> bool {
+        match self {
+            Self::Skipped => true,
+            Self::Later { .. } => false,
+            Self::Planned { plan, .. } => plan.is_empty(),
+        }
+    }
+
+    /// What is there, was applied earlier, is no longer wanted, and stays.
+    pub(crate) fn left_alone(&self) -> usize {
+        match self {
+            Self::Skipped | Self::Later { .. } => 0,
+            Self::Planned { plan, .. } => {
+                plan.unwanted.iter().filter(|unwanted| unwanted.fate != Fate::Delete).count()
+            }
+        }
+    }
+
+    /// An error where the plan cannot be applied whole.
+    pub(crate) fn check(&self) -> Result<(), CommandError> {
+        let Self::Planned { plan, .. } = self else { return Ok(()) };
+        let blocking: Vec<_> = plan.blocking().into_iter().cloned().collect();
+        if blocking.is_empty() { Ok(()) } else { Err(kcl_kube::Error::Conflicts(blocking).into()) }
+    }
+
+    /// As data, with what only the cluster knows left out.
+    pub(crate) fn to_json(&self) -> Value {
+        match self {
+            Self::Skipped => Value::Null,
+            Self::Later { wishes, why } => json!({ "pending": wishes.objects.len(), "because": why }),
+            Self::Planned { plan, .. } => json!(plan),
+        }
+    }
+
+    /// What it does, for telling whether another plan does the same.
+    pub(crate) fn essence(&self) -> Value {
+        let mut value = self.to_json();
+        if let Some(objects) = value.get_mut("objects").and_then(Value::as_array_mut) {
+            objects.retain(|object| object["action"] != json!(Action::Unchanged));
+        }
+        value
+    }
+
+    /// How many objects are applied once the API server answers.
+    pub(crate) fn pending(&self) -> Option<(usize, &str)> {
+        match self {
+            Self::Later { wishes, why } => Some((wishes.objects.len(), why)),
+            Self::Skipped | Self::Planned { .. } => None,
+        }
+    }
+
+    /// The plan, where there is one.
+    pub(crate) fn plan(&self) -> Option<&Plan> {
+        match self {
+            Self::Planned { plan, .. } => Some(plan),
+            Self::Skipped | Self::Later { .. } => None,
+        }
+    }
+}
+
+/// What a bootstrap is run with.
+pub(crate) struct Bootstrap<'a> {
+    /// The cluster.
+    pub(crate) cluster: &'a Cluster,
+    /// What the account was looked up to have.
+    pub(crate) facts: &'a Facts,
+    /// Its state store.
+    pub(crate) store: &'a dyn Store,
+    /// How the API server is reached.
+    pub(crate) ways: &'a Ways,
+    /// How long each wait may take.
+    pub(crate) timeout: Duration,
+    /// Who is told.
+    pub(crate) printer: &'a Printer,
+}
+
+/// What was brought in step, and can be judged.
+#[derive(Debug)]
+pub(crate) struct Ready {
+    /// The API server.
+    pub(crate) connection: Connection,
+    /// What is no longer wanted and stays.
+    pub(crate) left_alone: usize,
+}
+
+impl Bootstrap<'_> {
+    /// Brings Kubernetes in step, in a cluster whose machines and ways are there. `None`: it was not asked for.
+    pub(crate) async fn run<S: Future<Output = ()> + Send>(
+        &self,
+        kubernetes: Kubernetes,
+        applied: &Applied,
+        stop: &impl Fn() -> S,
+    ) -> Result<Option<Ready>, CommandError> {
+        let (wishes, connection, plan) = match kubernetes {
+            Kubernetes::Skipped => return Ok(None),
+            Kubernetes::Planned { wishes, connection, plan } => (wishes, connection, *plan),
+            Kubernetes::Later { wishes, .. } => {
+                let connection = self.wait_for_api(applied, stop()).await?;
+                let plan = kcl_kube::plan(&connection, &self.cluster.name, &wishes.objects, wishes.options);
+                let plan = plan.await?;
+                (wishes, connection, plan)
+            }
+        };
+        if !plan.is_empty() {
+            self.apply(&wishes, &connection, &plan, stop()).await?;
+        }
+        self.wait(&connection, &plan, stop()).await?;
+        let kept = plan.unwanted.iter().filter(|unwanted| unwanted.fate != Fate::Delete).count();
+        Ok(Some(Ready { left_alone: kept, connection }))
+    }
+
+    async fn wait_for_api(
+        &self,
+        applied: &Applied,
+        stop: impl Future<Output = ()> + Send,
+    ) -> Result<Connection, CommandError> {
+        let own_url = kcl_model::api_url(self.cluster, &self.facts.zones, applied.attrs());
+        let Some(access) = api::access(self.ways, self.store, &self.cluster.name, own_url).await? else {
+            return Err(CommandError::failed(format!("{} has no address for its API", self.cluster.name)));
+        };
+        let connection = Connection::open(&access).await?;
+        self.printer.note(&format!("waiting for the API server {}", connection.server()));
+        let progress = KubernetesProgress::new(self.printer);
+        let observer = |event| progress.event(event);
+        let waiting = connection.wait_ready(self.timeout, &observer);
+        tokio::select! {
+            version = waiting => drop(version?),
+            () = stop => return Err(stopped()),
+        }
+        Ok(connection)
+    }
+
+    async fn apply(
+        &self,
+        wishes: &Wishes,
+        connection: &Connection,
+        plan: &Plan,
+        stop: impl Future<Output = ()> + Send,
+    ) -> Result<(), CommandError> {
+        let probe = wishes.probe();
+        let hook = probe.as_ref().map(|probe| -> kcl_kube::Hook<'_> {
+            Box::pin(kcl_kube::wait_until_mutated(connection, probe, ADMISSION))
+        });
+        let progress = KubernetesProgress::new(self.printer);
+        let observer = |event| progress.event(event);
+        let applied = kcl_kube::apply(connection, plan, hook, stop, &observer).await?;
+        progress.clear();
+        match applied.outcome() {
+            kcl_kube::Outcome::Done => Ok(()),
+            kcl_kube::Outcome::Failed => Err(failure(applied)),
+            kcl_kube::Outcome::Stopped => {
+                let left = applied.not_started.len();
+                let error =
+                    format!("stopped after {} objects; {left} were not applied", applied.applied.len());
+                Err(CommandError::failed(error).hint("run the same command again: it goes on from here"))
+            }
+        }
+    }
+
+    async fn wait(
+        &self,
+        connection: &Connection,
+        plan: &Plan,
+        stop: impl Future<Output = ()> + Send,
+    ) -> Result<(), CommandError> {
+        let progress = KubernetesProgress::new(self.printer);
+        let observer = |event| progress.event(event);
+        let options = WaitOptions { timeout: self.timeout, ..WaitOptions::default() };
+        let result = kcl_kube::wait(connection, &plan.wanted(), options, stop, &observer).await;
+        progress.clear();
+        Ok(result?)
+    }
+}
+
+fn stopped() -> CommandError {
+    CommandError::failed("stopped while waiting for the API server")
+        .hint("run the same command again: it goes on from here")
+}
+
+fn failure(applied: kcl_kube::Applied) -> CommandError {
+    let mut command = CommandError::failed(String::new());
+    command.messages.clear();
+    for failed in applied.failures {
+        let error = CommandError::from(*failed.error);
+        command
+            .messages
+            .extend(error.messages.into_iter().map(|message| format!("{}: {message}", failed.origin)));
+        command = error.hints.into_iter().fold(command, CommandError::hint);
+    }
+    if let Some(error) = applied.error {
+        let error = CommandError::from(error);
+        command.messages.extend(error.messages);
+        command = error.hints.into_iter().fold(command, CommandError::hint);
+    }
+    let count = format!(
+        "{} objects were applied, {} were not sent because of that",
+        applied.applied.len(),
+        applied.not_started.len()
+    );
+    command.messages.push(count);
+    command.hint("mend the cause and run the same command again: it goes on from here")
+}
