@@ -73,11 +73,13 @@ pub fn pinned(cluster: &Cluster, image: Image) -> String {
     mirrored(cluster.image_mirror.as_ref(), &image.to_string())
 }
 
-/// The image of a container: the spec's own, else the pinned one.
+/// The image of a container: the spec's own, the pinned one with the spec's tag, or as it is.
 pub(crate) fn of(cluster: &Cluster, container: &Container, image: Image) -> String {
-    match &container.image {
-        Some(own) => mirrored(cluster.image_mirror.as_ref(), own),
-        None => pinned(cluster, image),
+    let mirror = cluster.image_mirror.as_ref();
+    match (&container.image, &container.version) {
+        (Some(own), _) => mirrored(mirror, own),
+        (None, Some(tag)) => mirrored(mirror, &format!("{}:{tag}", image.name)),
+        (None, None) => pinned(cluster, image),
     }
 }
 

@@ -1,8 +1,8 @@
-//! Flannel: the pod network of `networking.flannel`, over VXLAN.
+//! Flannel: the pod network of `networking.flannel`, over VXLAN unless the spec says otherwise.
 //!
 //! Each node's range of pod addresses is the one that the controller manager gave the node.
 
-use kcl_spec::cluster::PodNetwork;
+use kcl_spec::cluster::FlannelBackend;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -22,14 +22,19 @@ struct Values {
     network: String,
     /// The machine's, as its container runtime reads it.
     plugins: String,
+    arguments: Vec<String>,
     checksum: String,
 }
 
 fn objects(inputs: &Inputs<'_>) -> Result<Vec<Value>, Error> {
-    if inputs.cluster.network.pod_network != PodNetwork::Flannel {
-        return Ok(Vec::new());
-    }
-    let network = json!({ "Network": inputs.cluster.network.pod_cidr, "Backend": { "Type": "vxlan" } });
+    let Some(wish) = &inputs.cluster.network.flannel else { return Ok(Vec::new()) };
+    let backend = match wish.backend {
+        FlannelBackend::Vxlan => "vxlan",
+        FlannelBackend::Udp => "udp",
+    };
+    let network = json!({ "Network": inputs.cluster.network.pod_cidr, "Backend": { "Type": backend } });
+    let resync = wish.iptables_resync_seconds.map(|seconds| format!("--iptables-resync={seconds}"));
+    let arguments = ["--ip-masq", "--kube-subnet-mgr"].map(str::to_owned).into_iter().chain(resync).collect();
     let plugins = json!({
         "name": "cbr0",
         "cniVersion": "0.3.1",
@@ -47,6 +52,7 @@ fn objects(inputs: &Inputs<'_>) -> Result<Vec<Value>, Error> {
         checksum: checksum(&format!("{network}\n{plugins}")),
         network,
         plugins,
+        arguments,
     };
     template::objects(&FLANNEL, &values)
 }

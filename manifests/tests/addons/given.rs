@@ -74,6 +74,7 @@ fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 fn container() -> Container {
     Container {
         image: None,
+        version: None,
         cpu_request: Some("15m".to_owned()),
         memory_request: None,
         cpu_limit: None,
@@ -229,7 +230,7 @@ pub(crate) fn with_roles() -> Given {
     let driver = cluster.addons.ebs_csi_driver.as_mut().unwrap();
     driver.volume_attach_limit = Some(20);
     driver.pod_annotations = map(&[("example.com/note", "a")]);
-    driver.container.image = Some("v1.57.0".to_owned());
+    driver.container.version = Some("v1.57.0".to_owned());
     let handler = cluster.addons.node_termination_handler.as_mut().unwrap();
     handler.prometheus_port = Some(9092);
     handler.pod_termination_grace_period = Some(30);

@@ -34,7 +34,7 @@ fn images_are_pinned_in_one_place() {
     let mut used = BTreeSet::new();
     for (variant, mut given) in variants() {
         // One variant chooses a release of its own.
-        given.cluster.addons.ebs_csi_driver.as_mut().unwrap().container.image = None;
+        given.cluster.addons.ebs_csi_driver.as_mut().unwrap().container.version = None;
         let objects = all_objects(&given);
         for (pod, spec) in pods(&objects) {
             for container in containers(spec) {
@@ -61,7 +61,7 @@ fn every_image_comes_by_way_of_a_mirror() {
         }
     }
     let mut given = reference();
-    given.cluster.addons.ebs_csi_driver.as_mut().unwrap().container.image = Some("v1.57.0".to_owned());
+    given.cluster.addons.ebs_csi_driver.as_mut().unwrap().container.version = Some("v1.57.0".to_owned());
     let objects = given.objects("ebs-csi-driver");
     let image = |given: &str| objects.iter().any(|object| object.to_string().contains(given));
     assert!(image("\"public.ecr.aws/ebs-csi-driver/aws-ebs-csi-driver:v1.57.0\""));
