@@ -31,23 +31,11 @@ fn a_real_api_server_takes_everything() {
     let server = Server::start();
     for (variant, given) in variants() {
         let objects = all_objects(&given);
-        let (first, then): (Vec<_>, Vec<_>) = objects.iter().cloned().partition(|object| {
-            ["Namespace", "CustomResourceDefinition"].contains(&object["kind"].as_str().unwrap())
-        });
-        // Namespaces that are bound to, and not made.
-        let other = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "shop" } });
-        server.apply(&[first.as_slice(), &[other]].concat(), &[]).expect(0);
-        if first.iter().any(|object| object["kind"] == "CustomResourceDefinition") {
-            let wait =
-                ["wait", "--for=condition=established", "--timeout=60s", "customresourcedefinition", "--all"];
-            server.kubectl(&wait).expect(0);
-        }
-        let run = server.apply(&then, &[]).expect(0);
-        assert_eq!(run.stdout.lines().count(), then.len(), "{variant}: {}", run.stdout);
+        let run = server.apply_all(&objects);
         assert!(!run.stderr.contains("Warning"), "{variant}: {}", run.stderr);
         // Once more: what is written is what is stored, so that nothing changes.
         let versions = || {
-            let list = server.apply(&then, &["-o", "json"]).expect(0).stdout;
+            let list = server.apply(&objects, &["-o", "json"]).expect(0).stdout;
             let list: Value = serde_json::from_str(&list).unwrap();
             let items = list["items"].as_array().unwrap().iter();
             items.map(|item| (name(item), item["metadata"]["resourceVersion"].clone())).collect::<Vec<_>>()
