@@ -57,6 +57,7 @@ fn everything_finds_its_place() {
     for (variant, given) in variants() {
         let objects = all_objects(&given);
         server.apply_all(&objects);
+        // Also where a namespace restricts what pods may do.
         server.until(variant, |server| waiting(server).is_empty());
     }
     let pods = server.list(&["get", "pods", "--all-namespaces"]);
