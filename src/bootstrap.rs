@@ -90,7 +90,7 @@ pub(crate) fn system_namespaces(cluster: &Cluster) -> Result<Vec<String>, Comman
     const WORKLOADS: [&str; 3] = ["DaemonSet", "Deployment", "StatefulSet"];
     let manifests = kcl_model::kubernetes::objects(cluster, &Facts::assumed(cluster, None))?;
     let addons =
-        manifests.into_iter().filter(|manifest| manifest.addon != kcl_model::kubernetes::OF_THE_SPEC);
+        manifests.into_iter().filter(|manifest| manifest.addon != kcl_model::kubernetes::SPEC_ORIGIN);
     let workloads = addons
         .flat_map(|manifest| manifest.objects)
         .filter(|object| WORKLOADS.iter().any(|kind| object["kind"] == *kind));

@@ -51,7 +51,7 @@ impl KubernetesView {
     /// A whole addon that is new is one line: its objects are kcl's business.
     fn origin(&self, origin: &str, objects: &[&&PlannedObject], text: &mut String) {
         let is_new = objects.iter().all(|object| object.action == Action::Create);
-        if is_new && objects.len() > 1 && !self.full && origin != kcl_model::kubernetes::OF_THE_SPEC {
+        if is_new && objects.len() > 1 && !self.full && origin != kcl_model::kubernetes::SPEC_ORIGIN {
             let sign = paint(GREEN, "    +");
             let _ = writeln!(text, "{sign} {origin}");
             return self.indented(&kinds(objects), text);
