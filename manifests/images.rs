@@ -73,12 +73,14 @@ pub fn pinned(cluster: &Cluster, image: Image) -> String {
     mirrored(cluster.image_mirror.as_ref(), &image.to_string())
 }
 
-/// The image of a container: the spec's own, else the pinned one.
+/// The image of a container: the spec's own, else the pinned one, of the spec's release where it names one.
 pub(crate) fn of(cluster: &Cluster, container: &Container, image: Image) -> String {
-    match &container.image {
-        Some(own) => mirrored(cluster.image_mirror.as_ref(), own),
-        None => pinned(cluster, image),
-    }
+    let chosen = match (&container.image, &container.version) {
+        (Some(own), _) => own.clone(),
+        (None, Some(tag)) => format!("{}:{tag}", image.name),
+        (None, None) => image.to_string(),
+    };
+    mirrored(cluster.image_mirror.as_ref(), &chosen)
 }
 
 /// An image by way of a mirror, under the name that kOps gives it there.

@@ -43,7 +43,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use kcl_spec::Cluster;
 use serde_json::Value;
 
-pub use pod_identity::{ROLE_ANNOTATION, TOKEN_FILE};
+pub use pod_identity::{ROLE_ANNOTATION, TOKEN_AUDIENCE, TOKEN_FILE};
 
 /// What the objects are made from.
 #[derive(Clone, Copy, Debug)]

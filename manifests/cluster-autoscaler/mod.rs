@@ -91,7 +91,7 @@ fn options(wish: &ClusterAutoscaler) -> Vec<String> {
 /// tags.
 fn groups(inputs: &Inputs<'_>) -> impl Iterator<Item = String> {
     let cluster = inputs.cluster;
-    let groups = cluster.groups(Role::Node);
+    let groups = cluster.groups(Role::Node).filter(|group| group.autoscale);
     groups
         .map(|group| format!("--nodes={}:{}:{}.{}", group.min_size, group.max_size, group.name, cluster.name))
 }

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use kcl_spec::cluster::{Container, EbsCsiDriver};
+use kcl_spec::cluster::Container;
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -46,7 +46,7 @@ fn objects(inputs: &Inputs<'_>) -> Result<Vec<Value>, Error> {
     let Some(wish) = &inputs.cluster.addons.ebs_csi_driver else { return Ok(Vec::new()) };
     let pinned = |image| images::pinned(inputs.cluster, image);
     let values = Values {
-        image: image(inputs, wish),
+        image: images::of(inputs.cluster, &wish.container, images::EBS_CSI_DRIVER),
         provisioner: pinned(images::CSI_PROVISIONER),
         attacher: pinned(images::CSI_ATTACHER),
         resizer: pinned(images::CSI_RESIZER),
@@ -64,17 +64,6 @@ fn objects(inputs: &Inputs<'_>) -> Result<Vec<Value>, Error> {
         sidecar_resources: resources(&Container::default(), "5m", "20Mi"),
     };
     template::objects(&DRIVER, &values)
-}
-
-/// The spec may name the driver's release alone.
-fn image(inputs: &Inputs<'_>, wish: &EbsCsiDriver) -> String {
-    match wish.container.image.as_deref() {
-        Some(tag) if !tag.contains(['/', ':']) => {
-            let image = format!("{}:{tag}", images::EBS_CSI_DRIVER.name);
-            images::mirrored(inputs.cluster.image_mirror.as_ref(), &image)
-        }
-        _ => images::of(inputs.cluster, &wish.container, images::EBS_CSI_DRIVER),
-    }
 }
 
 /// By these a volume is found when its cluster is deleted, and may be changed by the driver at all.

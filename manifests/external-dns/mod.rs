@@ -55,7 +55,7 @@ fn zones<'a>(inputs: &Inputs<'a>) -> impl Iterator<Item = &'a str> {
 /// Records know no tags: the zones are named.
 fn identity(inputs: &Inputs<'_>) -> Option<Identity> {
     inputs.cluster.addons.external_dns.as_ref()?;
-    let mut statements = vec![anything(&["route53:ListHostedZones", "route53:ListTagsForResources"])];
+    let mut statements = vec![anything(&["route53:ListHostedZones"])];
     let arns: Vec<String> =
         zones(inputs).map(|id| format!("arn:{}:route53:::hostedzone/{id}", inputs.partition)).collect();
     if !arns.is_empty() {

@@ -1,8 +1,8 @@
-//! Flannel: the pod network of `networking.flannel`, over VXLAN.
+//! Flannel: the pod network of `networking.flannel`.
 //!
 //! Each node's range of pod addresses is the one that the controller manager gave the node.
 
-use kcl_spec::cluster::PodNetwork;
+use kcl_spec::cluster::{FlannelBackend, PodNetwork};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -23,13 +23,22 @@ struct Values {
     /// The machine's, as its container runtime reads it.
     plugins: String,
     checksum: String,
+    /// It carries packets itself, by a device of the machine.
+    tunnel: bool,
+    resync_seconds: Option<u32>,
 }
 
 fn objects(inputs: &Inputs<'_>) -> Result<Vec<Value>, Error> {
     if inputs.cluster.network.pod_network != PodNetwork::Flannel {
         return Ok(Vec::new());
     }
-    let network = json!({ "Network": inputs.cluster.network.pod_cidr, "Backend": { "Type": "vxlan" } });
+    let flannel = inputs.cluster.network.flannel.as_ref();
+    let backend = flannel.map_or(FlannelBackend::Vxlan, |flannel| flannel.backend);
+    let kind = match backend {
+        FlannelBackend::Vxlan => "vxlan",
+        FlannelBackend::Udp => "udp",
+    };
+    let network = json!({ "Network": inputs.cluster.network.pod_cidr, "Backend": { "Type": kind } });
     let plugins = json!({
         "name": "cbr0",
         "cniVersion": "0.3.1",
@@ -47,6 +56,8 @@ fn objects(inputs: &Inputs<'_>) -> Result<Vec<Value>, Error> {
         checksum: checksum(&format!("{network}\n{plugins}")),
         network,
         plugins,
+        tunnel: backend == FlannelBackend::Udp,
+        resync_seconds: flannel.and_then(|flannel| flannel.iptables_resync_seconds),
     };
     template::objects(&FLANNEL, &values)
 }

@@ -22,7 +22,7 @@ pub const ROLE_ANNOTATION: &str = "eks.amazonaws.com/role-arn";
 pub const TOKEN_FILE: &str = "/var/run/secrets/amazonaws.com/token";
 
 /// The audience of tokens: the first client id of the IAM OIDC provider, as kOps has it.
-const AUDIENCE: &str = "amazonaws.com";
+pub const TOKEN_AUDIENCE: &str = "amazonaws.com";
 
 /// The first release in which policies that change objects are stable and on.
 const NEEDED: &str = "1.36";
@@ -48,7 +48,7 @@ fn objects(inputs: &Inputs<'_>) -> Result<Vec<Value>, Error> {
     }
     let values = Values {
         region: literal(&inputs.cluster.region),
-        audience: literal(AUDIENCE),
+        audience: literal(TOKEN_AUDIENCE),
         token_file: literal(TOKEN_FILE),
         token_folder: literal(TOKEN_FILE.rsplit_once('/').map_or("/", |(folder, _)| folder)),
     };

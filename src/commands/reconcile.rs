@@ -8,7 +8,7 @@ use kcl_apply::{Applied, Outcome, Report};
 use kcl_aws::store::lock::LockError;
 use kcl_aws::store::{Store, keysets, registration};
 use kcl_aws::{Aws, Depth, Error, ErrorKind, Scope};
-use kcl_engine::{Catalogue, Options, Plan, Step};
+use kcl_engine::{Options, Plan, Step};
 use kcl_kube::PlanOptions;
 use kcl_model::resource::catalogue;
 use kcl_model::{Facts, NewBucket};
@@ -243,23 +243,37 @@ impl Prepared {
             printer.json(&plan);
             return Ok(());
         }
-        show(printer, &catalogue(), &self.plan, &self.cluster, &self.aws, run);
-        self.show_kubernetes(printer, run);
+        let texts: Vec<String> = [self.aws_text(printer, run), self.kubernetes_text(printer, run)]
+            .into_iter()
+            .filter(|text| !text.is_empty())
+            .collect();
+        if !texts.is_empty() {
+            let Self { aws, cluster, .. } = self;
+            printer.data(&format!("{} in {} (account {})\n", cluster.name, aws.region, aws.account));
+            printer.data(&texts.join("\n"));
+        }
+        if let Some((_, why)) = self.kubernetes.pending() {
+            printer.note(&format!("Kubernetes is not compared yet: {why}"));
+        }
         Ok(())
     }
 
-    fn show_kubernetes(&self, printer: &Printer, run: &Run) {
-        if let Some(plan) = self.kubernetes.plan() {
-            let text = KubernetesView { width: printer.width, full: run.full }.render(plan);
-            if !text.is_empty() {
-                printer.data(&format!("\n{text}"));
-            }
+    fn aws_text(&self, printer: &Printer, run: &Run) -> String {
+        let plan = &self.plan;
+        if plan.is_empty() && plan.unwanted.is_empty() && plan.refusals.is_empty() {
+            return String::new();
         }
-        if let Some((objects, why)) = self.kubernetes.pending() {
-            let line = format!("Kubernetes: {objects} objects to apply once the API server answers");
-            printer.data(&format!("\n{line}\n"));
-            printer.note(&format!("not compared yet: {why}"));
+        let catalogue = catalogue();
+        let cluster = &self.cluster.name;
+        PlanView { catalogue: &catalogue, cluster, width: printer.width, full: run.full }.render(plan)
+    }
+
+    fn kubernetes_text(&self, printer: &Printer, run: &Run) -> String {
+        if let Some((objects, _)) = self.kubernetes.pending() {
+            return format!("Kubernetes: {objects} objects to apply once the API server answers\n");
         }
+        let view = KubernetesView { width: printer.width, full: run.full };
+        self.kubernetes.plan().map(|plan| view.render(plan)).unwrap_or_default()
     }
 
     /// An error where it cannot be applied whole.
@@ -356,15 +370,6 @@ async fn warn_of_expiry(aws: &Aws, cluster: &str, printer: &Printer) -> Result<(
         printer.warning(&title, Some(&hint));
     }
     Ok(())
-}
-
-fn show(printer: &Printer, catalogue: &Catalogue, plan: &Plan, cluster: &Cluster, aws: &Aws, run: &Run) {
-    if plan.is_empty() && plan.unwanted.is_empty() && plan.refusals.is_empty() {
-        return;
-    }
-    let view = PlanView { catalogue, cluster: &cluster.name, width: printer.width, full: run.full };
-    printer.data(&format!("{} in {} (account {})\n", cluster.name, aws.region, aws.account));
-    printer.data(&view.render(plan));
 }
 
 /// Applies `plan`, shows how it goes, and makes an error of what failed.

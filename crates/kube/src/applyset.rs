@@ -42,7 +42,8 @@ pub(crate) struct Contents {
 impl Contents {
     pub(crate) fn add(&mut self, group: &str, kind: &str, namespace: Option<&str>) {
         self.kinds.insert((group.to_owned(), kind.to_owned()));
-        self.namespaces.extend(namespace.map(str::to_owned));
+        // The parent's own is not told: it is always one of them.
+        self.namespaces.extend(namespace.filter(|name| *name != NAMESPACE).map(str::to_owned));
     }
 
     fn union(&self, other: &Self) -> Self {
@@ -121,7 +122,6 @@ impl Set {
             .iter()
             .map(|(group, kind)| if group.is_empty() { kind.clone() } else { format!("{kind}.{group}") });
         let kinds: BTreeSet<String> = kinds.collect();
-        let namespaces = contents.namespaces.iter().filter(|name| *name != NAMESPACE);
         let join = |texts: Vec<&String>| texts.iter().map(|text| text.as_str()).collect::<Vec<_>>().join(",");
         json!({
             "apiVersion": "v1",
@@ -133,7 +133,7 @@ impl Set {
                 "annotations": {
                     TOOLING: format!("{TOOL}/v{}", env!("CARGO_PKG_VERSION")),
                     KINDS: join(kinds.iter().collect()),
-                    NAMESPACES: join(namespaces.collect()),
+                    NAMESPACES: join(contents.namespaces.iter().collect()),
                 },
             },
         })
@@ -183,6 +183,16 @@ mod tests {
         assert_eq!(set.parent_name(), "kube-system/kcl-karlaru.com");
         assert_eq!(set.id, "applyset-hwoLdZWGOASTEVJqkL5BmSNE_gIF3_gHwI0xr_sryp0-v1");
         assert!(set.id.len() <= 63, "a label's value");
+    }
+
+    #[test]
+    fn what_a_parent_says_is_what_is_read_of_it() {
+        let set = Set::of("a.example");
+        let mut contents = Contents::default();
+        contents.add("", "ConfigMap", Some(NAMESPACE));
+        contents.add("apps", "Deployment", Some("shop"));
+        contents.add("", "Namespace", None);
+        assert_eq!(set.read(&set.manifest(&contents)).unwrap(), contents);
     }
 
     #[test]

@@ -17,12 +17,12 @@ use crate::service_accounts::{self, trusted};
 use crate::{dns, names};
 
 /// What the spec's own objects are listed under.
-pub const OF_THE_SPEC: &str = "spec";
+pub const SPEC_ORIGIN: &str = "spec";
 /// What the service accounts of `serviceAccountExternalPermissions` are listed under.
 pub const SERVICE_ACCOUNTS: &str = "service-accounts";
 
 /// Everything that the cluster should hold, by what it is part of: each addon, [`SERVICE_ACCOUNTS`] and
-/// [`OF_THE_SPEC`]. No object comes twice.
+/// [`SPEC_ORIGIN`]. No object comes twice.
 pub fn objects(cluster: &Cluster, facts: &Facts) -> Result<Vec<Manifest>, ModelError> {
     let prepared = Prepared::of(cluster, facts);
     let mut groups = kcl_manifests::render(&prepared.inputs(cluster, facts))?;
@@ -37,7 +37,7 @@ pub fn objects(cluster: &Cluster, facts: &Facts) -> Result<Vec<Manifest>, ModelE
     let known: BTreeSet<&str> = made.chain(spaces.iter().map(String::as_str)).collect();
     let accounts = service_accounts::with_namespaces(accounts, &known);
     groups.push(Manifest { addon: SERVICE_ACCOUNTS.to_owned(), objects: accounts });
-    groups.push(Manifest { addon: OF_THE_SPEC.to_owned(), objects: own });
+    groups.push(Manifest { addon: SPEC_ORIGIN.to_owned(), objects: own });
     groups.retain(|group| !group.objects.is_empty());
     each_once(&groups)?;
     Ok(groups)
@@ -211,7 +211,7 @@ fn each_once(groups: &[Manifest]) -> Result<(), ModelError> {
 
 fn origin(group: &str) -> String {
     match group {
-        OF_THE_SPEC => "an object of the spec".to_owned(),
+        SPEC_ORIGIN => "an object of the spec".to_owned(),
         SERVICE_ACCOUNTS => "`serviceAccountExternalPermissions`".to_owned(),
         addon => format!("the addon {addon}"),
     }

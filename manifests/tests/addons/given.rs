@@ -6,8 +6,8 @@ use std::fs;
 use kcl_manifests::{Error, Inputs, Manifest, identities, render};
 use kcl_spec::Cluster;
 use kcl_spec::cluster::{
-    AccessEntry, CloudControllerManager, ClusterAutoscaler, Container, EbsCsiDriver, ExternalDns,
-    IamAuthenticator, IdentityMapping, IngressController, IngressLoadBalancer, LimitRange,
+    AccessEntry, CloudControllerManager, ClusterAutoscaler, Container, EbsCsiDriver, ExternalDns, Flannel,
+    FlannelBackend, IamAuthenticator, IdentityMapping, IngressController, IngressLoadBalancer, LimitRange,
     LoadBalancerManager, MetricsServer, NamespaceDefaults, Principal, RoleKind, TerminationHandler,
 };
 use serde_json::Value;
@@ -23,13 +23,12 @@ pub(crate) struct Given {
 }
 
 impl Given {
-    /// A cluster of the examples, with no addons but those its own documents ask for.
+    /// A cluster of the examples.
     pub(crate) fn example(name: &str) -> Self {
         let path = format!("{}/../examples/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
         let text = fs::read_to_string(&path).unwrap();
         let loaded = kcl_spec::load(&[kcl_spec::Source::new(path, text)]);
-        let mut cluster = loaded.unwrap_or_else(|found| panic!("{name}: {found:?}")).cluster;
-        cluster.addons = kcl_spec::cluster::Addons::default();
+        let cluster = loaded.unwrap_or_else(|found| panic!("{name}: {found:?}")).cluster;
         Self {
             cluster,
             roles: BTreeMap::new(),
@@ -74,6 +73,7 @@ fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 fn container() -> Container {
     Container {
         image: None,
+        version: None,
         cpu_request: Some("15m".to_owned()),
         memory_request: None,
         cpu_limit: None,
@@ -138,16 +138,9 @@ fn ingress(name: &str, namespace: &str, managed_by: LoadBalancerManager) -> Ingr
     }
 }
 
-/// The reference cluster with what its spec has on by default.
+/// The reference cluster.
 pub(crate) fn reference() -> Given {
-    let mut given = Given::example("karlaru");
-    let addons = &mut given.cluster.addons;
-    addons.cloud_controller_manager = Some(CloudControllerManager::default());
-    addons.ebs_csi_driver = Some(driver());
-    addons.node_termination_handler = Some(termination_handler());
-    addons.limit_range =
-        Some(LimitRange { default_requests: map(&[("cpu", "100m")]), default_limits: BTreeMap::new() });
-    given
+    Given::example("karlaru")
 }
 
 fn driver() -> EbsCsiDriver {
@@ -165,6 +158,10 @@ pub(crate) fn with_the_machines_role() -> Given {
     given.queue = Some("k8s-karlaru-com-nth".to_owned());
     given.zones = strings(["/hostedzone/Z1", "Z2"]);
     let cluster = &mut given.cluster;
+    cluster.addons.cloud_controller_manager = Some(CloudControllerManager::default());
+    cluster.addons.ebs_csi_driver = Some(driver());
+    cluster.addons.node_termination_handler = Some(termination_handler());
+    cluster.addons.limit_range = Some(limits());
     cluster.addons.cluster_autoscaler = Some(autoscaler());
     cluster.addons.metrics_server = Some(MetricsServer { container: container(), insecure: true });
     cluster.addons.external_dns = Some(ExternalDns { watch_ingress: true, watch_namespace: None });
@@ -214,6 +211,8 @@ pub(crate) fn with_roles() -> Given {
         given.roles.insert(account, format!("arn:aws:iam::123456789012:role/{}", identity.service_account));
     }
     let cluster = &mut given.cluster;
+    cluster.network.flannel =
+        Some(Flannel { backend: FlannelBackend::Udp, iptables_resync_seconds: Some(5) });
     cluster.ingress_controllers = vec![
         ingress("nginx-ingress", "nginx-service", LoadBalancerManager::Service),
         ingress("inner", "nginx-service", LoadBalancerManager::Service),
@@ -229,7 +228,7 @@ pub(crate) fn with_roles() -> Given {
     let driver = cluster.addons.ebs_csi_driver.as_mut().unwrap();
     driver.volume_attach_limit = Some(20);
     driver.pod_annotations = map(&[("example.com/note", "a")]);
-    driver.container.image = Some("v1.57.0".to_owned());
+    driver.container.version = Some("v1.57.0".to_owned());
     let handler = cluster.addons.node_termination_handler.as_mut().unwrap();
     handler.prometheus_port = Some(9092);
     handler.pod_termination_grace_period = Some(30);

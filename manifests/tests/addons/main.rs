@@ -6,5 +6,6 @@ mod api_server;
 mod each;
 mod given;
 mod pod_identity;
+mod rollout;
 mod rules;
 mod server;

@@ -78,7 +78,7 @@ impl Server {
 
 #[test]
 fn pods_have_the_roles_of_their_accounts() {
-    let server = Server::start_with_controller_manager();
+    let server = Server::start_control_plane(&[]);
     server.apply(&Given::example("karlaru").objects("pod-identity"), &[]).expect(0);
     server.create(&account("iam-account", &json!({ ROLE_ANNOTATION: ROLE })));
     server.create(&account("nobody", &json!({ "note": "no role" })));

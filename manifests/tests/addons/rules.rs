@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use kcl_manifests::{Error, Manifest, identities, images};
-use kcl_spec::cluster::{ImageMirror, PodNetwork, Principal};
+use kcl_spec::cluster::{Addons, ImageMirror, PodNetwork, Principal};
 use serde_json::{Value, json};
 
 use crate::given::{
@@ -34,7 +34,7 @@ fn images_are_pinned_in_one_place() {
     let mut used = BTreeSet::new();
     for (variant, mut given) in variants() {
         // One variant chooses a release of its own.
-        given.cluster.addons.ebs_csi_driver.as_mut().unwrap().container.image = None;
+        given.cluster.addons.ebs_csi_driver.as_mut().unwrap().container.version = None;
         let objects = all_objects(&given);
         for (pod, spec) in pods(&objects) {
             for container in containers(spec) {
@@ -61,7 +61,7 @@ fn every_image_comes_by_way_of_a_mirror() {
         }
     }
     let mut given = reference();
-    given.cluster.addons.ebs_csi_driver.as_mut().unwrap().container.image = Some("v1.57.0".to_owned());
+    given.cluster.addons.ebs_csi_driver.as_mut().unwrap().container.version = Some("v1.57.0".to_owned());
     let objects = given.objects("ebs-csi-driver");
     let image = |given: &str| objects.iter().any(|object| object.to_string().contains(given));
     assert!(image("\"public.ecr.aws/ebs-csi-driver/aws-ebs-csi-driver:v1.57.0\""));
@@ -197,7 +197,9 @@ fn what_addons_may_do_in_aws() {
         }
     }
     insta::assert_snapshot!("identities", text);
-    assert!(identities(&Given::example("karlaru").inputs()).is_empty());
+    let mut bare = reference();
+    bare.cluster.addons = Addons::default();
+    assert!(identities(&bare.inputs()).is_empty());
     let mut by_metadata = reference();
     assert_eq!(identities(&by_metadata.inputs()).len(), 2, "the handler asks the metadata service");
     by_metadata.cluster.addons.ebs_csi_driver = None;
@@ -297,4 +299,18 @@ fn no_template_is_wrong_for_any_cluster() {
             }
         }
     }
+}
+
+/// Roles are made for the accounts that the spec knows of, and statements for those that addons have.
+#[test]
+fn the_spec_knows_the_accounts_of_addons() {
+    for (variant, given) in variants() {
+        let known: BTreeSet<_> = given.cluster.addons.service_accounts().into_iter().collect();
+        let ours: BTreeSet<_> =
+            identities(&given.inputs()).iter().map(|one| (one.namespace, one.service_account)).collect();
+        assert!(ours.is_subset(&known), "{variant}: {ours:?}, {known:?}");
+    }
+    let with_roles = with_roles();
+    let all = with_roles.cluster.addons.service_accounts().len();
+    assert_eq!(identities(&with_roles.inputs()).len(), all);
 }

@@ -1,49 +1,49 @@
-//! A real API server, to give manifests to.
+//! A real API server, to give manifests to; where pods are to come about, with the rest of a control plane and
+//! machines, which are all that is not real.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use kcl_testkit::Run;
-use kcl_testkit::kubernetes::{ApiServer, ApiServerConfig};
+use kcl_testkit::kubernetes::{ApiServer, ApiServerConfig, Machine, Machines, pki};
 use serde_json::{Value, json};
 
-/// An API server of one test, and its administrator.
+const ISSUER: &str = "https://issuer.example";
+
+/// A control plane of one test, and its administrator.
 pub(crate) struct Server {
+    // Dropped before the server that they talk to.
+    machines: Option<Machines>,
     process: ApiServer,
     admin: PathBuf,
-    _pki: tempfile::TempDir,
+    _keys: tempfile::TempDir,
 }
 
 impl Server {
-    /// Alone: nothing happens in the cluster but what is asked for.
+    /// An API server alone: nothing happens in the cluster but what is asked for.
     pub(crate) fn start() -> Self {
-        Self::with(false)
+        Self::with(|pki| ApiServerConfig::new(pki.folder(), ISSUER), &[])
     }
 
-    /// With a controller manager, which makes service accounts of namespaces and pods of workloads.
-    pub(crate) fn start_with_controller_manager() -> Self {
-        Self::with(true)
+    /// A control plane, and perhaps machines.
+    pub(crate) fn start_control_plane(machines: &[Machine]) -> Self {
+        Self::with(|pki| ApiServerConfig::control_plane(pki, ISSUER).unwrap(), machines)
     }
 
-    fn with(controller_manager: bool) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let pki = folder.path().to_owned();
-        keys(&pki);
-        let mut config = ApiServerConfig::new(&pki, "https://issuer.example");
-        if controller_manager {
-            let kubeconfig = pki.join("manager.conf");
-            let [ca, crt, key] = ["ca.crt", "manager.crt", "manager.key"].map(|name| pki.join(name));
-            kcl_testkit::kubernetes::write_kubeconfig(&kubeconfig, "https://api.example", &ca, &crt, &key)
-                .unwrap();
-            config = config.with_controller_manager(&kubeconfig);
-        }
-        let server = ApiServer::start(config).unwrap();
-        let admin =
-            server.write_kubeconfig("admin.conf", &pki.join("admin.crt"), &pki.join("admin.key")).unwrap();
-        Self { process: server, admin, _pki: folder }
+    fn with(config: impl Fn(&pki::Pki) -> ApiServerConfig, machines: &[Machine]) -> Self {
+        let keys = tempfile::tempdir().unwrap();
+        let pki = pki::fresh(keys.path()).unwrap();
+        let process = ApiServer::start(config(&pki)).unwrap();
+        let admin = process.admin(&pki).unwrap();
+        let wanted = (!machines.is_empty()).then_some(machines);
+        let machines = wanted.map(|machines| Machines::start(&process, &admin, machines).unwrap());
+        Self { machines, process, admin, _keys: keys }
+    }
+
+    /// Changes the machines.
+    pub(crate) fn set_machines(&mut self, machines: &[Machine]) {
+        self.machines.as_mut().unwrap().set(machines).unwrap();
     }
 
     pub(crate) fn kubectl(&self, args: &[&str]) -> Run {
@@ -54,11 +54,35 @@ impl Server {
         self.process.kubectl_reads(&self.admin, args, input).unwrap()
     }
 
+    /// The objects that kubectl lists.
+    pub(crate) fn list(&self, args: &[&str]) -> Vec<Value> {
+        let run = self.kubectl(&[args, &["-o", "json"]].concat()).expect(0);
+        let list: Value = serde_json::from_str(&run.stdout).unwrap();
+        list["items"].as_array().unwrap().clone()
+    }
+
     /// Applies objects as kcl does, with unknown and doubled fields refused.
     pub(crate) fn apply(&self, objects: &[Value], more: &[&str]) -> Run {
         let list = json!({ "apiVersion": "v1", "kind": "List", "items": objects });
         let args = ["apply", "--server-side", "--validate=strict", "--field-manager=kcl", "-f", "-"];
         self.reads(&[&args[..], more].concat(), &list.to_string())
+    }
+
+    /// Likewise, all objects of a cluster, in the order that they need.
+    pub(crate) fn apply_all(&self, objects: &[Value]) -> Run {
+        let (first, then): (Vec<_>, Vec<_>) = objects.iter().cloned().partition(|object| {
+            ["Namespace", "CustomResourceDefinition"].contains(&object["kind"].as_str().unwrap())
+        });
+        // A namespace that access is given in, and that nothing here makes.
+        let shop = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "shop" } });
+        self.apply(&[first.as_slice(), &[shop]].concat(), &[]).expect(0);
+        if first.iter().any(|object| object["kind"] == "CustomResourceDefinition") {
+            let wait = ["wait", "--for=condition=established", "--timeout=60s", "crd", "--all"];
+            self.kubectl(&wait).expect(0);
+        }
+        let run = self.apply(&then, &[]).expect(0);
+        assert_eq!(run.stdout.lines().count(), then.len(), "{}", run.stdout);
+        run
     }
 
     /// Creates one object and gives it as it was stored.
@@ -71,38 +95,8 @@ impl Server {
     pub(crate) fn until(&self, what: &str, mut is_so: impl FnMut(&Self) -> bool) {
         let begun = Instant::now();
         while !is_so(self) {
-            assert!(begun.elapsed() < Duration::from_mins(1), "{what}: it is not");
+            assert!(begun.elapsed() < Duration::from_mins(2), "{what}: it is not");
             thread::sleep(Duration::from_millis(100));
         }
     }
-}
-
-/// Keys in kubeadm's layout, no more than a server needs, and those of an administrator.
-fn keys(pki: &Path) {
-    let text = |name: &str| pki.join(name).display().to_string();
-    let new = ["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
-    let (ca, ca_key) = (text("ca.crt"), text("ca.key"));
-    let own = ["-x509", "-subj", "/CN=kubernetes", "-keyout", &ca_key, "-out", &ca, "-days", "1"];
-    openssl(&[&new[..], &own].concat());
-    let server = "subjectAltName=IP:127.0.0.1\nextendedKeyUsage=serverAuth";
-    let client = "extendedKeyUsage=clientAuth";
-    for (name, subject, extensions) in [
-        ("apiserver", "/CN=kube-apiserver", server),
-        ("admin", "/O=system:masters/CN=admin", client),
-        ("manager", "/CN=system:kube-controller-manager", client),
-    ] {
-        let (key, request) = (text(&format!("{name}.key")), text(&format!("{name}.csr")));
-        let (certificate, list) = (text(&format!("{name}.crt")), text("extensions"));
-        openssl(&[&new[..], &["-subj", subject, "-keyout", &key, "-out", &request]].concat());
-        fs::write(&list, extensions).unwrap();
-        let sign = ["x509", "-req", "-in", &request, "-CA", &ca, "-CAkey", &ca_key, "-CAcreateserial"];
-        openssl(&[&sign[..], &["-days", "1", "-extfile", &list, "-out", &certificate]].concat());
-    }
-    openssl(&["genrsa", "-out", &text("sa.key"), "2048"]);
-    openssl(&["rsa", "-in", &text("sa.key"), "-pubout", "-out", &text("sa.pub")]);
-}
-
-fn openssl(arguments: &[&str]) {
-    let output = Command::new("openssl").args(arguments).output().unwrap();
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
 }

@@ -8,7 +8,7 @@ use kcl_spec::{Source, load};
 use serde_json::{Value, json};
 
 use super::fixture::{self, NAME, facts, model};
-use crate::kubernetes::{OF_THE_SPEC, SERVICE_ACCOUNTS, objects};
+use crate::kubernetes::{SERVICE_ACCOUNTS, SPEC_ORIGIN, objects};
 use crate::resource::IamRole;
 use crate::{Facts, ModelError, ROLE_ANNOTATION};
 
@@ -171,7 +171,7 @@ metadata: {name: app}
     let cluster = cluster(&fields, documents);
     let groups = objects(&cluster, &assumed(&cluster)).unwrap();
     assert_eq!(
-        names(group(&groups, OF_THE_SPEC)),
+        names(group(&groups, SPEC_ORIGIN)),
         [
             "Namespace -/shop",
             "ConfigMap shop/a",
@@ -184,7 +184,7 @@ metadata: {name: app}
         names(group(&groups, SERVICE_ACCOUNTS)),
         ["Namespace -/batch", "ServiceAccount shop/job", "ServiceAccount batch/job"]
     );
-    let own = group(&groups, OF_THE_SPEC);
+    let own = group(&groups, SPEC_ORIGIN);
     assert_eq!(own[1]["apiVersion"], "v1");
     assert_eq!(own[3]["metadata"]["labels"]["team"], "web");
     let role = |object: &Value| object["metadata"]["annotations"][ROLE_ANNOTATION].clone();
@@ -193,7 +193,7 @@ metadata: {name: app}
     assert_eq!(role(&own[4]), arn("app.default"));
     assert_eq!(role(&group(&groups, SERVICE_ACCOUNTS)[2]), arn("job.batch"));
     let last = &groups[groups.len() - 1];
-    assert_eq!(last.addon, OF_THE_SPEC);
+    assert_eq!(last.addon, SPEC_ORIGIN);
 }
 
 #[test]
@@ -229,7 +229,7 @@ fn own(value: Value) -> KubernetesObject {
 fn one_object_has_one_origin() {
     let mut cluster = cluster(EVERYTHING, "");
     let made = objects(&cluster, &assumed(&cluster)).unwrap();
-    let addons = made.iter().filter(|group| group.addon != OF_THE_SPEC);
+    let addons = made.iter().filter(|group| group.addon != SPEC_ORIGIN);
     let taken: Vec<(String, Value)> = addons
         .flat_map(|group| group.objects.iter().map(|object| (group.addon.clone(), object.clone())))
         .collect();
@@ -269,7 +269,7 @@ fn what_has_no_name_is_refused() {
     }
     let mut cluster = fixture::cluster();
     cluster.objects = vec![own(json!({ "apiVersion": "v1", "kind": "List", "items": [] }))];
-    assert!(group(&objects(&cluster, &facts()).unwrap(), OF_THE_SPEC).is_empty());
+    assert!(group(&objects(&cluster, &facts()).unwrap(), SPEC_ORIGIN).is_empty());
 }
 
 #[test]
@@ -286,4 +286,24 @@ fn every_example_holds_objects_that_are_the_same_each_time() {
         assert_eq!(groups, objects(&cluster, &facts).unwrap());
         assert!(groups.iter().all(|group| !group.objects.is_empty()));
     }
+}
+
+/// What the spec says of an addon is in its objects.
+#[test]
+fn addons_are_as_the_spec_has_them() {
+    let text = include_str!("../../../../examples/minimal.yaml")
+        .replace("flannel: {}", "flannel: {backend: udp, iptablesResyncSeconds: 360}")
+        .replacen(
+            "\nspec:\n",
+            "\nspec:\n  clusterAutoscaler: {enabled: true}\n  nodeTerminationHandler: {version: v9.8.7}\n",
+            1,
+        );
+    let group_text = "---\napiVersion: kops.k8s.io/v1alpha2\nkind: InstanceGroup\nmetadata: {name: fixed}\nspec: {role: Node, subnets: [eu-north-1a], autoscale: false}\n";
+    let cluster = load(&[Source::new("cluster.yaml", text + group_text)]).unwrap().cluster;
+    let groups = objects(&cluster, &assumed(&cluster)).unwrap();
+    let has = |addon: &str, text: &str| serde_json::to_string(group(&groups, addon)).unwrap().contains(text);
+    assert!(has("flannel", r#"\"Type\":\"udp\""#) && has("flannel", "--iptables-resync=360"));
+    assert!(has("cluster-autoscaler", "--nodes=2:2:nodes.minimal.example.com"));
+    assert!(!has("cluster-autoscaler", "fixed.minimal.example.com"));
+    assert!(has("node-termination-handler", "aws-node-termination-handler:v9.8.7"));
 }
