@@ -207,6 +207,8 @@ async fn however_it_is_written_the_second_plan_is_empty() {
     let rules = json!([{"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "get"]}]);
     let objects = [
         namespace("spelled"),
+        // Beside the list of what kcl applied.
+        config_map("kube-system", "spelled", "1"),
         object(
             "v1",
             "Service",
