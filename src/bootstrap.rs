@@ -12,6 +12,7 @@ use kcl_kube::{
 use kcl_manifests::Manifest;
 use kcl_model::{Facts, ROLE_ANNOTATION};
 use kcl_spec::Cluster;
+use kcl_spec::cluster::Role;
 use serde_json::{Value, json};
 
 use crate::api;
@@ -315,7 +316,12 @@ impl Bootstrap<'_> {
         let progress = KubernetesProgress::new(self.printer);
         let observer = |event| progress.event(event);
         let options = WaitOptions { timeout: self.timeout, ..WaitOptions::default() };
-        let result = kcl_kube::wait(connection, &plan.wanted(), options, stop, &observer).await;
+        let mut objects = plan.wanted();
+        // Where there may be no worker at all, nothing need run on each of them.
+        if self.cluster.groups(Role::Node).all(|group| group.min_size == 0) {
+            objects.retain(|object| object.kind != "DaemonSet");
+        }
+        let result = kcl_kube::wait(connection, &objects, options, stop, &observer).await;
         progress.clear();
         Ok(result?)
     }

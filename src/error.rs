@@ -165,18 +165,6 @@ impl From<kcl_kube::RemoteError> for CommandError {
     }
 }
 
-impl From<kcl_manifests::Error> for CommandError {
-    fn from(error: kcl_manifests::Error) -> Self {
-        let is_version = matches!(error, kcl_manifests::Error::Version { .. });
-        let command = Self { failure: Failure::Usage, ..Self::failed(error.to_string()) };
-        if is_version {
-            return command
-                .hint("set a newer `kubernetesVersion`, or do without Kubernetes: --skip-bootstrap");
-        }
-        command.hint("this is a mistake in kcl; please report it with your spec")
-    }
-}
-
 /// What to do about an AWS error.
 pub(crate) fn hint(error: &kcl_aws::Error) -> Option<String> {
     let hint = match error.kind {

@@ -87,12 +87,12 @@ impl KubernetesView {
 
     fn unwanted(&self, plan: &Plan, text: &mut String) {
         for unwanted in &plan.unwanted {
-            let (sign, why) = match &unwanted.fate {
-                Fate::Delete => ("    -", "no longer in the spec"),
-                Fate::Keep { reason } => ("    ?", reason.as_str()),
-            };
+            let sign = if unwanted.fate == Fate::Delete { "    -" } else { "    ?" };
             let _ = writeln!(text, "{} {}", paint(RED, sign), unwanted.object);
-            self.indented(why, text);
+            match &unwanted.fate {
+                Fate::Keep { reason } => self.indented(&format!("no longer in the spec; {reason}"), text),
+                Fate::Delete => self.indented("no longer in the spec", text),
+            }
         }
     }
 

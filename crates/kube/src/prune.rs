@@ -48,7 +48,7 @@ pub(crate) async fn unwanted(
             let keep = if prune {
                 reason_to_keep(context, &object, &member.live).await
             } else {
-                Some("pruning was not asked for".to_owned())
+                Some("left alone without --prune".to_owned())
             };
             Unwanted {
                 phase: Phase::of(&object.group, &object.kind),
