@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use crate::api;
 use crate::cli::Ways;
-use crate::error::CommandError;
+use crate::error::{CommandError, Failure};
 use crate::output::{KubernetesProgress, Printer};
 
 use kcl_aws::store::Store;
@@ -186,6 +186,10 @@ impl Kubernetes {
     /// What it does, for telling whether another plan does the same.
     pub(crate) fn essence(&self) -> Value {
         let mut value = self.to_json();
+        // Why nobody answers may be told otherwise from one moment to the next.
+        if let Some(object) = value.as_object_mut() {
+            object.remove("because");
+        }
         if let Some(objects) = value.get_mut("objects").and_then(Value::as_array_mut) {
             objects.retain(|object| object["action"] != json!(Action::Unchanged));
         }
@@ -270,11 +274,8 @@ impl Bootstrap<'_> {
         };
         let connection = Connection::open(&access).await?;
         self.printer.note(&format!("waiting for the API server {}", connection.server()));
-        let progress = KubernetesProgress::new(self.printer);
-        let observer = |event| progress.event(event);
-        let waiting = connection.wait_ready(self.timeout, &observer);
         tokio::select! {
-            version = waiting => drop(version?),
+            ready = wait_ready(&connection, self.timeout, self.printer) => ready?,
             () = stop => return Err(stopped()),
         }
         Ok(connection)
@@ -324,6 +325,25 @@ impl Bootstrap<'_> {
         let result = kcl_kube::wait(connection, &objects, options, stop, &observer).await;
         progress.clear();
         Ok(result?)
+    }
+}
+
+/// Waits until the API server is ready to be asked.
+pub(crate) async fn wait_ready(
+    connection: &Connection,
+    timeout: Duration,
+    printer: &Printer,
+) -> Result<(), CommandError> {
+    let progress = KubernetesProgress::new(printer);
+    let observer = |event| progress.event(event);
+    let ready = connection.wait_ready(timeout, &observer).await;
+    progress.clear();
+    match ready {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::Timeout => {
+            Err(CommandError { failure: Failure::Unreachable, ..error.into() })
+        }
+        Err(error) => Err(error.into()),
     }
 }
 

@@ -177,6 +177,13 @@ spec:
         assert_eq!(before, versions(&cluster));
     }
 
+    // One call more than without Kubernetes: the key that signs the way into the API server.
+    stage.world.aws.take_calls();
+    stage.kcl(&cluster, &["update", "-f", &stage.path(), "--detailed-exitcode"]).expect(0);
+    let calls = stage.world.aws.counts();
+    assert!(calls.values().sum::<usize>() <= 36, "{calls:#?}");
+    assert_eq!(stage.world.aws.mutating_calls().len(), 0);
+
     let run = stage.kcl(&cluster, &["validate"]).expect(0);
     insta::assert_snapshot!("validate_healthy", run.stdout);
 }
@@ -294,7 +301,9 @@ spec:
     let run = stage.kcl(&cluster, &["update", "--detailed-exitcode"]).expect(2);
     assert!(run.stdout.contains("objects to apply once the API server answers"), "{}", run.stdout);
     let run = stage.kcl(&cluster, &["update", "--yes", "--timeout", "2s"]);
-    assert_eq!(run.code, 1, "{}", run.all());
+    assert_eq!(run.code, 4, "{}", run.all());
+    let run = stage.kcl(&cluster, &["validate", "--wait", "2s"]);
+    assert_eq!(run.code, 4, "{}", run.all());
 }
 
 /// One command from nothing: it makes AWS, waits for the API server that its machines would start, and goes on.

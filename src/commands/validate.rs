@@ -4,11 +4,11 @@ use kcl_kube::Connection;
 
 use super::Done;
 use crate::api;
-use crate::bootstrap::system_namespaces;
+use crate::bootstrap::{system_namespaces, wait_ready};
 use crate::cli::{HealthFormat, Validate};
 use crate::error::{CommandError, Failure};
 use crate::health::{self, Subject};
-use crate::output::{KubernetesProgress, Printer, health_text};
+use crate::output::{Printer, health_text};
 use crate::session::{Input, cluster_name, connect, store_of};
 use crate::settings::Settings;
 
@@ -38,12 +38,7 @@ pub(super) async fn run(
     match args.wait {
         // Else each part of the look would tell the same by itself.
         None => drop(connection.version().await?),
-        Some(timeout) => {
-            let progress = KubernetesProgress::new(printer);
-            let ready = connection.wait_ready(timeout, &|event| progress.event(event)).await;
-            progress.clear();
-            ready?;
-        }
+        Some(timeout) => wait_ready(&connection, timeout, printer).await?,
     }
     let namespaces = system_namespaces(&cluster)?;
     let subject = Subject {

@@ -195,7 +195,8 @@ impl Scenario {
         {
             command.env_remove(name);
         }
-        command.envs(self.aws.env());
+        // kOps stops after AWS too.
+        command.envs(self.aws.env()).env("KCL_SKIP_BOOTSTRAP", "true");
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| error.to_string())?;
         child.stdin.take().unwrap().write_all(self.spec.as_bytes()).map_err(|error| error.to_string())?;
