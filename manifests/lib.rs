@@ -33,6 +33,9 @@ mod namespace_defaults;
 mod nginx_ingress;
 #[path = "node-termination-handler/mod.rs"]
 mod node_termination_handler;
+/// The addon that gives pods their roles.
+pub const POD_IDENTITY: &str = "pod-identity";
+
 #[path = "pod-identity/mod.rs"]
 mod pod_identity;
 mod pods;

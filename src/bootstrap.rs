@@ -18,9 +18,12 @@ use serde_json::{Value, json};
 use crate::api;
 use crate::cli::Ways;
 use crate::error::{CommandError, Failure};
-use crate::output::{KubernetesProgress, Printer};
+use crate::output::{KubernetesProgress, KubernetesView, Printer};
 
 use kcl_aws::store::Store;
+
+/// How long an API server that answers may take until it can be planned with; else it is planned with later.
+const SOON: Duration = Duration::from_secs(3);
 
 /// How long an admission policy may take to act: API servers learn of a new one within seconds.
 const ADMISSION: Duration = Duration::from_mins(2);
@@ -29,6 +32,8 @@ const ADMISSION: Duration = Duration::from_mins(2);
 #[derive(Debug)]
 pub(crate) struct Wishes {
     objects: Vec<Wanted>,
+    /// How many objects these are, lists taken apart.
+    count: usize,
     options: PlanOptions,
 }
 
@@ -47,8 +52,8 @@ impl Wishes {
             Ok::<Vec<Wanted>, kcl_kube::RemoteError>(wanted.collect())
         });
         objects.extend(try_join_all(fetched).await?.into_iter().flatten());
-        kcl_kube::check(&objects)?;
-        Ok(Self { objects, options })
+        let count = kcl_kube::check(&objects)?;
+        Ok(Self { objects, count, options })
     }
 
     /// Compares it with what the cluster holds.
@@ -67,17 +72,37 @@ impl Wishes {
 
     /// A pod that shows whether pods are given their roles; `None` where no service account has one.
     fn probe(&self) -> Option<Probe> {
-        let has_policy = self.objects.iter().any(|wanted| wanted.object["kind"] == "MutatingAdmissionPolicy");
-        let account = self.objects.iter().map(|wanted| &wanted.object).find(|object| {
+        let is_policy = |wanted: &Wanted| wanted.origin == kcl_manifests::POD_IDENTITY;
+        let has_policy = self.objects.iter().any(is_policy);
+        // An addon's own, where there is one: its namespace has no quota of the user's.
+        let of_spec = [kcl_model::kubernetes::SERVICE_ACCOUNTS, kcl_model::kubernetes::SPEC_ORIGIN];
+        let is_users = |wanted: &&Wanted| of_spec.contains(&wanted.origin.as_str());
+        let accounts = self.objects.iter().filter(|wanted| {
+            let object = &wanted.object;
             object["kind"] == "ServiceAccount"
                 && object["metadata"]["annotations"][ROLE_ANNOTATION].is_string()
-        })?;
+        });
+        let account = &accounts.min_by_key(is_users)?.object;
         let text = |value: &Value| value.as_str().map(str::to_owned);
         has_policy.then_some(Probe {
             namespace: text(&account["metadata"]["namespace"]).unwrap_or_else(|| "default".to_owned()),
             service_account: text(&account["metadata"]["name"])?,
             variable: "AWS_ROLE_ARN".to_owned(),
         })
+    }
+}
+
+/// Whether the API server can be planned with: it answers, is ready, and lets us do something.
+async fn ready_soon(connection: &Connection) -> Result<(), kcl_kube::Error> {
+    connection.version().await?;
+    connection.wait_ready(SOON, &|_| {}).await.map(drop)
+}
+
+/// Whether what keeps an API server from answering may be its youth. Somebody else's at its address is not.
+fn may_come(error: &kcl_kube::Error) -> bool {
+    match error {
+        kcl_kube::Error::Unreachable { cause, .. } => *cause != kcl_kube::Cause::Tls,
+        error => error.kind() == ErrorKind::Timeout,
     }
 }
 
@@ -137,18 +162,16 @@ impl Kubernetes {
             return Ok(Self::Later { wishes, why: "the cluster has no API server yet".to_owned() });
         };
         let connection = Connection::open(&access).await?;
-        match connection.version().await {
-            Ok(_) => {}
-            Err(error) if error.kind() == ErrorKind::Unreachable => {
-                return Ok(Self::Later { wishes, why: error.to_string() });
-            }
+        match ready_soon(&connection).await {
+            Ok(()) => {}
+            Err(error) if may_come(&error) => return Ok(Self::Later { wishes, why: error.to_string() }),
             Err(error) => return Err(error.into()),
         }
         let plan = wishes.plan(cluster, &connection, printer).await?;
         Ok(Self::Planned { wishes, connection, plan: Box::new(plan) })
     }
 
-    /// Nothing is to be done, as far as it is known.
+    /// Nothing is to be done, as far as is known.
     pub(crate) fn is_in_step(&self) -> bool {
         match self {
             Self::Skipped => true,
@@ -178,7 +201,7 @@ impl Kubernetes {
     pub(crate) fn to_json(&self) -> Value {
         match self {
             Self::Skipped => Value::Null,
-            Self::Later { wishes, why } => json!({ "pending": wishes.objects.len(), "because": why }),
+            Self::Later { wishes, why } => json!({ "pending": wishes.count, "because": why }),
             Self::Planned { plan, .. } => json!(plan),
         }
     }
@@ -199,7 +222,7 @@ impl Kubernetes {
     /// How many objects are applied once the API server answers.
     pub(crate) fn pending(&self) -> Option<(usize, &str)> {
         match self {
-            Self::Later { wishes, why } => Some((wishes.objects.len(), why)),
+            Self::Later { wishes, why } => Some((wishes.count, why)),
             Self::Skipped | Self::Planned { .. } => None,
         }
     }
@@ -225,6 +248,8 @@ pub(crate) struct Bootstrap<'a> {
     pub(crate) ways: &'a Ways,
     /// How long each wait may take.
     pub(crate) timeout: Duration,
+    /// Whatever has to be done was said yes to.
+    pub(crate) confirmed: bool,
     /// Who is told.
     pub(crate) printer: &'a Printer,
 }
@@ -251,7 +276,11 @@ impl Bootstrap<'_> {
             Kubernetes::Planned { wishes, connection, plan } => (wishes, connection, *plan),
             Kubernetes::Later { wishes, .. } => {
                 let connection = self.wait_for_api(applied, stop()).await?;
-                let plan = wishes.plan(self.cluster, &connection, self.printer).await?;
+                let plan = tokio::select! {
+                    plan = wishes.plan(self.cluster, &connection, self.printer) => plan?,
+                    () = stop() => return Err(stopped()),
+                };
+                self.show_late(&plan)?;
                 (wishes, connection, plan)
             }
         };
@@ -263,12 +292,27 @@ impl Bootstrap<'_> {
         Ok(Some(Ready { left_alone: kept, connection }))
     }
 
+    /// Shows what nobody could see before. Objects to create were announced; anything else was not, and needs a yes.
+    fn show_late(&self, plan: &Plan) -> Result<(), CommandError> {
+        let creates = plan.objects.iter().all(|object| object.action == Action::Create);
+        if creates && plan.unwanted.is_empty() && plan.conflicts.is_empty() {
+            return Ok(());
+        }
+        let view = KubernetesView { width: self.printer.width, full: false };
+        self.printer.data(&view.render(plan));
+        if self.confirmed {
+            return Ok(());
+        }
+        let error = "the API server answers now, and not everything is to be created: nothing was changed in Kubernetes";
+        Err(CommandError::failed(error).hint("run the same command again: it shows all of it"))
+    }
+
     async fn wait_for_api(
         &self,
         applied: &Applied,
         stop: impl Future<Output = ()> + Send,
     ) -> Result<Connection, CommandError> {
-        let own_url = kcl_model::api_url(self.cluster, &self.facts.zones, applied.attrs());
+        let own_url = kcl_model::own_api_url(self.cluster, &self.facts.zones, applied.attrs());
         let Some(access) = api::access(self.ways, self.store, &self.cluster.name, own_url).await? else {
             return Err(CommandError::failed(format!("{} has no address for its API", self.cluster.name)));
         };

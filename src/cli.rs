@@ -14,7 +14,8 @@ use crate::output::Printer;
 use crate::settings::Settings;
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 success (changes may be pending), 1 failure, 2 wrong usage or a bad spec.
+Exit codes: 0 success (changes may be pending), 1 failure, 2 wrong usage or a bad
+spec, 3 the cluster is not healthy, 4 its API server cannot be reached.
 With --detailed-exitcode: 0 nothing to do, 1 any error, 2 changes pending.";
 
 /// One YAML file to a running Kubernetes cluster on AWS, kept in step with the file, and taken away again.
@@ -127,7 +128,7 @@ pub(crate) enum Distrust {
 #[derive(Debug, Clone, Copy, Args)]
 pub(crate) struct LockOptions {
     /// How long to wait while somebody else changes the cluster: 90s, 5m [default: not at all]
-    #[arg(long, env = "KCL_LOCK_TIMEOUT", value_name = "DURATION", value_parser = duration)]
+    #[arg(long, env = "KCL_LOCK_TIMEOUT", value_name = "DURATION", value_parser = wait)]
     lock_timeout: Option<Duration>,
 }
 
@@ -135,6 +136,17 @@ impl LockOptions {
     /// How long to wait.
     pub(crate) fn timeout(self) -> Duration {
         self.lock_timeout.unwrap_or_default()
+    }
+}
+
+/// Nobody waits longer, and clocks can be added to.
+const LONGEST_WAIT: Duration = Duration::from_hours(24);
+
+/// How long to wait: at most a day.
+fn wait(text: &str) -> Result<Duration, String> {
+    match duration(text)? {
+        longer if longer > LONGEST_WAIT => Err("at most 24h".to_owned()),
+        wait => Ok(wait),
     }
 }
 
@@ -280,7 +292,7 @@ pub(crate) struct Run {
     pub(crate) no_validate: bool,
     /// How long to wait for the API server, for what was applied to work, and for the cluster to be healthy: each
     /// in its turn
-    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = wait)]
     pub(crate) timeout: Duration,
     #[command(flatten)]
     pub(crate) ways: Ways,
@@ -300,11 +312,12 @@ pub(crate) struct Run {
 /// How the cluster is reached, where its own addresses are not the way.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Ways {
-    /// Reach the API server as the current context of this kubeconfig [default: by the cluster's own keys]
+    /// Reach the API server as the current context of this kubeconfig, and not by --api-server [default: by the
+    /// cluster's own keys]
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
     /// Reach the API server at this URL, by the cluster's own keys: a tunnel, a private network
-    #[arg(long, value_name = "URL", env = "KCL_API_SERVER", conflicts_with = "kubeconfig", value_parser = api_server)]
+    #[arg(long, value_name = "URL", env = "KCL_API_SERVER", value_parser = api_server)]
     pub(crate) api_server: Option<String>,
     /// Reach an ingress's HOST1:PORT1 at HOST2:PORT2, as curl has it; what is left empty stands for any, or the same
     #[arg(long, value_name = "HOST1:PORT1:HOST2:PORT2", env = "KCL_CONNECT_TO", value_parser = ConnectTo::parse)]
@@ -401,7 +414,7 @@ pub(crate) struct Validate {
     #[arg(value_name = "NAME")]
     pub(crate) cluster: Vec<String>,
     /// Wait until it is healthy, for at most this long: 90s, 10m
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = wait)]
     pub(crate) wait: Option<Duration>,
     /// How to print it
     #[arg(short, long, value_enum, default_value_t = HealthFormat::Table, value_name = "FORMAT")]

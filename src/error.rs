@@ -143,8 +143,8 @@ fn kubernetes_hint(kind: kcl_kube::ErrorKind) -> Option<&'static str> {
             "give that permission, or reach the API server as somebody who has it: --kubeconfig FILE"
         }
         ErrorKind::Conflict => {
-            "set the field back to what the spec wants, or write into the spec what is there. Objects that kcl did not \
-             make are taken over with --force-conflicts"
+            "set the field back to what the spec wants, or write into the spec what is there. An object that kcl has not \
+             applied so far, and that belongs to no other set, is taken over with --force-conflicts"
         }
         ErrorKind::Timeout | ErrorKind::Stopped | ErrorKind::Server => {
             "run the same command again: it goes on where this one stopped"

@@ -72,11 +72,50 @@ pub(crate) struct Check {
     pub(crate) problems: Vec<String>,
 }
 
+/// What keeps a look from being taken.
+#[derive(Debug)]
+pub(crate) enum Trouble {
+    /// It may pass.
+    Passing(CommandError),
+    /// It will be the same in a minute.
+    Lasting(CommandError),
+}
+
+impl From<kcl_aws::Error> for Trouble {
+    fn from(error: kcl_aws::Error) -> Self {
+        use kcl_aws::ErrorKind;
+        match error.kind {
+            ErrorKind::Throttled | ErrorKind::TimedOut | ErrorKind::Unreachable | ErrorKind::Ambiguous => {
+                Self::Passing(error.into())
+            }
+            _ => Self::Lasting(error.into()),
+        }
+    }
+}
+
+impl From<kcl_kube::Error> for Trouble {
+    fn from(error: kcl_kube::Error) -> Self {
+        use kcl_kube::ErrorKind;
+        match error.kind() {
+            ErrorKind::Unreachable | ErrorKind::Timeout | ErrorKind::Server => Self::Passing(error.into()),
+            _ => Self::Lasting(error.into()),
+        }
+    }
+}
+
+impl From<Trouble> for CommandError {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Passing(error) | Trouble::Lasting(error) => error,
+        }
+    }
+}
+
 /// Looks at everything, at the same time.
-pub(crate) async fn look(subject: &Subject<'_>) -> Result<Health, CommandError> {
+pub(crate) async fn look(subject: &Subject<'_>) -> Result<Health, Trouble> {
     let Subject { aws, cluster, connection, namespaces, .. } = *subject;
     aws.forget_reads();
-    let machines = async { Ok::<_, CommandError>(kcl_aws::health::health(aws, &cluster.name).await?) };
+    let machines = async { Ok::<_, Trouble>(kcl_aws::health::health(aws, &cluster.name).await?) };
     let nodes = async { Ok(kcl_kube::nodes(connection).await?) };
     let pods = async { Ok(kcl_kube::system_pods(connection, namespaces).await?) };
     let all = Box::pin(async {
@@ -111,12 +150,17 @@ pub(crate) async fn wait(
     let until = Instant::now() + timeout;
     let mut told = BTreeSet::new();
     loop {
-        let health = look(subject).await?;
-        if health.healthy || Instant::now() >= until {
-            return Ok(health);
-        }
+        let seen = look(subject).await;
+        let is_over = Instant::now() >= until;
+        let problems = match seen {
+            Ok(health) if health.healthy || is_over => return Ok(health),
+            Ok(health) => health.checks.into_iter().flat_map(|check| check.problems).collect(),
+            // An API server that is away for a moment, a call that AWS has no time for.
+            Err(Trouble::Passing(error)) if !is_over => error.messages,
+            Err(trouble) => return Err(trouble.into()),
+        };
         // Each trouble is told once; what is left in the end is told with the result.
-        for problem in health.checks.iter().flat_map(|check| &check.problems) {
+        for problem in problems {
             if told.insert(problem.clone()) {
                 printer.note(&format!("  waiting: {problem}"));
             }
@@ -238,17 +282,14 @@ fn target_problems(machines: &kcl_aws::health::Health) -> Vec<String> {
 }
 
 /// Asks every ingress controller's load balancer for a page.
-async fn ingress(subject: &Subject<'_>) -> Result<Vec<String>, CommandError> {
+async fn ingress(subject: &Subject<'_>) -> Result<Vec<String>, Trouble> {
     let controllers = &subject.cluster.ingress_controllers;
     let problems =
         try_join_all(controllers.iter().map(|controller| one_ingress(subject, controller))).await?;
     Ok(problems.into_iter().flatten().collect())
 }
 
-async fn one_ingress(
-    subject: &Subject<'_>,
-    controller: &IngressController,
-) -> Result<Vec<String>, CommandError> {
+async fn one_ingress(subject: &Subject<'_>, controller: &IngressController) -> Result<Vec<String>, Trouble> {
     let Subject { aws, cluster, connection, connect_to, .. } = *subject;
     let host = match kcl_model::ingress_load_balancer(&cluster.name, controller) {
         Some(name) => lookup::load_balancer_host(aws, &name).await?,
@@ -272,7 +313,7 @@ async fn one_ingress(
 }
 
 /// Whether AWS can read who signs the tokens of the cluster's pods.
-async fn identity(aws: &Aws, cluster: &Cluster) -> Result<Vec<String>, CommandError> {
+async fn identity(aws: &Aws, cluster: &Cluster) -> Result<Vec<String>, Trouble> {
     let issuer = cluster.service_account_issuer.as_ref();
     let Some(bucket) = issuer.and_then(|issuer| issuer.bucket.as_ref()) else { return Ok(Vec::new()) };
     let hidden = discovery::hidden(aws, bucket).await?;

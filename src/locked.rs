@@ -80,14 +80,23 @@ impl Locked {
         }
     }
 
-    /// Runs `reading`, which changes nothing and so can be dropped at any time.
+    /// Runs `reading`, which changes nothing and so can be dropped at any time, before anything is changed.
     pub(crate) async fn reading<T>(
         &self,
         reading: impl Future<Output = Result<T, CommandError>>,
     ) -> Result<T, CommandError> {
+        self.until_stopped(reading, || stopped().into()).await
+    }
+
+    /// Runs `looking`, which changes nothing; `stopped` is the error where it is stopped.
+    pub(crate) async fn until_stopped<T>(
+        &self,
+        looking: impl Future<Output = Result<T, CommandError>>,
+        stopped: impl FnOnce() -> CommandError,
+    ) -> Result<T, CommandError> {
         tokio::select! {
-            result = reading => result,
-            () = self.stop() => Err(stopped().into()),
+            result = looking => result,
+            () = self.stop() => Err(stopped()),
         }
     }
 

@@ -233,7 +233,8 @@ fn each_change_is_that_change_and_no_other() {
     let conflict = stage.kcl(&cluster, &["update", "--yes"]);
     assert_eq!(conflict.code, 1, "{}", conflict.all());
     assert!(conflict.stderr.contains("boss") && conflict.stderr.contains(".data.tea"), "{}", conflict.stderr);
-    let mutating: Vec<String> = stage.world.aws.mutating_calls().iter().map(|call| call.name()).collect();
+    let mutating: Vec<String> =
+        stage.world.aws.mutating_calls().iter().map(kcl_testkit::Call::name).collect();
     assert_eq!(mutating, Vec::<String>::new());
     cluster.kubectl(&[&other[..7], &["{\"data\":{\"tea\":\"4\"}}"]].concat()).unwrap().expect(0);
 

@@ -241,7 +241,8 @@ fn a_spec_from_standard_input_and_from_several_files() {
     let from_file = kcl(&world, &["create", "cluster", "-f", "cluster.yaml"]).expect(0);
     let from_stdin = world.kcl_reads(&["create", "cluster", "-f", "-"], &spec).expect(0);
     assert_eq!(from_stdin.stdout, from_file.stdout);
-    assert!(from_stdin.stderr.contains("--> <stdin>:13:5"), "{}", from_stdin.stderr);
+    let mistaken = world.kcl_reads(&["create", "cluster", "-f", "-"], &spec.replace("flannel:", "flanel:"));
+    assert!(mistaken.stderr.contains("--> <stdin>:13:5"), "{}", mistaken.stderr);
 
     let (cluster, groups) = spec.split_once("---\n").unwrap();
     std::fs::write(world.folder.path().join("cluster.yaml"), cluster).unwrap();

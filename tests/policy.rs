@@ -15,9 +15,17 @@ const MAX_CHARACTERS: usize = 6144;
 type Actions = BTreeSet<String>;
 
 /// What the policy allows and kcl never calls itself, and why AWS wants it all the same.
-const NEVER_CALLED: [(&str, &str); 4] = [
+const NEVER_CALLED: [(&str, &str); 6] = [
+    (
+        "autoscaling:DescribeScalingActivities",
+        "asked for when the cluster is validated and machines are missing",
+    ),
     ("ec2:DescribeAccountAttributes", "ELB looks for a place in its caller's name"),
     ("ec2:RunInstances", "asked for when a group is made or changed that has a launch template"),
+    (
+        "elasticloadbalancing:DescribeTargetHealth",
+        "asked for when the cluster is validated (tests/bootstrap.rs)",
+    ),
     ("iam:CreateServiceLinkedRole", "AWS makes its services' roles in the name of whoever uses them first"),
     ("iam:PassRole", "asked for when a role is put into a profile, and when a group uses the profile"),
 ];

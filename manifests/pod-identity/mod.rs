@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::template::{self, Template, template};
 use crate::{Addon, Error, Inputs, nobody};
 
-pub(crate) const ADDON: Addon = Addon { name: "pod-identity", objects, identity: nobody };
+pub(crate) const ADDON: Addon = Addon { name: crate::POD_IDENTITY, objects, identity: nobody };
 
 const POLICY: Template = template!("pod-identity/policy.yaml");
 

@@ -17,5 +17,5 @@ pub(super) async fn run(
 ) -> Result<Done, CommandError> {
     let input = Input::read(&args.files)?;
     let mode = Mode { command: "kcl create cluster", prune: false, run: args.run };
-    reconcile(input, settings, printer, &mode).await
+    Box::pin(reconcile(input, settings, printer, &mode)).await
 }

@@ -31,7 +31,8 @@ pub(super) async fn create(
             if args.primary { "it signs from now on" } else { "it is trusted, and signs nothing yet" };
         Ok(vec![format!("added the key {id} to {name}; {state}")])
     };
-    let done = change(&args.options, "kcl create keypair", &args.keysets.0, settings, printer, add).await?;
+    let made = change(&args.options, "kcl create keypair", &args.keysets.0, settings, printer, add);
+    let done = Box::pin(made).await?;
     printer.note(
         "`kcl update --yes` publishes it; once every machine trusts it, `kcl promote keypair` signs with it",
     );
@@ -58,7 +59,8 @@ pub(super) async fn promote(
         Ok(vec![format!("{id} is the primary key of {name}{state}")])
     };
     let done =
-        change(&args.options, "kcl promote keypair", &args.keysets.0, settings, printer, promote).await?;
+        Box::pin(change(&args.options, "kcl promote keypair", &args.keysets.0, settings, printer, promote))
+            .await?;
     printer.note(
         "machines sign with it once they are replaced; when nothing that the old key signed is in use any more, \
          `kcl distrust keypair` ends it",
@@ -88,7 +90,8 @@ pub(super) async fn distrust(
         distrusted.collect()
     };
     let done =
-        change(&args.options, "kcl distrust keypair", &args.keysets.0, settings, printer, distrust).await?;
+        Box::pin(change(&args.options, "kcl distrust keypair", &args.keysets.0, settings, printer, distrust))
+            .await?;
     printer.note("`kcl update --yes` publishes that");
     Ok(done)
 }

@@ -174,7 +174,7 @@ async fn prepare(
     check_new_zones(&aws, &cluster, &plan).await?;
     let kubernetes = match (wishes, aws.state()) {
         (Some(wishes), Some(store)) => {
-            let own_url = kcl_model::api_url(&cluster, &facts.zones, &plan.known);
+            let own_url = kcl_model::own_api_url(&cluster, &facts.zones, &plan.known);
             Box::pin(Kubernetes::look(wishes, &cluster, &mode.run.ways, store, own_url, printer)).await?
         }
         _ => Kubernetes::Skipped,
@@ -254,6 +254,7 @@ impl Prepared {
         }
         if let Some((_, why)) = self.kubernetes.pending() {
             printer.note(&format!("Kubernetes is not compared yet: {why}"));
+            printer.note("(--api-server URL takes another way to it, --skip-bootstrap does without)");
         }
         Ok(())
     }
@@ -324,6 +325,7 @@ impl Prepared {
             store,
             ways: &run.ways,
             timeout: run.timeout,
+            confirmed: run.yes,
             printer,
         };
         let ready = bootstrap.run(kubernetes, &applied, &|| locked.stop()).await?;
@@ -344,7 +346,12 @@ impl Prepared {
                 namespaces: &system_namespaces(&cluster)?,
                 connect_to: run.ways.connect_to.as_ref(),
             };
-            locked.reading(health::wait_until_healthy(&subject, run.timeout, printer)).await?;
+            let stopped = || {
+                let error = "stopped while waiting for the cluster to be healthy; everything was applied";
+                CommandError::failed(error).hint(format!("`kcl validate {}` looks again", cluster.name))
+            };
+            let healthy = health::wait_until_healthy(&subject, run.timeout, printer);
+            locked.until_stopped(healthy, stopped).await?;
         }
         Ok(if left == 0 { Done::Clean } else { Done::Pending })
     }

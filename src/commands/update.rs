@@ -25,5 +25,5 @@ pub(super) async fn run(args: Update, settings: &Settings, printer: &Printer) ->
         Input::read(&args.files)?.expect_cluster(name.as_deref())
     };
     let mode = Mode { command: "kcl update", prune: args.prune, run: args.run };
-    reconcile(input, settings, printer, &mode).await
+    Box::pin(reconcile(input, settings, printer, &mode)).await
 }

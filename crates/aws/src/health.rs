@@ -4,6 +4,7 @@
 //! one call for each target group, and why machines are missing only for groups that lack some.
 
 use aws_sdk_autoscaling::types::{AutoScalingGroup, Filter, LifecycleState, ScalingActivityStatusCode};
+use aws_sdk_elasticloadbalancingv2::types::TargetHealthReasonEnum;
 use futures::future::{try_join, try_join_all};
 use serde::Serialize;
 
@@ -131,10 +132,10 @@ async fn target_group(aws: &Aws, arn: &str) -> Result<TargetGroupHealth, Error> 
         let health = it.target_health();
         Some(TargetHealth {
             instance: it.target()?.id()?.to_owned(),
-            port: it.target().and_then(|target| target.port()).and_then(|port| u16::try_from(port).ok()),
+            port: it.target()?.port().and_then(|port| u16::try_from(port).ok()),
             state: health.and_then(|it| it.state()).map_or("unknown", |state| state.as_str()).to_owned(),
             reason: health
-                .and_then(|it| it.description().or(it.reason().map(|reason| reason.as_str())))
+                .and_then(|it| it.description().or(it.reason().map(TargetHealthReasonEnum::as_str)))
                 .map(str::to_owned),
         })
     });

@@ -21,10 +21,28 @@ pub fn api_url(cluster: &Cluster, zones: &[HostedZone], known: &BTreeMap<String,
         let (id, _) = api_load_balancer(&cluster.name);
         known.get(&id.to_string())?.get("dns_name")?.clone()
     };
-    Some(match api.port {
+    Some(url(cluster, &host))
+}
+
+/// The URL at which kcl itself looks for the API server: the load balancer's own name wherever it is known. A record
+/// that was just made may be missing for as long as a resolver remembers that it was not there.
+pub fn own_api_url(
+    cluster: &Cluster,
+    zones: &[HostedZone],
+    known: &BTreeMap<String, Attrs>,
+) -> Option<String> {
+    let (id, _) = api_load_balancer(&cluster.name);
+    match known.get(&id.to_string()).and_then(|attrs| attrs.get("dns_name")) {
+        Some(host) => Some(url(cluster, host)),
+        None => api_url(cluster, zones, known),
+    }
+}
+
+fn url(cluster: &Cluster, host: &str) -> String {
+    match cluster.api.port {
         443 => format!("https://{host}"),
         port => format!("https://{host}:{port}"),
-    })
+    }
 }
 
 /// The load balancer in front of the API, and its name in AWS.

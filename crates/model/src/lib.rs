@@ -44,7 +44,7 @@ mod user_data;
 use kcl_engine::Wanted;
 use kcl_spec::cluster::Cluster;
 
-pub use addresses::{api_load_balancer, api_url, ingress_load_balancer};
+pub use addresses::{api_load_balancer, api_url, ingress_load_balancer, own_api_url};
 pub use error::{ModelError, Warning};
 pub use facts::{
     Facts, HostedZone, ImageFacts, Needs, StoreLocation, SubnetFacts, VpcFacts, needed, partition_of,

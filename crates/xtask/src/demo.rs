@@ -60,7 +60,12 @@ fn api_port() -> Option<u16> {
     );
     let free = || TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr();
     match programs().map_err(anyhow::Error::from).and_then(|_| Ok(free()?.port())) {
-        Ok(port) => Some(port),
+        Ok(port) => {
+            say(
+                "(KCL_API_SERVER leads kcl to that API server, KCL_CONNECT_TO to what stands in for the ingress.)\n",
+            );
+            Some(port)
+        }
         Err(error) => {
             say(&format!("There is no API server here, so all of Kubernetes is left out: {error:#}\n"));
             None
@@ -175,7 +180,7 @@ impl Demo {
     fn kubectl(running: &Running, arguments: &[&str], input: &str) -> Result<()> {
         say(&format!("$ kubectl {}\n", arguments.join(" ")));
         let run = running.cluster.kubectl_reads(arguments, input)?;
-        say(&run.all());
+        say(&format!("{}{}", run.stdout, run.stderr));
         ensure!(run.code == 0, "kubectl ended with {}", run.code);
         Ok(())
     }
