@@ -6,8 +6,8 @@
 use std::path::Path;
 use std::process::{Child, Stdio};
 
-use kcl_testkit::kubernetes::{ApiServerConfig, Cluster};
-use kcl_testkit::{IngressStandIn, Redactor, Run, World, example};
+use kcl_testkit::kubernetes::{ApiServerConfig, Cluster, Machine};
+use kcl_testkit::{IngressStandIn, Redactor, Run, TargetState, World, example};
 use serde_json::Value;
 
 const KCL: &str = env!("CARGO_BIN_EXE_kcl");
@@ -267,14 +267,22 @@ fn what_is_wrong_is_said_and_has_its_exit_code() {
     let run = stage.kcl(&cluster, &["validate"]);
     assert_eq!(run.code, 3, "{}", run.all());
     assert!(run.stdout.contains("container runtime is down"), "{}", run.stdout);
-    assert!(run.stdout.contains("is not healthy"), "{}", run.stdout);
+
+    // A machine that is no node any more, and targets that answer no health check.
+    machines.remove(worker);
+    cluster.machines.set(&machines).unwrap();
+    stage.world.aws.set_target_health("http-", TargetState::Unhealthy);
+    let run = stage.kcl(&cluster, &["validate"]);
+    assert_eq!(run.code, 3, "{}", run.all());
+    let machines = stage.world.machines(CLUSTER);
+    insta::assert_snapshot!("validate_unhealthy", without_machines(&machines, &run.stdout));
     let data = stage.kcl(&cluster, &["validate", "-o", "json"]);
     assert_eq!(data.code, 3);
-    let data: Value = serde_json::from_str(&data.stdout).unwrap();
-    assert_eq!(data["healthy"], false);
+    insta::assert_snapshot!("validate_unhealthy_as_data", without_machines(&machines, &data.stdout));
 
     // A workload that does not work: why stands in the error.
     cluster.machines.set(&stage.world.machines(CLUSTER)).unwrap();
+    stage.world.aws.set_target_health("http-", TargetState::Healthy);
     let broken = stage.spec.clone()
         + "
 ---
@@ -305,6 +313,14 @@ spec:
     assert_eq!(run.code, 4, "{}", run.all());
     let run = stage.kcl(&cluster, &["validate", "--wait", "2s"]);
     assert_eq!(run.code, 4, "{}", run.all());
+}
+
+/// Which machine has which name and address differs from run to run.
+fn without_machines(machines: &[Machine], text: &str) -> String {
+    machines.iter().fold(text.to_owned(), |text, machine| {
+        let id = machine.provider_id.rsplit('/').next().unwrap();
+        text.replace(&machine.name, "<node>").replace(id, "<instance>")
+    })
 }
 
 /// One command from nothing: it makes AWS, waits for the API server that its machines would start, and goes on.
