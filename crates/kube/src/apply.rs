@@ -30,6 +30,9 @@ const ESTABLISH_TIMEOUT: Duration = Duration::from_mins(1);
 /// How often that is looked at.
 const ESTABLISH_PAUSE: Duration = Duration::from_millis(300);
 
+/// Why an object of the planned name is not the planned one.
+const CHANGED_HANDS: &str = "another object has its name since the plan was made";
+
 /// What is done between configuration and workloads, and is told to have failed by an error.
 pub type Hook<'a> = BoxFuture<'a, Result<(), Error>>;
 
@@ -321,7 +324,10 @@ async fn send(
     planned: &PlannedObject,
     on_event: &Observer<'_>,
 ) -> Result<(), Error> {
-    let PlannedObject { object, path, manifest, force, .. } = planned;
+    let PlannedObject { object, path, manifest, force, replaces, .. } = planned;
+    if let Some(uid) = replaces {
+        take_away(connection, object, path, uid, on_event).await?;
+    }
     let request = Request::apply(format!("apply {object}"), path, manifest, Mode::Real, *force);
     let begin = Instant::now();
     loop {
@@ -334,6 +340,41 @@ async fn send(
             answer => return answer.map(drop),
         }
     }
+}
+
+/// Deletes what is to be made again, and waits until it is gone. Another object of its name is an error: nobody
+/// saw it when the plan was made.
+async fn take_away(
+    connection: &Connection,
+    object: &ObjectRef,
+    path: &str,
+    uid: &str,
+    on_event: &Observer<'_>,
+) -> Result<(), Error> {
+    let doing = format!("replace {object}");
+    match connection.send(&Request::delete(&doing, path, uid), on_event).await {
+        Err(Error::Refused(refused)) if refused.status == 404 => return Ok(()),
+        Err(Error::Refused(refused)) if refused.status == 409 => {
+            let message = format!("{CHANGED_HANDS}: make a new plan");
+            return Err(Error::Refused(Box::new(Refused { message, ..*refused })));
+        }
+        answer => drop(answer?),
+    }
+    // A finalizer may hold it.
+    let begin = Instant::now();
+    let request = Request::get(&doing, path);
+    while let Some(live) = connection.find(&request, on_event).await? {
+        if live["metadata"]["uid"] != uid {
+            break;
+        }
+        if begin.elapsed() > connection.patience {
+            let last = "a finalizer holds it".to_owned();
+            let what = format!("{object} to be gone, so that it can be made again");
+            return Err(Error::Timeout { what, after: begin.elapsed(), last });
+        }
+        sleep(ESTABLISH_PAUSE).await;
+    }
+    Ok(())
 }
 
 /// A pod in a new namespace: the namespace's service account `default` comes a moment later.

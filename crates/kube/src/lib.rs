@@ -25,6 +25,7 @@ mod plan;
 mod probe;
 mod prune;
 mod remote;
+mod replace;
 mod request;
 mod retry;
 mod wait;

@@ -8,7 +8,7 @@
 //!
 //! Of N objects of K kinds (those of an earlier time counted) that are all applied already it takes 3 + K
 //! requests that read and N dry runs. Each object that was not applied before takes one more that reads, and
-//! each that others' fields stand in the way of one more dry run. Namespaces and definitions that are to be
+//! each that others' fields stand in the way of, or that must be replaced, one more dry run. Namespaces and definitions that are to be
 //! deleted are looked into: one request for each kind that the cluster has.
 
 use std::collections::{HashMap, HashSet};
@@ -27,6 +27,7 @@ use crate::event::Observer;
 use crate::object::{Item, ObjectRef, Phase, Wanted, doubles, is_going, items, normalised, part_of};
 use crate::ownership::{is_member, our_fields, our_paths};
 use crate::prune;
+use crate::replace;
 use crate::request::{Mode, Request, concurrently};
 
 /// How a plan is made.
@@ -49,6 +50,8 @@ pub enum Action {
     Adopt,
     /// Some of its fields change.
     Update,
+    /// Fields change that cannot: it is deleted and made again. Only what this cluster's kcl applied itself.
+    Replace,
     /// Nothing.
     Unchanged,
 }
@@ -89,6 +92,9 @@ pub struct PlannedObject {
     /// Where it is sent to.
     #[serde(skip)]
     pub(crate) path: String,
+    /// Where `action` is `replace`: the uid of the object that goes, and of no other.
+    #[serde(skip)]
+    pub(crate) replaces: Option<String>,
     /// Its kind was not in the cluster when the plan was made: a definition of the plan brings it.
     #[serde(skip)]
     pub(crate) kind_is_new: bool,
@@ -419,11 +425,12 @@ impl Judge<'_> {
             force: false,
             manifest,
             path: resource.path_of(&item.object),
+            replaces: None,
             kind_is_new: *kind_is_new,
         };
         let found = match live {
             None => self.judge_new(&planned).await.map(|()| Vec::new()),
-            Some(live) => self.judge_live(&mut planned, live).await,
+            Some(live) => self.judge_live(&mut planned, resource, live).await,
         };
         match found {
             Ok(conflicts) => Ok((planned, conflicts)),
@@ -465,7 +472,12 @@ impl Judge<'_> {
         }
     }
 
-    async fn judge_live(&self, planned: &mut PlannedObject, live: &Value) -> Result<Vec<Conflict>, Error> {
+    async fn judge_live(
+        &self,
+        planned: &mut PlannedObject,
+        resource: &Resource,
+        live: &Value,
+    ) -> Result<Vec<Conflict>, Error> {
         if is_going(live) {
             return Err(Error::Refused(Box::new(Refused {
                 doing: format!("apply {}", planned.object),
@@ -487,7 +499,8 @@ impl Judge<'_> {
             }]);
         }
         let mut conflicts = Vec::new();
-        let after = match self.dry_run(planned, false).await {
+        let mut answer = self.dry_run(planned, false).await;
+        answer = match answer {
             Err(Error::Refused(refused)) if is_field_conflict(&refused) => {
                 conflicts = field_conflicts(planned, &refused);
                 // What kcl still manages too has the value that kcl gave it: nobody changed it since, and others
@@ -499,16 +512,47 @@ impl Judge<'_> {
                     conflict.forced = may_force;
                 }
                 planned.force = may_force || conflicts.is_empty();
-                self.dry_run(planned, true).await?
+                self.dry_run(planned, true).await
+            }
+            answer => answer,
+        };
+        let after = match answer {
+            Err(Error::Refused(refused)) if replace::is_needed(&planned.object, &refused) => {
+                if !is_ours {
+                    return Err(replace::not_ours(*refused));
+                }
+                self.made_again(planned, resource, live).await?
             }
             answer => answer?,
         };
         let (before, after_fields) = (normalised(live), normalised(&after));
         planned.changes = diff::changes(&before, &after_fields, planned.object.is_secret());
+        if planned.action == Action::Replace {
+            return Ok(conflicts);
+        }
         if is_ours && (!planned.changes.is_empty() || our_fields(live) != our_fields(&after)) {
             planned.action = Action::Update;
         }
         Ok(conflicts)
+    }
+
+    /// It is to be replaced: gives what it will be.
+    async fn made_again(
+        &self,
+        planned: &mut PlannedObject,
+        resource: &Resource,
+        live: &Value,
+    ) -> Result<Value, Error> {
+        planned.action = Action::Replace;
+        planned.replaces = live["metadata"]["uid"].as_str().map(str::to_owned);
+        // Nobody else's fields are there any more when it is made.
+        planned.force = false;
+        let doing = format!("replace {}", planned.object);
+        let path = resource.path(planned.object.namespace.as_deref(), None);
+        let request = Request::create_dry_run(doing, &path, &replace::stand_in(&planned.manifest));
+        let mut made = self.connection.send(&request, self.on_event).await?;
+        replace::rename(&mut made, &planned.object.name);
+        Ok(made)
     }
 
     async fn dry_run(&self, planned: &PlannedObject, force: bool) -> Result<Value, Error> {

@@ -390,6 +390,91 @@ async fn what_others_manage_is_named_and_forced_only_once() {
     assert!(other.blocking()[0].to_string().contains("it belongs to the set applyset-"), "{other:?}");
 }
 
+fn binding(namespace: &str, name: &str, role: &str) -> Value {
+    json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+        "metadata": {"name": name, "namespace": namespace},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+        "subjects": [{"kind": "ServiceAccount", "name": "till", "namespace": namespace}]})
+}
+
+fn storage_class(name: &str, size: &str) -> Value {
+    json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": name},
+        "provisioner": "a.example.com", "parameters": {"size": size}})
+}
+
+#[tokio::test]
+async fn what_cannot_change_is_replaced() {
+    let kubernetes = Kubernetes::shared();
+    let connection = kubernetes.connect().await;
+    let cluster = "replace.example";
+    kubernetes.make_namespace("replace");
+    let objects = |role: &str, size: &str| {
+        let all = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+            "metadata": {"name": "replace"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role}});
+        vec![binding("replace", "till", role), all, storage_class("replace", size)]
+    };
+    apply(&connection, &plan(&connection, cluster, &objects("view", "1")).await.unwrap()).await;
+    let uid = |kubernetes: &Kubernetes| {
+        kubernetes.get("rolebinding", "replace", "till")["metadata"]["uid"].as_str().unwrap().to_owned()
+    };
+    let before = uid(&kubernetes);
+
+    let connection = kubernetes.connect().await;
+    let found = plan(&connection, cluster, &objects("edit", "2")).await.unwrap();
+    assert_eq!(
+        actions(&found),
+        [
+            "RoleBinding replace/till: replace",
+            "ClusterRoleBinding replace: replace",
+            "StorageClass replace: replace"
+        ]
+    );
+    let changes: Vec<_> = found.objects.iter().map(|planned| &planned.changes).collect();
+    assert_eq!(
+        json!(changes),
+        json!([
+            [{"path": "roleRef.name", "before": "view", "after": "edit", "secret": false}],
+            [{"path": "roleRef.name", "before": "view", "after": "edit", "secret": false}],
+            [{"path": "parameters.size", "before": "1", "after": "2", "secret": false}],
+        ])
+    );
+    assert_eq!(connection.requests().writes, 0);
+    assert_eq!(uid(&kubernetes), before);
+    let applied = apply_and_tell(&connection, &found).await;
+    assert!(applied.applied.iter().all(|(_, action)| *action == Action::Replace), "{applied:?}");
+    assert_eq!(kubernetes.get("rolebinding", "replace", "till")["roleRef"]["name"], "edit");
+    assert_ne!(uid(&kubernetes), before);
+    assert!(plan(&connection, cluster, &objects("edit", "2")).await.unwrap().is_empty());
+
+    // Killed between the two, it is made by the next plan.
+    let found = plan(&connection, cluster, &objects("view", "2")).await.unwrap();
+    kubernetes.kubectl(&["delete", "rolebinding", "till", "--namespace", "replace"]);
+    apply(&connection, &found).await;
+    assert_eq!(kubernetes.get("rolebinding", "replace", "till")["roleRef"]["name"], "view");
+
+    // Another one of the name is not the one that the plan looked at.
+    let found = plan(&connection, cluster, &objects("edit", "2")).await.unwrap();
+    kubernetes.kubectl(&["delete", "rolebinding", "till", "--namespace", "replace"]);
+    kubernetes.kubectl_apply(&binding("replace", "till", "admin"));
+    let applied = kcl_kube::apply(&connection, &found, None, std::future::pending(), &|_| {}).await.unwrap();
+    assert_eq!(
+        applied.failures[0].to_string(),
+        "spec: replace RoleBinding replace/till: another object has its name since the plan was made: make a new plan"
+    );
+    assert_eq!(kubernetes.get("rolebinding", "replace", "till")["roleRef"]["name"], "admin");
+
+    // What kcl did not apply is not deleted.
+    let error = plan_with(&connection, cluster, &objects("edit", "2")[..1], FORCE).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert_eq!(
+        error.to_string(),
+        "spec: apply RoleBinding replace/till: roleRef cannot be changed, and it is not deleted to be made again as \
+         kcl did not apply it so far: delete it, or give the wanted one another name"
+    );
+    kubernetes.kubectl(&["delete", "storageclass,clusterrolebinding", "replace"]);
+}
+
 #[tokio::test]
 async fn only_what_kcl_applied_is_pruned() {
     let kubernetes = Kubernetes::shared();
