@@ -138,6 +138,9 @@ pub struct Unwanted {
     pub phase: Phase,
     /// What is to become of it.
     pub fate: Fate,
+    /// The uids of what goes with it, of a namespace: what is left of them when it is deleted keeps nobody.
+    #[serde(skip)]
+    pub(crate) takes_along: HashSet<String>,
     /// Where it is.
     #[serde(skip)]
     pub(crate) path: String,
@@ -248,8 +251,16 @@ pub async fn plan(
         !names.contains(object) && !is_going(live) && is_member(live, &set)
     };
     let unwanted = members.iter().filter(|(object, member)| is_unwanted(object, &member.live));
-    let unwanted = unwanted.map(|(object, member)| (object.clone(), member.clone())).collect();
-    let context = prune::Context { connection, set: &set, discovery: &discovery, wanted: &names, on_event };
+    let unwanted: Vec<_> = unwanted.map(|(object, member)| (object.clone(), member.clone())).collect();
+    let going = prune::going(unwanted.iter().map(|(object, member)| (object, &member.live)));
+    let context = prune::Context {
+        connection,
+        set: &set,
+        discovery: &discovery,
+        wanted: &names,
+        going: &going,
+        on_event,
+    };
     let unwanted = prune::unwanted(&context, unwanted, options.prune).await;
 
     let (mut objects, conflicts) = sort_out(judged)?;

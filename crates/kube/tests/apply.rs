@@ -561,6 +561,62 @@ async fn only_what_kcl_applied_is_pruned() {
     assert!(plan_with(&connection, cluster, &[], PRUNE).await.unwrap().is_empty());
 }
 
+/// A ConfigMap that these own, all of which stand in for something else: nothing collects garbage here.
+fn owned_by(mut object: Value, owners: &[&Value]) -> Value {
+    let owner = |owner: &&Value| {
+        json!({"apiVersion": owner["apiVersion"], "kind": owner["kind"], "name": owner["metadata"]["name"],
+            "uid": owner["metadata"]["uid"]})
+    };
+    object["metadata"]["ownerReferences"] = owners.iter().map(owner).collect();
+    object
+}
+
+#[tokio::test]
+async fn what_others_own_is_not_taken_along() {
+    let kubernetes = Kubernetes::shared();
+    let connection = kubernetes.connect().await;
+    let (cluster, group) = ("owned.example", "owned.example.com");
+    let objects = [namespace("owned"), definition(group), deployment("owned", "till", "till:1")];
+    apply(&connection, &plan(&connection, cluster, &objects).await.unwrap()).await;
+    // As a ReplicaSet and its pods: one owns the next.
+    let till_now = kubernetes.get("deployment", "owned", "till");
+    kubernetes.kubectl_apply(&owned_by(config_map("owned", "set", "1"), &[&till_now]));
+    let set = kubernetes.get("configmap", "owned", "set");
+    kubernetes.kubectl_apply(&owned_by(config_map("owned", "pod", "1"), &[&set]));
+    // As an operator: it keeps something here for what is elsewhere.
+    let outside = kubernetes.get("namespace", "", "kube-public");
+    kubernetes.kubectl_apply(&owned_by(config_map("owned", "theirs", "1"), &[&outside]));
+    kubernetes.kubectl_apply(&owned_by(config_map("owned", "shared", "1"), &[&outside, &till_now]));
+    let certificate = owned_by(till(group, "kube-public", "certificate"), &[&outside]);
+    kubernetes.kubectl_apply(&certificate);
+
+    let kept = |plan: &kcl_kube::Plan| {
+        let reason = |unwanted: &kcl_kube::Unwanted| match &unwanted.fate {
+            Fate::Delete => None,
+            Fate::Keep { reason } => {
+                Some(format!("{}: {}", unwanted.object, reason.rsplit(": ").next().unwrap()))
+            }
+        };
+        plan.unwanted.iter().filter_map(reason).collect::<Vec<_>>()
+    };
+    let found = plan_with(&connection, cluster, &[], PRUNE).await.unwrap();
+    assert_eq!(
+        kept(&found),
+        [
+            "CustomResourceDefinition tills.owned.example.com: Till kube-public/certificate",
+            "Namespace owned: ConfigMap owned/shared, ConfigMap owned/theirs",
+        ]
+    );
+    kubernetes.kubectl(&["delete", "configmap", "shared", "theirs", "--namespace", "owned"]);
+    kubernetes.kubectl(&["delete", "tills.owned.example.com", "certificate", "--namespace", "kube-public"]);
+    let found = plan_with(&connection, cluster, &[], PRUNE).await.unwrap();
+    assert_eq!(kept(&found), [""; 0]);
+    // The set in between is gone before the namespace is looked at again; what it owned goes with it still.
+    kubernetes.kubectl(&["delete", "configmap", "set", "--namespace", "owned"]);
+    let applied = apply_and_tell(&connection, &found).await;
+    assert_eq!((applied.pruned.len(), applied.kept), (3, vec![]));
+}
+
 #[tokio::test]
 async fn killed_anywhere_it_knows_what_it_applied() {
     let kubernetes = Kubernetes::shared();
