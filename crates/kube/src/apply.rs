@@ -89,7 +89,7 @@ impl Applied {
     }
 }
 
-/// Applies `plan`. An error: nothing was applied, [`Error::Conflicts`] above all.
+/// Applies `plan`. An error: nothing was applied, [`Error::Objects`] and [`Error::Conflicts`] above all.
 ///
 /// `before_workloads` runs between configuration and workloads, if the plan has any workload to send. `stop`
 /// ends it early: what is on its way is finished, nothing else is sent.
@@ -100,6 +100,9 @@ pub async fn apply(
     stop: impl Future<Output = ()> + Send,
     on_event: &Observer<'_>,
 ) -> Result<Applied, Error> {
+    if !plan.faults.is_empty() {
+        return Err(Error::Objects(plan.faults.clone()));
+    }
     let blocking: Vec<Conflict> = plan.blocking().into_iter().cloned().collect();
     if !blocking.is_empty() {
         return Err(Error::Conflicts(blocking));

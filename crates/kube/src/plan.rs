@@ -181,6 +181,9 @@ pub struct Plan {
     pub unwanted: Vec<Unwanted>,
     /// Fields that others hold. Those that are not `forced` keep the whole plan from being applied.
     pub conflicts: Vec<Conflict>,
+    /// Wanted objects that cannot be planned, each with why; they are not among `objects`. Any of them keeps the
+    /// whole plan from being applied.
+    pub faults: Vec<ObjectError>,
     #[serde(skip)]
     pub(crate) set: crate::applyset::PlannedSet,
 }
@@ -189,6 +192,7 @@ impl Plan {
     /// Nothing is to be done: applying it would send nothing.
     pub fn is_empty(&self) -> bool {
         self.conflicts.is_empty()
+            && self.faults.is_empty()
             && self.objects.iter().all(|object| object.action == Action::Unchanged)
             && self.unwanted.iter().all(|unwanted| unwanted.fate != Fate::Delete)
             && !self.set.changes()
@@ -199,7 +203,7 @@ impl Plan {
         self.objects.iter().filter(|object| object.action == action).count()
     }
 
-    /// Every wanted object: what [`crate::wait()`] can wait for.
+    /// Every wanted object that could be planned: what [`crate::wait()`] can wait for.
     pub fn wanted(&self) -> Vec<ObjectRef> {
         self.objects.iter().map(|planned| planned.object.clone()).collect()
     }
@@ -218,7 +222,9 @@ pub fn check(wanted: &[Wanted]) -> Result<usize, Error> {
     if doubles.is_empty() { Ok(items.len()) } else { Err(Error::Wanted(doubles)) }
 }
 
-/// Finds out what applying `wanted` to the cluster of this name would change.
+/// Finds out what applying `wanted` to the cluster of this name would change. An object that the server refuses is
+/// one of the plan's `faults`; an error is what concerns all of them: the server is gone, does not know who asks,
+/// does not let its kinds or what kcl applied be seen, or the list itself is wrong.
 pub async fn plan(
     connection: &Connection,
     cluster: &str,
@@ -240,10 +246,11 @@ pub async fn plan(
         wanted.add(&item.object.group, &item.object.kind, item.object.namespace.as_deref());
     }
     let members = members(connection, &set, &discovery, &targets, now.as_ref(), &wanted, on_event).await?;
-    let live = live(connection, &targets, &members, on_event).await?;
+    let (live, unseen) = live(connection, &targets, &members, on_event).await?;
 
     let judge = Judge { connection, set: &set, options, missing: missing(&targets, &live), on_event };
-    let judged = targets.iter().map(|target| judge.judge(target, live.get(&target.item.object)).boxed());
+    let seen = targets.iter().filter(|target| !unseen.iter().any(|fault| fault.object == target.item.object));
+    let judged = seen.map(|target| judge.judge(target, live.get(&target.item.object)).boxed());
     let judged = concurrently(judged.collect()).await;
 
     let names: HashSet<&ObjectRef> = targets.iter().map(|target| &target.item.object).collect();
@@ -263,10 +270,17 @@ pub async fn plan(
     };
     let unwanted = prune::unwanted(&context, unwanted, options.prune).await;
 
-    let (mut objects, conflicts) = sort_out(judged)?;
-    objects.sort_by_key(|planned| planned.phase);
     let set = PlannedSet { set, now, wanted };
-    Ok(Plan { cluster: cluster.to_owned(), objects, unwanted, conflicts, set })
+    let mut plan = Plan {
+        cluster: cluster.to_owned(),
+        objects: Vec::new(),
+        unwanted,
+        conflicts: Vec::new(),
+        faults: unseen,
+        set,
+    };
+    plan.sort_in(judged)?;
+    Ok(plan)
 }
 
 /// A wanted object, and where it goes.
@@ -376,29 +390,40 @@ fn member(resource: &Resource, mut live: Value) -> (ObjectRef, Member) {
     (object, Member { resource: resource.clone(), live })
 }
 
-/// What is there of the wanted objects: out of the lists, and what is in none is asked for.
+/// What is there of the wanted objects: out of the lists, and what is in none is asked for. And what cannot be
+/// seen, each with why.
 async fn live(
     connection: &Connection,
     targets: &[Target],
     members: &HashMap<ObjectRef, Member>,
     on_event: &Observer<'_>,
-) -> Result<HashMap<ObjectRef, Value>, Error> {
+) -> Result<(HashMap<ObjectRef, Value>, Vec<ObjectError>), Error> {
     let asked = targets.iter().filter(|target| !target.kind_is_new).map(|target| async move {
         let Target { item: Item { object, .. }, resource, .. } = target;
         match members.get(object) {
             Some(member) if member.resource.version == resource.version => {
-                Ok(Some((object.clone(), member.live.clone())))
+                (target, Ok(Some(member.live.clone())))
             }
             _ => {
                 let request = Request::get(format!("read {object}"), resource.path_of(object));
-                let found = connection.find(&request, on_event).await?;
-                Ok(found.map(|live| (object.clone(), live)))
+                (target, connection.find(&request, on_event).await)
             }
         }
     });
-    let all: Result<Vec<Option<_>>, Error> =
-        concurrently(asked.map(FutureExt::boxed).collect()).await.into_iter().collect();
-    Ok(all?.into_iter().flatten().collect())
+    let mut live = HashMap::new();
+    let mut unseen = Vec::new();
+    for (Target { item, .. }, found) in concurrently(asked.map(FutureExt::boxed).collect()).await {
+        let object = item.object.clone();
+        match found {
+            Ok(Some(found)) => drop(live.insert(object, found)),
+            Ok(None) => {}
+            Err(error) if error.is_of_the_server() => return Err(error),
+            Err(error) => {
+                unseen.push(ObjectError { object, origin: item.origin.clone(), error: Box::new(error) });
+            }
+        }
+    }
+    Ok((live, unseen))
 }
 
 /// Wanted objects that are not there, in the words with which the server says that it misses them.
@@ -595,23 +620,21 @@ fn field_conflicts(planned: &PlannedObject, refused: &Refused) -> Vec<Conflict> 
     faults.collect()
 }
 
-/// Everything that could be planned, or why each of the others could not.
-fn sort_out(judged: Vec<Judged>) -> Result<(Vec<PlannedObject>, Vec<Conflict>), Error> {
-    let mut objects = Vec::new();
-    let mut conflicts = Vec::new();
-    let mut errors: Vec<ObjectError> = Vec::new();
-    for judged in judged {
-        match judged {
-            Ok((planned, found)) => {
-                objects.push(planned);
-                conflicts.extend(found);
+impl Plan {
+    /// Takes what could be planned, in the order of phases, and why each of the others could not.
+    fn sort_in(&mut self, judged: Vec<Judged>) -> Result<(), Error> {
+        for judged in judged {
+            match judged {
+                Ok((planned, found)) => {
+                    self.objects.push(planned);
+                    self.conflicts.extend(found);
+                }
+                // A server that is gone is gone for all of them: once is enough.
+                Err(ObjectError { error, .. }) if error.is_of_the_server() => return Err(*error),
+                Err(error) => self.faults.push(error),
             }
-            Err(error) => errors.push(error),
         }
+        self.objects.sort_by_key(|planned| planned.phase);
+        Ok(())
     }
-    // A server that is gone is gone for all of them: once is enough.
-    if let Some(gone) = errors.iter().find(|error| error.error.is_of_the_server()) {
-        return Err((*gone.error).clone());
-    }
-    if errors.is_empty() { Ok((objects, conflicts)) } else { Err(Error::Objects(errors)) }
 }

@@ -12,8 +12,8 @@ use futures::FutureExt as _;
 use kcl_kube::{Action, Error, ErrorKind, Event, Fate, Outcome, Phase, PlanOptions, Probe};
 use serde_json::{Value, json};
 use support::{
-    FORCE, Kubernetes, PRUNE, actions, apply, apply_and_tell, config_map, deployment, names, namespace, plan,
-    plan_with, wanted,
+    FORCE, Kubernetes, PRUNE, actions, apply, apply_and_tell, config_map, deployment, faults, names,
+    namespace, plan, plan_with, wanted,
 };
 
 fn definition(group: &str) -> Value {
@@ -465,10 +465,9 @@ async fn what_cannot_change_is_replaced() {
     assert_eq!(kubernetes.get("rolebinding", "replace", "till")["roleRef"]["name"], "admin");
 
     // What kcl did not apply is not deleted.
-    let error = plan_with(&connection, cluster, &objects("edit", "2")[..1], FORCE).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Invalid);
+    let found = plan_with(&connection, cluster, &objects("edit", "2")[..1], FORCE).await.unwrap();
     assert_eq!(
-        error.to_string(),
+        faults(&found),
         "spec: apply RoleBinding replace/till: roleRef cannot be changed, and it is not deleted to be made again as \
          kcl did not apply it so far: delete it, or give the wanted one another name"
     );
@@ -701,28 +700,49 @@ async fn what_the_server_refuses_is_named_with_the_object() {
     let kubernetes = Kubernetes::shared();
     let connection = kubernetes.connect().await;
     let cluster = "invalid.example";
-    let error = |objects: Vec<Value>| {
-        let connection = connection.clone();
-        async move {
-            let begin = std::time::Instant::now();
-            let error = plan(&connection, cluster, &objects).await.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
-            // Ten seconds of patience are for what passes.
-            assert!(begin.elapsed() < Duration::from_secs(10), "{error}");
-            error.to_string()
-        }
-    };
+    let begin = std::time::Instant::now();
     kubernetes.make_namespace("invalid");
     let mut unknown_field = deployment("invalid", "till", "till:1");
     unknown_field["spec"]["replica"] = 2.into();
-    let found = error(vec![unknown_field, config_map("nowhere", "a", "1")]).await;
-    assert!(found.contains("Deployment invalid/till") && found.contains(".spec.replica"), "{found}");
-    assert!(
-        found.contains(
-            "spec: apply ConfigMap nowhere/a: the namespace nowhere is neither in the cluster nor wanted"
-        ),
-        "{found}"
+    let mut wrong = deployment("invalid", "log", "log:1");
+    wrong["spec"]["selector"]["matchLabels"] = json!({"other": "label"});
+    let good = config_map("invalid", "good", "1");
+    let objects = [unknown_field, config_map("nowhere", "a", "1"), wrong, good.clone()];
+    let planned = plan(&connection, cluster, &objects).await.unwrap();
+    // Ten seconds of patience are for what passes.
+    assert!(begin.elapsed() < Duration::from_secs(10));
+    assert_eq!(actions(&planned), ["ConfigMap invalid/good: create"], "the others do not hide it");
+    assert!(!planned.is_empty());
+    let told = serde_json::to_value(&planned).unwrap()["faults"].clone();
+    let found: Vec<String> = serde_json::from_value(told).unwrap();
+    assert_eq!(found.join("\n"), faults(&planned));
+    assert!(found[0].contains("Deployment invalid/till") && found[0].contains(".spec.replica"), "{found:?}");
+    assert_eq!(
+        found[1],
+        "spec: apply ConfigMap nowhere/a: the namespace nowhere is neither in the cluster nor wanted"
     );
+    assert!(found[2].contains("`selector` does not match template `labels`"), "{found:?}");
+    let error =
+        kcl_kube::apply(&connection, &planned, None, std::future::pending(), &|_| {}).await.unwrap_err();
+    assert_eq!((error.kind(), error.to_string()), (ErrorKind::Invalid, faults(&planned)));
+    assert_eq!(connection.requests().writes, 0, "nothing of it is applied");
+
+    // What is there and faulty is wanted all the same: it is not pruned.
+    apply(&connection, &plan(&connection, cluster, &[good]).await.unwrap()).await;
+    let mut broken = config_map("invalid", "good", "1");
+    broken["data"] = json!({"a/b": "1"});
+    let planned = plan_with(&connection, cluster, &[broken], PRUNE).await.unwrap();
+    assert_eq!((planned.faults.len(), planned.unwanted.len()), (1, 0), "{planned:?}");
+    // Where everything is going away, nothing can be made.
+    kubernetes.kubectl(&["delete", "namespace", "invalid", "--wait=false"]);
+    let planned = plan(&connection, cluster, &[config_map("invalid", "late", "1")]).await.unwrap();
+    assert!(faults(&planned).contains("because it is being terminated"), "{planned:?}");
+
+    let error = async |objects: Vec<Value>| {
+        let error = plan(&connection, cluster, &objects).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+        error.to_string()
+    };
     let unknown_kind = json!({"apiVersion": "apps/v2", "kind": "Deployment", "metadata": {"name": "till"}});
     let found = error(vec![unknown_kind, till("nobody.example.com", "invalid", "one")]).await;
     assert_eq!(
@@ -733,10 +753,6 @@ async fn what_the_server_refuses_is_named_with_the_object() {
     let mut twice = vec![config_map("default", "a", "1"), config_map("default", "a", "2")];
     twice[1]["metadata"].as_object_mut().unwrap().remove("namespace");
     assert_eq!(error(twice).await, "ConfigMap default/a is wanted twice: by spec and by spec");
-    let mut wrong = deployment("invalid", "till", "till:1");
-    wrong["spec"]["selector"]["matchLabels"] = json!({"other": "label"});
-    let found = error(vec![wrong]).await;
-    assert!(found.contains("`selector` does not match template `labels`"), "{found}");
 }
 
 #[tokio::test]
