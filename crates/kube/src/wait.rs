@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::connect::Connection;
-use crate::diagnose::diagnose;
+use crate::diagnose::{Depth, diagnose};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Observer};
 use crate::object::ObjectRef;
@@ -96,7 +96,7 @@ pub async fn wait(
                     State::Failed { reason } => (None, reason),
                     State::Ready => (None, String::new()),
                 };
-                let mut reasons = diagnose(connection, &object, waited.live.as_ref()).await;
+                let mut reasons = diagnose(connection, &object, waited.live.as_ref(), Depth::Logs).await;
                 if reasons.is_empty() && !reason.is_empty() {
                     reasons.push(reason);
                 }
@@ -297,7 +297,7 @@ fn number(value: &Value) -> u64 {
 }
 
 /// Its controller has seen what was applied.
-fn is_observed(live: &Value) -> bool {
+pub(crate) fn is_observed(live: &Value) -> bool {
     number(&live["status"]["observedGeneration"]) >= number(&live["metadata"]["generation"])
 }
 

@@ -377,3 +377,39 @@ async fn pods_that_are_not_healthy_are_named() {
         )]
     );
 }
+
+#[tokio::test]
+async fn workloads_without_pods_are_named() {
+    let kubernetes = Kubernetes::shared();
+    kubernetes.make_namespace("lacking");
+    kubernetes.kubectl_apply(&deployment("lacking", "dns", "dns:1"));
+    kubernetes.kubectl_apply(&deployment("lacking", "good", "good:1"));
+    let mut log = deployment("lacking", "log", "log:1");
+    log["kind"] = "StatefulSet".into();
+    log["spec"]["serviceName"] = "log".into();
+    kubernetes.kubectl_apply(&log);
+    let status = |available: u64| {
+        json!({"observedGeneration": 1, "replicas": available, "updatedReplicas": available,
+            "readyReplicas": available, "availableReplicas": available})
+    };
+    kubernetes.patch_status("deployment", "lacking", "good", &status(3));
+    let mut refused = status(0);
+    refused["conditions"] = json!([{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate",
+        "message": "exceeded quota"}]);
+    kubernetes.patch_status("deployment", "lacking", "dns", &refused);
+    kubernetes.patch_status("statefulset", "lacking", "log", &status(2));
+    let mut sick = pod("lacking", "log-2", "log");
+    sick["spec"]["nodeName"] = "nobody".into();
+    kubernetes.kubectl_apply(&sick);
+    let connection = kubernetes.connect().await;
+    let found = kcl_kube::unready_workloads(&connection, &["lacking".to_owned()]).await.unwrap();
+    let found: Vec<_> = found.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        found,
+        [
+            "Deployment lacking/dns is not ready (0/3)\n  FailedCreate: exceeded quota",
+            "StatefulSet lacking/log is not ready (2/3)\n  pod log-2: the node nobody has not begun with it",
+        ]
+    );
+    assert!(kcl_kube::unready_workloads(&connection, &[]).await.unwrap().is_empty());
+}
