@@ -88,18 +88,20 @@ async fn no_node_fits(connection: &Connection, live: &Value) -> Option<String> {
     if nodes.is_empty() {
         return Some("the cluster has no node".to_owned());
     }
-    let spec = &live["spec"]["template"]["spec"];
-    let wanted = labels(&spec["nodeSelector"]);
-    let fits = |node: &&Value| {
-        wanted.iter().all(|(key, value)| node["metadata"]["labels"][key].as_str() == Some(value))
-    };
-    let fitting = nodes.iter().filter(fits).count();
-    let selector: Vec<_> = wanted.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let fitting = nodes.iter().filter(|node| has_labels_for(node, live)).count();
+    let selected = labels(&live["spec"]["template"]["spec"]["nodeSelector"]);
+    let selector: Vec<_> = selected.iter().map(|(key, value)| format!("{key}={value}")).collect();
     Some(if fitting == 0 {
         format!("none of the {} nodes has the labels {}", nodes.len(), selector.join(", "))
     } else {
         format!("none of the {} nodes fits its affinity, or it does not tolerate their taints", nodes.len())
     })
+}
+
+/// The node has every label that the pods of this workload select.
+pub(crate) fn has_labels_for(node: &Value, workload: &Value) -> bool {
+    let selected = labels(&workload["spec"]["template"]["spec"]["nodeSelector"]);
+    selected.iter().all(|(key, value)| node["metadata"]["labels"][key].as_str() == Some(value))
 }
 
 fn labels(value: &Value) -> BTreeMap<&str, &str> {

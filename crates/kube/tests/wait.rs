@@ -16,10 +16,13 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 use support::{Kubernetes, deployment};
 
-const SHORT: WaitOptions =
-    WaitOptions { timeout: Duration::from_millis(600), interval: Duration::from_millis(200) };
+const SHORT: WaitOptions = WaitOptions {
+    timeout: Duration::from_millis(600),
+    interval: Duration::from_millis(200),
+    may_idle: false,
+};
 const LONG: WaitOptions =
-    WaitOptions { timeout: Duration::from_mins(5), interval: Duration::from_millis(200) };
+    WaitOptions { timeout: Duration::from_mins(5), interval: Duration::from_millis(200), may_idle: false };
 
 fn object(group: &str, kind: &str, namespace: Option<&str>, name: &str) -> ObjectRef {
     ObjectRef {
@@ -173,6 +176,10 @@ async fn nodes_and_what_runs_on_them() {
         why(&kubernetes, &agent, SHORT).await,
         "DaemonSet nodes/agent is not ready (0/0)\n  the cluster has no node"
     );
+    let connection = kubernetes.connect().await;
+    let idle = WaitOptions { may_idle: true, ..LONG };
+    let wait = |options| kcl_kube::wait(&connection, &agent, options, std::future::pending(), &|_| {});
+    wait(idle).await.unwrap();
 
     let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "one", "labels":
         {"kops.k8s.io/instancegroup": "nodes-a", "node-role.kubernetes.io/node": ""}},
@@ -183,12 +190,16 @@ async fn nodes_and_what_runs_on_them() {
         "architecture": "", "bootID": "", "containerRuntimeVersion": "", "kernelVersion": "",
         "kubeProxyVersion": "", "machineID": "", "operatingSystem": "", "osImage": "", "systemUUID": ""}});
     kubernetes.patch_status("node", "", "one", &status);
+    let before = connection.requests().reads;
+    wait(LONG).await.unwrap();
+    assert_eq!(connection.requests().reads - before, 2, "no node has its labels: it is idle");
+    kubernetes.kubectl(&["label", "node", "one", "role=edge"]);
     assert_eq!(
         why(&kubernetes, &agent, SHORT).await,
-        "DaemonSet nodes/agent is not ready (0/0)\n  none of the 1 nodes has the labels role=edge"
+        "DaemonSet nodes/agent is not ready (0/0)\n  \
+         none of the 1 nodes fits its affinity, or it does not tolerate their taints"
     );
 
-    let connection = kubernetes.connect().await;
     let nodes = kcl_kube::nodes(&connection).await.unwrap();
     assert_eq!(nodes.len(), 1);
     let node = &nodes[0];
