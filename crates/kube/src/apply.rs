@@ -30,6 +30,9 @@ const ESTABLISH_TIMEOUT: Duration = Duration::from_mins(1);
 /// How often that is looked at.
 const ESTABLISH_PAUSE: Duration = Duration::from_millis(300);
 
+/// Why an object of the planned name is not the planned one.
+const CHANGED_HANDS: &str = "another object has its name since the plan was made";
+
 /// What is done between configuration and workloads, and is told to have failed by an error.
 pub type Hook<'a> = BoxFuture<'a, Result<(), Error>>;
 
@@ -86,7 +89,7 @@ impl Applied {
     }
 }
 
-/// Applies `plan`. An error: nothing was applied, [`Error::Conflicts`] above all.
+/// Applies `plan`. An error: nothing was applied, [`Error::Objects`] and [`Error::Conflicts`] above all.
 ///
 /// `before_workloads` runs between configuration and workloads, if the plan has any workload to send. `stop`
 /// ends it early: what is on its way is finished, nothing else is sent.
@@ -97,6 +100,9 @@ pub async fn apply(
     stop: impl Future<Output = ()> + Send,
     on_event: &Observer<'_>,
 ) -> Result<Applied, Error> {
+    if !plan.faults.is_empty() {
+        return Err(Error::Objects(plan.faults.clone()));
+    }
     let blocking: Vec<Conflict> = plan.blocking().into_iter().cloned().collect();
     if !blocking.is_empty() {
         return Err(Error::Conflicts(blocking));
@@ -321,7 +327,10 @@ async fn send(
     planned: &PlannedObject,
     on_event: &Observer<'_>,
 ) -> Result<(), Error> {
-    let PlannedObject { object, path, manifest, force, .. } = planned;
+    let PlannedObject { object, path, manifest, force, replaces, .. } = planned;
+    if let Some(uid) = replaces {
+        take_away(connection, object, path, uid, on_event).await?;
+    }
     let request = Request::apply(format!("apply {object}"), path, manifest, Mode::Real, *force);
     let begin = Instant::now();
     loop {
@@ -334,6 +343,41 @@ async fn send(
             answer => return answer.map(drop),
         }
     }
+}
+
+/// Deletes what is to be made again, and waits until it is gone. Another object of its name is an error: nobody
+/// saw it when the plan was made.
+async fn take_away(
+    connection: &Connection,
+    object: &ObjectRef,
+    path: &str,
+    uid: &str,
+    on_event: &Observer<'_>,
+) -> Result<(), Error> {
+    let doing = format!("replace {object}");
+    match connection.send(&Request::delete(&doing, path, uid), on_event).await {
+        Err(Error::Refused(refused)) if refused.status == 404 => return Ok(()),
+        Err(Error::Refused(refused)) if refused.status == 409 => {
+            let message = format!("{CHANGED_HANDS}: make a new plan");
+            return Err(Error::Refused(Box::new(Refused { message, ..*refused })));
+        }
+        answer => drop(answer?),
+    }
+    // A finalizer may hold it.
+    let begin = Instant::now();
+    let request = Request::get(&doing, path);
+    while let Some(live) = connection.find(&request, on_event).await? {
+        if live["metadata"]["uid"] != uid {
+            break;
+        }
+        if begin.elapsed() > connection.patience {
+            let last = "a finalizer holds it".to_owned();
+            let what = format!("{object} to be gone, so that it can be made again");
+            return Err(Error::Timeout { what, after: begin.elapsed(), last });
+        }
+        sleep(ESTABLISH_PAUSE).await;
+    }
+    Ok(())
 }
 
 /// A pod in a new namespace: the namespace's service account `default` comes a moment later.
@@ -373,9 +417,17 @@ async fn changed_its_mind(
     let Some(live) = connection.find(&request, on_event).await? else { return Ok(None) };
     let discovery = Discovery::of(connection, on_event).await?;
     let wanted = plan.objects.iter().map(|planned| &planned.object).collect();
+    let gone = plan.unwanted.iter().filter(|unwanted| unwanted.fate == Fate::Delete);
+    let plain = gone.filter(|unwanted| !unwanted.object.is_namespace() && !unwanted.object.is_definition());
+    // By now what owned them may be gone.
+    let going = plain.map(|unwanted| &unwanted.uid).chain(&unwanted.takes_along).cloned().collect();
+    let set = &plan.set.set;
     let context =
-        prune::Context { connection, set: &plan.set.set, discovery: &discovery, wanted: &wanted, on_event };
-    Ok(prune::reason_to_keep(&context, &unwanted.object, &live).await)
+        prune::Context { connection, set, discovery: &discovery, wanted: &wanted, going: &going, on_event };
+    Ok(match prune::fate(&context, &unwanted.object, &live).await.0 {
+        Fate::Delete => None,
+        Fate::Keep { reason } => Some(reason),
+    })
 }
 
 /// Waits until the definitions that were sent are served, and the kinds that later phases need are there.

@@ -25,11 +25,21 @@ const MAX_LINE: usize = 300;
 /// It is of no use to wait long for an explanation.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// How far it is looked into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// Its pods, and what the cluster warned of.
+    Pods,
+    /// Also the last words of a container that crashes: its kubelet is asked for them.
+    Logs,
+}
+
 /// Why `object` is not ready, the most telling first.
 pub(crate) async fn diagnose(
     connection: &Connection,
     object: &ObjectRef,
     live: Option<&Value>,
+    depth: Depth,
 ) -> Vec<String> {
     let connection = connection.clone().with_patience(PATIENCE);
     let Some(live) = live else { return vec!["it is not there".to_owned()] };
@@ -50,7 +60,8 @@ pub(crate) async fn diagnose(
     of_pods.append(&mut reasons);
     let mut reasons = of_pods;
     reasons.extend(events(&connection, object, namespace, live, &sick).await);
-    for (pod, container, previous) in crashing(&sick).into_iter().take(1) {
+    let crashing = if depth == Depth::Logs { crashing(&sick) } else { Vec::new() };
+    for (pod, container, previous) in crashing.into_iter().take(1) {
         reasons.extend(last_words(&connection, namespace, pod, container, previous).await);
     }
     reasons
@@ -77,18 +88,20 @@ async fn no_node_fits(connection: &Connection, live: &Value) -> Option<String> {
     if nodes.is_empty() {
         return Some("the cluster has no node".to_owned());
     }
-    let spec = &live["spec"]["template"]["spec"];
-    let wanted = labels(&spec["nodeSelector"]);
-    let fits = |node: &&Value| {
-        wanted.iter().all(|(key, value)| node["metadata"]["labels"][key].as_str() == Some(value))
-    };
-    let fitting = nodes.iter().filter(fits).count();
-    let selector: Vec<_> = wanted.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let fitting = nodes.iter().filter(|node| has_labels_for(node, live)).count();
+    let selected = labels(&live["spec"]["template"]["spec"]["nodeSelector"]);
+    let selector: Vec<_> = selected.iter().map(|(key, value)| format!("{key}={value}")).collect();
     Some(if fitting == 0 {
         format!("none of the {} nodes has the labels {}", nodes.len(), selector.join(", "))
     } else {
         format!("none of the {} nodes fits its affinity, or it does not tolerate their taints", nodes.len())
     })
+}
+
+/// The node has every label that the pods of this workload select.
+pub(crate) fn has_labels_for(node: &Value, workload: &Value) -> bool {
+    let selected = labels(&workload["spec"]["template"]["spec"]["nodeSelector"]);
+    selected.iter().all(|(key, value)| node["metadata"]["labels"][key].as_str() == Some(value))
 }
 
 fn labels(value: &Value) -> BTreeMap<&str, &str> {

@@ -5,6 +5,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Serialize, Serializer};
+
 use crate::object::ObjectRef;
 use crate::plan::Conflict;
 use crate::wait::Unready;
@@ -153,7 +155,7 @@ pub enum Error {
     /// The list of wanted objects is wrong in itself; nothing was sent.
     #[error("{}", lines(.0))]
     Wanted(Vec<WantedFault>),
-    /// Some objects could not be planned; each with its own reason.
+    /// The plan has objects that could not be planned, each with its own reason, and nothing of it was applied.
     #[error("{}", lines(.0))]
     Objects(Vec<ObjectError>),
     /// The ConfigMap that stands for everything applied belongs to somebody else.
@@ -236,6 +238,13 @@ pub struct ObjectError {
     pub origin: String,
     /// Why; it names the object.
     pub error: Box<Error>,
+}
+
+impl Serialize for ObjectError {
+    /// As its text: the whole sentence.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
 }
 
 impl Error {

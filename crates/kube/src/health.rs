@@ -1,4 +1,4 @@
-//! How a cluster is: its nodes, and the pods that it cannot be without.
+//! How a cluster is: its nodes, and the workloads and pods that it cannot be without.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,10 +7,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::connect::Connection;
-use crate::diagnose::{is_healthy, one_line, pod_reasons};
+use crate::diagnose::{Depth, diagnose, is_healthy, one_line, pod_reasons};
 use crate::error::Error;
+use crate::object::ObjectRef;
 use crate::request::{Request, concurrently, escape};
-use crate::wait::{condition, said};
+use crate::wait::{State, Unready, condition, is_observed, said, state};
 
 /// Label of a node: its instance group.
 const INSTANCE_GROUP: &str = "kops.k8s.io/instancegroup";
@@ -136,6 +137,60 @@ fn unhealthy(pod: &Value) -> Option<UnhealthyPod> {
     })
 }
 
+/// Kinds of workload, and where they are.
+const WORKLOADS: [(&str, &str); 3] =
+    [("DaemonSet", "daemonsets"), ("Deployment", "deployments"), ("StatefulSet", "statefulsets")];
+
+/// The Deployments, DaemonSets and StatefulSets of kube-system, and of the given namespaces, of which less is
+/// available than is desired, or whose controller has not seen them as they are: pods that nobody made show here
+/// alone. A DaemonSet that is desired on no node is as it should be. What is not there at all is not told.
+pub async fn unready_workloads(
+    connection: &Connection,
+    namespaces: &[String],
+) -> Result<Vec<Unready>, Error> {
+    let mut all: BTreeSet<&str> = namespaces.iter().map(String::as_str).collect();
+    all.insert(SYSTEM);
+    let places = all.into_iter().flat_map(|namespace| WORKLOADS.map(|kind| (namespace, kind)));
+    let lists = places.map(|(namespace, (kind, plural))| {
+        async move {
+            let doing = format!("list the {plural} of the namespace {namespace}");
+            let path = format!("/apis/apps/v1/namespaces/{}/{plural}", escape(namespace));
+            let found = connection.list(&doing, &path, "application/json", &|_| {}).await?;
+            let unready = found.into_iter().filter_map(|live| unready(namespace, kind, live));
+            Ok(unready.collect::<Vec<_>>())
+        }
+        .boxed()
+    });
+    let lists: Result<Vec<Vec<_>>, Error> = concurrently(lists.collect()).await.into_iter().collect();
+    let told = lists?.into_iter().flatten().map(|(mut unready, live)| {
+        async move {
+            let reasons = diagnose(connection, &unready.object, Some(&live), Depth::Pods).await;
+            if !reasons.is_empty() {
+                unready.reasons = reasons;
+            }
+            unready
+        }
+        .boxed()
+    });
+    Ok(concurrently(told.collect()).await)
+}
+
+/// A workload that is not available, with what its own status says, and as it is.
+fn unready(namespace: &str, kind: &str, live: Value) -> Option<(Unready, Value)> {
+    let (progress, reason) = match state(kind, &live) {
+        State::Ready => return None,
+        State::Failed { reason } => (None, reason),
+        State::NotYet { progress, reason } => (progress, reason),
+    };
+    // All that is desired is there: old pods may be left, or none be desired.
+    if is_observed(&live) && progress.is_some_and(|(ready, wanted)| ready >= wanted) {
+        return None;
+    }
+    let object = ObjectRef::new("apps", kind, Some(namespace), live["metadata"]["name"].as_str()?);
+    let reasons = Some(reason).filter(|reason| !reason.is_empty()).into_iter().collect();
+    Some((Unready { object, progress, reasons }, live))
+}
+
 /// Where the load balancer of a Service of type LoadBalancer is: its name, or its address. `None`: it has none yet, or
 /// there is no such Service.
 pub async fn service_host(
@@ -175,6 +230,41 @@ mod tests {
         assert!(!node.ready && node.unschedulable);
         assert_eq!(node.reason, "NodeStatusUnknown: Kubelet stopped posting node status.");
         assert_eq!(super::node(&json!({})).reason, "its kubelet has not said anything yet");
+    }
+
+    #[test]
+    fn only_workloads_that_lack_something_are_unready() {
+        let told = |kind: &str, spec: Value, status: Value| {
+            let live = json!({"metadata": {"name": "a", "generation": 1}, "spec": spec, "status": status});
+            unready("b", kind, live).map(|(unready, _)| unready.to_string())
+        };
+        assert_eq!(
+            told("Deployment", json!({"replicas": 2}), json!({})).as_deref(),
+            Some("Deployment b/a is not ready (0/2)\n  its controller has not seen it yet")
+        );
+        let status = |name: &str, count: u64| json!({"observedGeneration": 1, "replicas": 3, "updatedReplicas": 2, name: count});
+        assert_eq!(
+            told("Deployment", json!({"replicas": 2}), status("availableReplicas", 1)).as_deref(),
+            Some("Deployment b/a is not ready (1/2)")
+        );
+        let left = status("availableReplicas", 3);
+        assert_eq!(told("Deployment", json!({"replicas": 2}), left), None, "an old pod is left");
+        assert_eq!(
+            told("StatefulSet", json!({"replicas": 2}), status("readyReplicas", 1)).as_deref(),
+            Some("StatefulSet b/a is not ready (1/2)")
+        );
+        let idle = json!({"observedGeneration": 1, "desiredNumberScheduled": 0});
+        assert_eq!(told("DaemonSet", json!({}), idle), None);
+        assert!(
+            told("DaemonSet", json!({}), json!({"desiredNumberScheduled": 0})).is_some(),
+            "nobody saw it"
+        );
+        let lacking = json!({"observedGeneration": 1, "desiredNumberScheduled": 2, "numberAvailable": 1,
+            "updatedNumberScheduled": 2});
+        assert_eq!(
+            told("DaemonSet", json!({}), lacking).as_deref(),
+            Some("DaemonSet b/a is not ready (1/2)")
+        );
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! 2. [`plan()`]: what would change, asked of the server with dry runs, as data without secrets,
 //! 3. [`apply()`]: does what the plan says, in phases, and keeps the list of what it applied,
 //! 4. [`wait()`]: until what was applied works, or why it does not,
-//! 5. [`nodes`] and [`system_pods`]: how the cluster is.
+//! 5. [`nodes`], [`unready_workloads`] and [`system_pods`]: how the cluster is.
 //!
 //! It prints nothing, reads no environment, and keeps nothing on disk; [`Event`]s tell what happens.
 
@@ -25,6 +25,7 @@ mod plan;
 mod probe;
 mod prune;
 mod remote;
+mod replace;
 mod request;
 mod retry;
 mod wait;
@@ -33,7 +34,7 @@ pub use apply::{Applied, Hook, Outcome, apply};
 pub use connect::{Access, ClusterAccess, Connection, Requests, SERVER_NAME, Version};
 pub use error::{Cause, Error, ErrorKind, FieldFault, Forbidden, ObjectError, Refused, WantedFault};
 pub use event::{Event, Observer};
-pub use health::{Node, UnhealthyPod, nodes, service_host, system_pods};
+pub use health::{Node, UnhealthyPod, nodes, service_host, system_pods, unready_workloads};
 pub use object::{ObjectRef, Phase, Wanted};
 pub use plan::{
     Action, Conflict, Fate, FieldChange, Plan, PlanOptions, PlannedObject, Unwanted, check, plan,

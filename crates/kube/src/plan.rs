@@ -8,7 +8,7 @@
 //!
 //! Of N objects of K kinds (those of an earlier time counted) that are all applied already it takes 3 + K
 //! requests that read and N dry runs. Each object that was not applied before takes one more that reads, and
-//! each that others' fields stand in the way of one more dry run. Namespaces and definitions that are to be
+//! each that others' fields stand in the way of, or that must be replaced, one more dry run. Namespaces and definitions that are to be
 //! deleted are looked into: one request for each kind that the cluster has.
 
 use std::collections::{HashMap, HashSet};
@@ -27,6 +27,7 @@ use crate::event::Observer;
 use crate::object::{Item, ObjectRef, Phase, Wanted, doubles, is_going, items, normalised, part_of};
 use crate::ownership::{is_member, our_fields, our_paths};
 use crate::prune;
+use crate::replace;
 use crate::request::{Mode, Request, concurrently};
 
 /// How a plan is made.
@@ -49,6 +50,8 @@ pub enum Action {
     Adopt,
     /// Some of its fields change.
     Update,
+    /// Fields change that cannot: it is deleted and made again. Only what this cluster's kcl applied itself.
+    Replace,
     /// Nothing.
     Unchanged,
 }
@@ -89,6 +92,9 @@ pub struct PlannedObject {
     /// Where it is sent to.
     #[serde(skip)]
     pub(crate) path: String,
+    /// Where `action` is `replace`: the uid of the object that goes, and of no other.
+    #[serde(skip)]
+    pub(crate) replaces: Option<String>,
     /// Its kind was not in the cluster when the plan was made: a definition of the plan brings it.
     #[serde(skip)]
     pub(crate) kind_is_new: bool,
@@ -132,6 +138,9 @@ pub struct Unwanted {
     pub phase: Phase,
     /// What is to become of it.
     pub fate: Fate,
+    /// The uids of what goes with it, of a namespace: what is left of them when it is deleted keeps nobody.
+    #[serde(skip)]
+    pub(crate) takes_along: HashSet<String>,
     /// Where it is.
     #[serde(skip)]
     pub(crate) path: String,
@@ -172,6 +181,9 @@ pub struct Plan {
     pub unwanted: Vec<Unwanted>,
     /// Fields that others hold. Those that are not `forced` keep the whole plan from being applied.
     pub conflicts: Vec<Conflict>,
+    /// Wanted objects that cannot be planned, each with why; they are not among `objects`. Any of them keeps the
+    /// whole plan from being applied.
+    pub faults: Vec<ObjectError>,
     #[serde(skip)]
     pub(crate) set: crate::applyset::PlannedSet,
 }
@@ -180,6 +192,7 @@ impl Plan {
     /// Nothing is to be done: applying it would send nothing.
     pub fn is_empty(&self) -> bool {
         self.conflicts.is_empty()
+            && self.faults.is_empty()
             && self.objects.iter().all(|object| object.action == Action::Unchanged)
             && self.unwanted.iter().all(|unwanted| unwanted.fate != Fate::Delete)
             && !self.set.changes()
@@ -190,7 +203,7 @@ impl Plan {
         self.objects.iter().filter(|object| object.action == action).count()
     }
 
-    /// Every wanted object: what [`crate::wait()`] can wait for.
+    /// Every wanted object that could be planned: what [`crate::wait()`] can wait for.
     pub fn wanted(&self) -> Vec<ObjectRef> {
         self.objects.iter().map(|planned| planned.object.clone()).collect()
     }
@@ -209,7 +222,9 @@ pub fn check(wanted: &[Wanted]) -> Result<usize, Error> {
     if doubles.is_empty() { Ok(items.len()) } else { Err(Error::Wanted(doubles)) }
 }
 
-/// Finds out what applying `wanted` to the cluster of this name would change.
+/// Finds out what applying `wanted` to the cluster of this name would change. An object that the server refuses is
+/// one of the plan's `faults`; an error is what concerns all of them: the server is gone, does not know who asks,
+/// does not let its kinds or what kcl applied be seen, or the list itself is wrong.
 pub async fn plan(
     connection: &Connection,
     cluster: &str,
@@ -231,10 +246,11 @@ pub async fn plan(
         wanted.add(&item.object.group, &item.object.kind, item.object.namespace.as_deref());
     }
     let members = members(connection, &set, &discovery, &targets, now.as_ref(), &wanted, on_event).await?;
-    let live = live(connection, &targets, &members, on_event).await?;
+    let (live, unseen) = live(connection, &targets, &members, on_event).await?;
 
     let judge = Judge { connection, set: &set, options, missing: missing(&targets, &live), on_event };
-    let judged = targets.iter().map(|target| judge.judge(target, live.get(&target.item.object)).boxed());
+    let seen = targets.iter().filter(|target| !unseen.iter().any(|fault| fault.object == target.item.object));
+    let judged = seen.map(|target| judge.judge(target, live.get(&target.item.object)).boxed());
     let judged = concurrently(judged.collect()).await;
 
     let names: HashSet<&ObjectRef> = targets.iter().map(|target| &target.item.object).collect();
@@ -242,14 +258,29 @@ pub async fn plan(
         !names.contains(object) && !is_going(live) && is_member(live, &set)
     };
     let unwanted = members.iter().filter(|(object, member)| is_unwanted(object, &member.live));
-    let unwanted = unwanted.map(|(object, member)| (object.clone(), member.clone())).collect();
-    let context = prune::Context { connection, set: &set, discovery: &discovery, wanted: &names, on_event };
+    let unwanted: Vec<_> = unwanted.map(|(object, member)| (object.clone(), member.clone())).collect();
+    let going = prune::going(unwanted.iter().map(|(object, member)| (object, &member.live)));
+    let context = prune::Context {
+        connection,
+        set: &set,
+        discovery: &discovery,
+        wanted: &names,
+        going: &going,
+        on_event,
+    };
     let unwanted = prune::unwanted(&context, unwanted, options.prune).await;
 
-    let (mut objects, conflicts) = sort_out(judged)?;
-    objects.sort_by_key(|planned| planned.phase);
     let set = PlannedSet { set, now, wanted };
-    Ok(Plan { cluster: cluster.to_owned(), objects, unwanted, conflicts, set })
+    let mut plan = Plan {
+        cluster: cluster.to_owned(),
+        objects: Vec::new(),
+        unwanted,
+        conflicts: Vec::new(),
+        faults: unseen,
+        set,
+    };
+    plan.sort_in(judged)?;
+    Ok(plan)
 }
 
 /// A wanted object, and where it goes.
@@ -359,29 +390,40 @@ fn member(resource: &Resource, mut live: Value) -> (ObjectRef, Member) {
     (object, Member { resource: resource.clone(), live })
 }
 
-/// What is there of the wanted objects: out of the lists, and what is in none is asked for.
+/// What is there of the wanted objects: out of the lists, and what is in none is asked for. And what cannot be
+/// seen, each with why.
 async fn live(
     connection: &Connection,
     targets: &[Target],
     members: &HashMap<ObjectRef, Member>,
     on_event: &Observer<'_>,
-) -> Result<HashMap<ObjectRef, Value>, Error> {
+) -> Result<(HashMap<ObjectRef, Value>, Vec<ObjectError>), Error> {
     let asked = targets.iter().filter(|target| !target.kind_is_new).map(|target| async move {
         let Target { item: Item { object, .. }, resource, .. } = target;
         match members.get(object) {
             Some(member) if member.resource.version == resource.version => {
-                Ok(Some((object.clone(), member.live.clone())))
+                (target, Ok(Some(member.live.clone())))
             }
             _ => {
                 let request = Request::get(format!("read {object}"), resource.path_of(object));
-                let found = connection.find(&request, on_event).await?;
-                Ok(found.map(|live| (object.clone(), live)))
+                (target, connection.find(&request, on_event).await)
             }
         }
     });
-    let all: Result<Vec<Option<_>>, Error> =
-        concurrently(asked.map(FutureExt::boxed).collect()).await.into_iter().collect();
-    Ok(all?.into_iter().flatten().collect())
+    let mut live = HashMap::new();
+    let mut unseen = Vec::new();
+    for (Target { item, .. }, found) in concurrently(asked.map(FutureExt::boxed).collect()).await {
+        let object = item.object.clone();
+        match found {
+            Ok(Some(found)) => drop(live.insert(object, found)),
+            Ok(None) => {}
+            Err(error) if error.is_of_the_server() => return Err(error),
+            Err(error) => {
+                unseen.push(ObjectError { object, origin: item.origin.clone(), error: Box::new(error) });
+            }
+        }
+    }
+    Ok((live, unseen))
 }
 
 /// Wanted objects that are not there, in the words with which the server says that it misses them.
@@ -419,11 +461,12 @@ impl Judge<'_> {
             force: false,
             manifest,
             path: resource.path_of(&item.object),
+            replaces: None,
             kind_is_new: *kind_is_new,
         };
         let found = match live {
             None => self.judge_new(&planned).await.map(|()| Vec::new()),
-            Some(live) => self.judge_live(&mut planned, live).await,
+            Some(live) => self.judge_live(&mut planned, resource, live).await,
         };
         match found {
             Ok(conflicts) => Ok((planned, conflicts)),
@@ -465,7 +508,12 @@ impl Judge<'_> {
         }
     }
 
-    async fn judge_live(&self, planned: &mut PlannedObject, live: &Value) -> Result<Vec<Conflict>, Error> {
+    async fn judge_live(
+        &self,
+        planned: &mut PlannedObject,
+        resource: &Resource,
+        live: &Value,
+    ) -> Result<Vec<Conflict>, Error> {
         if is_going(live) {
             return Err(Error::Refused(Box::new(Refused {
                 doing: format!("apply {}", planned.object),
@@ -487,7 +535,8 @@ impl Judge<'_> {
             }]);
         }
         let mut conflicts = Vec::new();
-        let after = match self.dry_run(planned, false).await {
+        let mut answer = self.dry_run(planned, false).await;
+        answer = match answer {
             Err(Error::Refused(refused)) if is_field_conflict(&refused) => {
                 conflicts = field_conflicts(planned, &refused);
                 // What kcl still manages too has the value that kcl gave it: nobody changed it since, and others
@@ -499,16 +548,47 @@ impl Judge<'_> {
                     conflict.forced = may_force;
                 }
                 planned.force = may_force || conflicts.is_empty();
-                self.dry_run(planned, true).await?
+                self.dry_run(planned, true).await
+            }
+            answer => answer,
+        };
+        let after = match answer {
+            Err(Error::Refused(refused)) if replace::is_needed(&planned.object, &refused) => {
+                if !is_ours {
+                    return Err(replace::not_ours(*refused));
+                }
+                self.made_again(planned, resource, live).await?
             }
             answer => answer?,
         };
         let (before, after_fields) = (normalised(live), normalised(&after));
         planned.changes = diff::changes(&before, &after_fields, planned.object.is_secret());
+        if planned.action == Action::Replace {
+            return Ok(conflicts);
+        }
         if is_ours && (!planned.changes.is_empty() || our_fields(live) != our_fields(&after)) {
             planned.action = Action::Update;
         }
         Ok(conflicts)
+    }
+
+    /// It is to be replaced: gives what it will be.
+    async fn made_again(
+        &self,
+        planned: &mut PlannedObject,
+        resource: &Resource,
+        live: &Value,
+    ) -> Result<Value, Error> {
+        planned.action = Action::Replace;
+        planned.replaces = live["metadata"]["uid"].as_str().map(str::to_owned);
+        // Nobody else's fields are there any more when it is made.
+        planned.force = false;
+        let doing = format!("replace {}", planned.object);
+        let path = resource.path(planned.object.namespace.as_deref(), None);
+        let request = Request::create_dry_run(doing, &path, &replace::stand_in(&planned.manifest));
+        let mut made = self.connection.send(&request, self.on_event).await?;
+        replace::rename(&mut made, &planned.object.name);
+        Ok(made)
     }
 
     async fn dry_run(&self, planned: &PlannedObject, force: bool) -> Result<Value, Error> {
@@ -540,23 +620,21 @@ fn field_conflicts(planned: &PlannedObject, refused: &Refused) -> Vec<Conflict> 
     faults.collect()
 }
 
-/// Everything that could be planned, or why each of the others could not.
-fn sort_out(judged: Vec<Judged>) -> Result<(Vec<PlannedObject>, Vec<Conflict>), Error> {
-    let mut objects = Vec::new();
-    let mut conflicts = Vec::new();
-    let mut errors: Vec<ObjectError> = Vec::new();
-    for judged in judged {
-        match judged {
-            Ok((planned, found)) => {
-                objects.push(planned);
-                conflicts.extend(found);
+impl Plan {
+    /// Takes what could be planned, in the order of phases, and why each of the others could not.
+    fn sort_in(&mut self, judged: Vec<Judged>) -> Result<(), Error> {
+        for judged in judged {
+            match judged {
+                Ok((planned, found)) => {
+                    self.objects.push(planned);
+                    self.conflicts.extend(found);
+                }
+                // A server that is gone is gone for all of them: once is enough.
+                Err(ObjectError { error, .. }) if error.is_of_the_server() => return Err(*error),
+                Err(error) => self.faults.push(error),
             }
-            Err(error) => errors.push(error),
         }
+        self.objects.sort_by_key(|planned| planned.phase);
+        Ok(())
     }
-    // A server that is gone is gone for all of them: once is enough.
-    if let Some(gone) = errors.iter().find(|error| error.error.is_of_the_server()) {
-        return Err((*gone.error).clone());
-    }
-    if errors.is_empty() { Ok((objects, conflicts)) } else { Err(Error::Objects(errors)) }
 }

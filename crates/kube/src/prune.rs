@@ -34,6 +34,8 @@ pub(crate) struct Context<'a> {
     pub(crate) set: &'a Set,
     pub(crate) discovery: &'a Discovery,
     pub(crate) wanted: &'a HashSet<&'a ObjectRef>,
+    /// The uids of what goes in any case, and at last of what went already.
+    pub(crate) going: &'a HashSet<String>,
     pub(crate) on_event: &'a Observer<'a>,
 }
 
@@ -45,16 +47,17 @@ pub(crate) async fn unwanted(
 ) -> Vec<Unwanted> {
     let decided = members.into_iter().map(|(object, member)| {
         async move {
-            let keep = if prune {
-                reason_to_keep(context, &object, &member.live).await
+            let (fate, takes_along) = if prune {
+                fate(context, &object, &member.live).await
             } else {
-                Some("left alone without --prune".to_owned())
+                (Fate::Keep { reason: "left alone without --prune".to_owned() }, HashSet::new())
             };
             Unwanted {
                 phase: Phase::of(&object.group, &object.kind),
-                uid: member.live["metadata"]["uid"].as_str().unwrap_or_default().to_owned(),
+                uid: uid(&member.live).to_owned(),
                 path: member.resource.path_of(&object),
-                fate: keep.map_or(Fate::Delete, |reason| Fate::Keep { reason }),
+                fate,
+                takes_along,
                 object,
             }
         }
@@ -69,30 +72,39 @@ pub(crate) async fn unwanted(
     all
 }
 
-/// Why a namespace or a definition has to stay; `None`: it may go.
-pub(crate) async fn reason_to_keep(
-    context: &Context<'_>,
-    object: &ObjectRef,
-    live: &Value,
-) -> Option<String> {
+/// The uids of what is deleted whatever else stays: members that hold nothing.
+pub(crate) fn going<'a>(members: impl Iterator<Item = (&'a ObjectRef, &'a Value)>) -> HashSet<String> {
+    let plain = members.filter(|(object, _)| !object.is_namespace() && !object.is_definition());
+    plain.map(|(_, live)| uid(live).to_owned()).collect()
+}
+
+/// What is to become of one, and the uids of all that a namespace takes along.
+pub(crate) async fn fate(context: &Context<'_>, object: &ObjectRef, live: &Value) -> (Fate, HashSet<String>) {
     let held = if object.is_namespace() {
         if SYSTEM_NAMESPACES.contains(&object.name.as_str()) {
-            return Some("the cluster cannot be without it".to_owned());
+            let reason = "the cluster cannot be without it".to_owned();
+            return (Fate::Keep { reason }, HashSet::new());
         }
         let resources: Vec<Resource> = context.discovery.kept_in_namespaces().cloned().collect();
-        foreign(context, resources, Some(&object.name)).await
+        let found = list(context, resources, Some(&object.name)).await;
+        found.map(|found| held_by_namespace(context, uid(live), found))
     } else if object.is_definition() {
         let names = &live["spec"]["names"];
-        let (group, kind) = (live["spec"]["group"].as_str()?, names["kind"].as_str()?);
+        let group = live["spec"]["group"].as_str().unwrap_or_default();
+        let kind = names["kind"].as_str().unwrap_or_default();
         let resources = context.discovery.preferred(group, kind).cloned().into_iter().collect();
-        foreign(context, resources, None).await
+        let found = list(context, resources, None).await;
+        // Whatever owns such an object, the whole kind going is no part of its plans.
+        found.map(|found| (foreign(&found), HashSet::new()))
     } else {
-        return None;
+        return (Fate::Delete, HashSet::new());
     };
     match held {
-        Ok(foreign) if foreign.is_empty() => None,
-        Ok(foreign) => Some(holds(&foreign)),
-        Err(error) => Some(format!("what it holds cannot be seen: {error}")),
+        Ok((foreign, along)) if foreign.is_empty() => (Fate::Delete, along),
+        Ok((foreign, _)) => (Fate::Keep { reason: holds(&foreign) }, HashSet::new()),
+        Err(error) => {
+            (Fate::Keep { reason: format!("what it holds cannot be seen: {error}") }, HashSet::new())
+        }
     }
 }
 
@@ -103,12 +115,20 @@ fn holds(foreign: &[ObjectRef]) -> String {
     format!("it still holds what kcl did not apply, or what is wanted: {}{more}", named.join(", "))
 }
 
-/// The objects of these kinds that deleting would take along and that are not kcl's to delete.
-async fn foreign(
+/// An object that deleting would take along.
+struct Held {
+    object: ObjectRef,
+    metadata: Value,
+    /// A member of this set that is not wanted.
+    is_ours: bool,
+}
+
+/// The objects of these kinds that deleting would take along.
+async fn list(
     context: &Context<'_>,
     resources: Vec<Resource>,
     namespace: Option<&str>,
-) -> Result<Vec<ObjectRef>, Error> {
+) -> Result<Vec<Held>, Error> {
     let lists = resources.iter().filter(|resource| !comes_by_itself(resource)).map(|resource| {
         async move {
             let doing = match namespace {
@@ -117,7 +137,7 @@ async fn foreign(
             };
             let path = resource.path(namespace, None);
             let items = context.connection.list(&doing, &path, ONLY_METADATA, context.on_event).await?;
-            Ok(items.iter().filter_map(|item| foreign_object(context, resource, item)).collect::<Vec<_>>())
+            Ok(items.into_iter().filter_map(|item| held(context, resource, item)).collect::<Vec<_>>())
         }
         .boxed()
     });
@@ -125,20 +145,60 @@ async fn foreign(
     Ok(lists?.into_iter().flatten().collect())
 }
 
-fn foreign_object(context: &Context<'_>, resource: &Resource, item: &Value) -> Option<ObjectRef> {
-    let metadata = &item["metadata"];
-    let name = metadata["name"].as_str()?;
-    let is_owned = metadata["ownerReferences"].as_array().is_some_and(|owners| !owners.is_empty());
-    // Kubernetes puts these two into each namespace.
-    let by_itself = matches!(
-        (resource.group.as_str(), resource.kind.as_str(), name),
-        ("", "ServiceAccount", "default") | ("", "ConfigMap", "kube-root-ca.crt")
-    );
-    if is_owned || by_itself {
-        return None;
+fn held(context: &Context<'_>, resource: &Resource, mut item: Value) -> Option<Held> {
+    let name = item["metadata"]["name"].as_str()?;
+    let namespace = item["metadata"]["namespace"].as_str();
+    let object = ObjectRef::new(&resource.group, &resource.kind, namespace, name);
+    let is_ours = is_member(&item, context.set) && !context.wanted.contains(&object);
+    Some(Held { object, metadata: item["metadata"].take(), is_ours })
+}
+
+/// Those that are not kcl's to delete.
+fn foreign(held: &[Held]) -> Vec<ObjectRef> {
+    held.iter().filter(|held| !held.is_ours).map(|held| held.object.clone()).collect()
+}
+
+/// Likewise in a namespace of this uid, and the uids of all others: ours, what Kubernetes makes in each
+/// namespace, and what only these own.
+fn held_by_namespace(
+    context: &Context<'_>,
+    namespace: &str,
+    held: Vec<Held>,
+) -> (Vec<ObjectRef>, HashSet<String>) {
+    let mut going = context.going.clone();
+    going.insert(namespace.to_owned());
+    let mut left = held;
+    loop {
+        let (goes, stays): (Vec<_>, Vec<_>) = left
+            .into_iter()
+            .partition(|held| held.is_ours || is_of_namespace(&held.object) || held.goes_with(&going));
+        left = stays;
+        if goes.is_empty() {
+            return (foreign(&left), going);
+        }
+        going.extend(goes.iter().filter_map(|held| held.metadata["uid"].as_str()).map(str::to_owned));
     }
-    let object = ObjectRef::new(&resource.group, &resource.kind, metadata["namespace"].as_str(), name);
-    (!is_member(item, context.set) || context.wanted.contains(&object)).then_some(object)
+}
+
+impl Held {
+    /// Everything that owns it goes, and there is something.
+    fn goes_with(&self, going: &HashSet<String>) -> bool {
+        let owners = self.metadata["ownerReferences"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let goes = |owner: &Value| owner["uid"].as_str().is_some_and(|uid| going.contains(uid));
+        !owners.is_empty() && owners.iter().all(goes)
+    }
+}
+
+/// Kubernetes puts these two into each namespace.
+fn is_of_namespace(object: &ObjectRef) -> bool {
+    matches!(
+        (object.group.as_str(), object.kind.as_str(), object.name.as_str()),
+        ("", "ServiceAccount", "default") | ("", "ConfigMap", "kube-root-ca.crt")
+    )
+}
+
+pub(crate) fn uid(live: &Value) -> &str {
+    live["metadata"]["uid"].as_str().unwrap_or_default()
 }
 
 /// Kinds of which nobody keeps anything: what happened, who leads just now, and the addresses of Services.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::connect::Connection;
-use crate::diagnose::diagnose;
+use crate::diagnose::{Depth, diagnose, has_labels_for};
 use crate::error::{Error, ErrorKind};
 use crate::event::{Event, Observer};
 use crate::object::ObjectRef;
@@ -26,11 +26,13 @@ pub struct WaitOptions {
     pub timeout: Duration,
     /// How often is asked.
     pub interval: Duration,
+    /// A DaemonSet may be desired on no node at all: every group of workers may be empty.
+    pub may_idle: bool,
 }
 
 impl Default for WaitOptions {
     fn default() -> Self {
-        Self { timeout: Duration::from_mins(10), interval: Duration::from_secs(2) }
+        Self { timeout: Duration::from_mins(10), interval: Duration::from_secs(2), may_idle: false }
     }
 }
 
@@ -76,7 +78,8 @@ pub(crate) enum State {
 /// StatefulSets, Jobs, CustomResourceDefinitions, APIServices. [`Error::NotReady`] says why each is not, and
 /// [`Error::Stopped`] that `stop` came first.
 ///
-/// A DaemonSet that no node fits is not ready: nothing of it runs.
+/// A DaemonSet that no node fits is not ready, as nothing of it runs. It is idle, which is as good as ready, where
+/// the cluster has nodes and none has the labels that it selects, or where [`WaitOptions::may_idle`].
 pub async fn wait(
     connection: &Connection,
     objects: &[ObjectRef],
@@ -96,7 +99,7 @@ pub async fn wait(
                     State::Failed { reason } => (None, reason),
                     State::Ready => (None, String::new()),
                 };
-                let mut reasons = diagnose(connection, &object, waited.live.as_ref()).await;
+                let mut reasons = diagnose(connection, &object, waited.live.as_ref(), Depth::Logs).await;
                 if reasons.is_empty() && !reason.is_empty() {
                     reasons.push(reason);
                 }
@@ -126,6 +129,7 @@ async fn wait_for_all(
     on_event: &Observer<'_>,
 ) -> Result<BTreeMap<ObjectRef, Waited>, Error> {
     let begin = Instant::now();
+    let mut nodes = Nodes::default();
     let unseen = || Waited { state: State::NotYet { progress: None, reason: String::new() }, live: None };
     let waitable = objects.iter().filter(|object| collection(object).is_some());
     let mut pending: BTreeMap<ObjectRef, Waited> =
@@ -136,7 +140,12 @@ async fn wait_for_all(
             Ok(mut live) => {
                 for object in refs {
                     let live = live.remove(&object);
-                    let state = live.as_ref().map_or_else(not_there, |live| state(&object.kind, live));
+                    let mut state = live.as_ref().map_or_else(not_there, |live| state(&object.kind, live));
+                    if let Some(live) = live.as_ref().filter(|_| is_desired_nowhere(&object, &state))
+                        && (options.may_idle || nodes.lack_labels(connection, live).await)
+                    {
+                        state = State::Ready;
+                    }
                     if state == State::Ready {
                         pending.remove(&object);
                         on_event(Event::Ready { object, waited: begin.elapsed() });
@@ -164,6 +173,28 @@ async fn wait_for_all(
         }
     }
     Ok(pending)
+}
+
+/// It is a DaemonSet, its controller has seen it, and it is desired on no node.
+fn is_desired_nowhere(object: &ObjectRef, state: &State) -> bool {
+    object.kind == "DaemonSet" && matches!(state, State::NotYet { progress: Some((_, 0)), .. })
+}
+
+/// The cluster's nodes, asked for once, and only where somebody has to know.
+#[derive(Default)]
+struct Nodes(Option<Vec<Value>>);
+
+impl Nodes {
+    /// There are nodes, and none has the labels that this DaemonSet selects. What may not be seen, or cannot be
+    /// just now, says nothing.
+    async fn lack_labels(&mut self, connection: &Connection, daemon_set: &Value) -> bool {
+        if self.0.is_none() {
+            let found = connection.list("list the nodes", "/api/v1/nodes", "application/json", &|_| {}).await;
+            self.0 = found.ok();
+        }
+        let nodes = self.0.as_deref().unwrap_or_default();
+        !nodes.is_empty() && !nodes.iter().any(|node| has_labels_for(node, daemon_set))
+    }
 }
 
 fn not_there() -> State {
@@ -297,7 +328,7 @@ fn number(value: &Value) -> u64 {
 }
 
 /// Its controller has seen what was applied.
-fn is_observed(live: &Value) -> bool {
+pub(crate) fn is_observed(live: &Value) -> bool {
     number(&live["status"]["observedGeneration"]) >= number(&live["metadata"]["generation"])
 }
 

@@ -12,8 +12,8 @@ use futures::FutureExt as _;
 use kcl_kube::{Action, Error, ErrorKind, Event, Fate, Outcome, Phase, PlanOptions, Probe};
 use serde_json::{Value, json};
 use support::{
-    FORCE, Kubernetes, PRUNE, actions, apply, apply_and_tell, config_map, deployment, names, namespace, plan,
-    plan_with, wanted,
+    FORCE, Kubernetes, PRUNE, actions, apply, apply_and_tell, config_map, deployment, faults, names,
+    namespace, plan, plan_with, wanted,
 };
 
 fn definition(group: &str) -> Value {
@@ -390,6 +390,90 @@ async fn what_others_manage_is_named_and_forced_only_once() {
     assert!(other.blocking()[0].to_string().contains("it belongs to the set applyset-"), "{other:?}");
 }
 
+fn binding(namespace: &str, name: &str, role: &str) -> Value {
+    json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+        "metadata": {"name": name, "namespace": namespace},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+        "subjects": [{"kind": "ServiceAccount", "name": "till", "namespace": namespace}]})
+}
+
+fn storage_class(name: &str, size: &str) -> Value {
+    json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": name},
+        "provisioner": "a.example.com", "parameters": {"size": size}})
+}
+
+#[tokio::test]
+async fn what_cannot_change_is_replaced() {
+    let kubernetes = Kubernetes::shared();
+    let connection = kubernetes.connect().await;
+    let cluster = "replace.example";
+    kubernetes.make_namespace("replace");
+    let objects = |role: &str, size: &str| {
+        let all = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+            "metadata": {"name": "replace"},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role}});
+        vec![binding("replace", "till", role), all, storage_class("replace", size)]
+    };
+    apply(&connection, &plan(&connection, cluster, &objects("view", "1")).await.unwrap()).await;
+    let uid = |kubernetes: &Kubernetes| {
+        kubernetes.get("rolebinding", "replace", "till")["metadata"]["uid"].as_str().unwrap().to_owned()
+    };
+    let before = uid(&kubernetes);
+
+    let connection = kubernetes.connect().await;
+    let found = plan(&connection, cluster, &objects("edit", "2")).await.unwrap();
+    assert_eq!(
+        actions(&found),
+        [
+            "RoleBinding replace/till: replace",
+            "ClusterRoleBinding replace: replace",
+            "StorageClass replace: replace"
+        ]
+    );
+    let changes: Vec<_> = found.objects.iter().map(|planned| &planned.changes).collect();
+    assert_eq!(
+        json!(changes),
+        json!([
+            [{"path": "roleRef.name", "before": "view", "after": "edit", "secret": false}],
+            [{"path": "roleRef.name", "before": "view", "after": "edit", "secret": false}],
+            [{"path": "parameters.size", "before": "1", "after": "2", "secret": false}],
+        ])
+    );
+    assert_eq!(connection.requests().writes, 0);
+    assert_eq!(uid(&kubernetes), before);
+    let applied = apply_and_tell(&connection, &found).await;
+    assert!(applied.applied.iter().all(|(_, action)| *action == Action::Replace), "{applied:?}");
+    assert_eq!(kubernetes.get("rolebinding", "replace", "till")["roleRef"]["name"], "edit");
+    assert_ne!(uid(&kubernetes), before);
+    assert!(plan(&connection, cluster, &objects("edit", "2")).await.unwrap().is_empty());
+
+    // Killed between the two, it is made by the next plan.
+    let found = plan(&connection, cluster, &objects("view", "2")).await.unwrap();
+    kubernetes.kubectl(&["delete", "rolebinding", "till", "--namespace", "replace"]);
+    apply(&connection, &found).await;
+    assert_eq!(kubernetes.get("rolebinding", "replace", "till")["roleRef"]["name"], "view");
+
+    // Another one of the name is not the one that the plan looked at.
+    let found = plan(&connection, cluster, &objects("edit", "2")).await.unwrap();
+    kubernetes.kubectl(&["delete", "rolebinding", "till", "--namespace", "replace"]);
+    kubernetes.kubectl_apply(&binding("replace", "till", "admin"));
+    let applied = kcl_kube::apply(&connection, &found, None, std::future::pending(), &|_| {}).await.unwrap();
+    assert_eq!(
+        applied.failures[0].to_string(),
+        "spec: replace RoleBinding replace/till: another object has its name since the plan was made: make a new plan"
+    );
+    assert_eq!(kubernetes.get("rolebinding", "replace", "till")["roleRef"]["name"], "admin");
+
+    // What kcl did not apply is not deleted.
+    let found = plan_with(&connection, cluster, &objects("edit", "2")[..1], FORCE).await.unwrap();
+    assert_eq!(
+        faults(&found),
+        "spec: apply RoleBinding replace/till: roleRef cannot be changed, and it is not deleted to be made again as \
+         kcl did not apply it so far: delete it, or give the wanted one another name"
+    );
+    kubernetes.kubectl(&["delete", "storageclass,clusterrolebinding", "replace"]);
+}
+
 #[tokio::test]
 async fn only_what_kcl_applied_is_pruned() {
     let kubernetes = Kubernetes::shared();
@@ -476,6 +560,62 @@ async fn only_what_kcl_applied_is_pruned() {
     assert!(plan_with(&connection, cluster, &[], PRUNE).await.unwrap().is_empty());
 }
 
+/// A ConfigMap that these own, all of which stand in for something else: nothing collects garbage here.
+fn owned_by(mut object: Value, owners: &[&Value]) -> Value {
+    let owner = |owner: &&Value| {
+        json!({"apiVersion": owner["apiVersion"], "kind": owner["kind"], "name": owner["metadata"]["name"],
+            "uid": owner["metadata"]["uid"]})
+    };
+    object["metadata"]["ownerReferences"] = owners.iter().map(owner).collect();
+    object
+}
+
+#[tokio::test]
+async fn what_others_own_is_not_taken_along() {
+    let kubernetes = Kubernetes::shared();
+    let connection = kubernetes.connect().await;
+    let (cluster, group) = ("owned.example", "owned.example.com");
+    let objects = [namespace("owned"), definition(group), deployment("owned", "till", "till:1")];
+    apply(&connection, &plan(&connection, cluster, &objects).await.unwrap()).await;
+    // As a ReplicaSet and its pods: one owns the next.
+    let till_now = kubernetes.get("deployment", "owned", "till");
+    kubernetes.kubectl_apply(&owned_by(config_map("owned", "set", "1"), &[&till_now]));
+    let set = kubernetes.get("configmap", "owned", "set");
+    kubernetes.kubectl_apply(&owned_by(config_map("owned", "pod", "1"), &[&set]));
+    // As an operator: it keeps something here for what is elsewhere.
+    let outside = kubernetes.get("namespace", "", "kube-public");
+    kubernetes.kubectl_apply(&owned_by(config_map("owned", "theirs", "1"), &[&outside]));
+    kubernetes.kubectl_apply(&owned_by(config_map("owned", "shared", "1"), &[&outside, &till_now]));
+    let certificate = owned_by(till(group, "kube-public", "certificate"), &[&outside]);
+    kubernetes.kubectl_apply(&certificate);
+
+    let kept = |plan: &kcl_kube::Plan| {
+        let reason = |unwanted: &kcl_kube::Unwanted| match &unwanted.fate {
+            Fate::Delete => None,
+            Fate::Keep { reason } => {
+                Some(format!("{}: {}", unwanted.object, reason.rsplit(": ").next().unwrap()))
+            }
+        };
+        plan.unwanted.iter().filter_map(reason).collect::<Vec<_>>()
+    };
+    let found = plan_with(&connection, cluster, &[], PRUNE).await.unwrap();
+    assert_eq!(
+        kept(&found),
+        [
+            "CustomResourceDefinition tills.owned.example.com: Till kube-public/certificate",
+            "Namespace owned: ConfigMap owned/shared, ConfigMap owned/theirs",
+        ]
+    );
+    kubernetes.kubectl(&["delete", "configmap", "shared", "theirs", "--namespace", "owned"]);
+    kubernetes.kubectl(&["delete", "tills.owned.example.com", "certificate", "--namespace", "kube-public"]);
+    let found = plan_with(&connection, cluster, &[], PRUNE).await.unwrap();
+    assert_eq!(kept(&found), [""; 0]);
+    // The set in between is gone before the namespace is looked at again; what it owned goes with it still.
+    kubernetes.kubectl(&["delete", "configmap", "set", "--namespace", "owned"]);
+    let applied = apply_and_tell(&connection, &found).await;
+    assert_eq!((applied.pruned.len(), applied.kept), (3, vec![]));
+}
+
 #[tokio::test]
 async fn killed_anywhere_it_knows_what_it_applied() {
     let kubernetes = Kubernetes::shared();
@@ -560,28 +700,49 @@ async fn what_the_server_refuses_is_named_with_the_object() {
     let kubernetes = Kubernetes::shared();
     let connection = kubernetes.connect().await;
     let cluster = "invalid.example";
-    let error = |objects: Vec<Value>| {
-        let connection = connection.clone();
-        async move {
-            let begin = std::time::Instant::now();
-            let error = plan(&connection, cluster, &objects).await.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
-            // Ten seconds of patience are for what passes.
-            assert!(begin.elapsed() < Duration::from_secs(10), "{error}");
-            error.to_string()
-        }
-    };
+    let begin = std::time::Instant::now();
     kubernetes.make_namespace("invalid");
     let mut unknown_field = deployment("invalid", "till", "till:1");
     unknown_field["spec"]["replica"] = 2.into();
-    let found = error(vec![unknown_field, config_map("nowhere", "a", "1")]).await;
-    assert!(found.contains("Deployment invalid/till") && found.contains(".spec.replica"), "{found}");
-    assert!(
-        found.contains(
-            "spec: apply ConfigMap nowhere/a: the namespace nowhere is neither in the cluster nor wanted"
-        ),
-        "{found}"
+    let mut wrong = deployment("invalid", "log", "log:1");
+    wrong["spec"]["selector"]["matchLabels"] = json!({"other": "label"});
+    let good = config_map("invalid", "good", "1");
+    let objects = [unknown_field, config_map("nowhere", "a", "1"), wrong, good.clone()];
+    let planned = plan(&connection, cluster, &objects).await.unwrap();
+    // Ten seconds of patience are for what passes.
+    assert!(begin.elapsed() < Duration::from_secs(10));
+    assert_eq!(actions(&planned), ["ConfigMap invalid/good: create"], "the others do not hide it");
+    assert!(!planned.is_empty());
+    let told = serde_json::to_value(&planned).unwrap()["faults"].clone();
+    let found: Vec<String> = serde_json::from_value(told).unwrap();
+    assert_eq!(found.join("\n"), faults(&planned));
+    assert!(found[0].contains("Deployment invalid/till") && found[0].contains(".spec.replica"), "{found:?}");
+    assert_eq!(
+        found[1],
+        "spec: apply ConfigMap nowhere/a: the namespace nowhere is neither in the cluster nor wanted"
     );
+    assert!(found[2].contains("`selector` does not match template `labels`"), "{found:?}");
+    let error =
+        kcl_kube::apply(&connection, &planned, None, std::future::pending(), &|_| {}).await.unwrap_err();
+    assert_eq!((error.kind(), error.to_string()), (ErrorKind::Invalid, faults(&planned)));
+    assert_eq!(connection.requests().writes, 0, "nothing of it is applied");
+
+    // What is there and faulty is wanted all the same: it is not pruned.
+    apply(&connection, &plan(&connection, cluster, &[good]).await.unwrap()).await;
+    let mut broken = config_map("invalid", "good", "1");
+    broken["data"] = json!({"a/b": "1"});
+    let planned = plan_with(&connection, cluster, &[broken], PRUNE).await.unwrap();
+    assert_eq!((planned.faults.len(), planned.unwanted.len()), (1, 0), "{planned:?}");
+    // Where everything is going away, nothing can be made.
+    kubernetes.kubectl(&["delete", "namespace", "invalid", "--wait=false"]);
+    let planned = plan(&connection, cluster, &[config_map("invalid", "late", "1")]).await.unwrap();
+    assert!(faults(&planned).contains("because it is being terminated"), "{planned:?}");
+
+    let error = async |objects: Vec<Value>| {
+        let error = plan(&connection, cluster, &objects).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error}");
+        error.to_string()
+    };
     let unknown_kind = json!({"apiVersion": "apps/v2", "kind": "Deployment", "metadata": {"name": "till"}});
     let found = error(vec![unknown_kind, till("nobody.example.com", "invalid", "one")]).await;
     assert_eq!(
@@ -592,10 +753,6 @@ async fn what_the_server_refuses_is_named_with_the_object() {
     let mut twice = vec![config_map("default", "a", "1"), config_map("default", "a", "2")];
     twice[1]["metadata"].as_object_mut().unwrap().remove("namespace");
     assert_eq!(error(twice).await, "ConfigMap default/a is wanted twice: by spec and by spec");
-    let mut wrong = deployment("invalid", "till", "till:1");
-    wrong["spec"]["selector"]["matchLabels"] = json!({"other": "label"});
-    let found = error(vec![wrong]).await;
-    assert!(found.contains("`selector` does not match template `labels`"), "{found}");
 }
 
 #[tokio::test]

@@ -16,10 +16,13 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
 use support::{Kubernetes, deployment};
 
-const SHORT: WaitOptions =
-    WaitOptions { timeout: Duration::from_millis(600), interval: Duration::from_millis(200) };
+const SHORT: WaitOptions = WaitOptions {
+    timeout: Duration::from_millis(600),
+    interval: Duration::from_millis(200),
+    may_idle: false,
+};
 const LONG: WaitOptions =
-    WaitOptions { timeout: Duration::from_mins(5), interval: Duration::from_millis(200) };
+    WaitOptions { timeout: Duration::from_mins(5), interval: Duration::from_millis(200), may_idle: false };
 
 fn object(group: &str, kind: &str, namespace: Option<&str>, name: &str) -> ObjectRef {
     ObjectRef {
@@ -173,6 +176,10 @@ async fn nodes_and_what_runs_on_them() {
         why(&kubernetes, &agent, SHORT).await,
         "DaemonSet nodes/agent is not ready (0/0)\n  the cluster has no node"
     );
+    let connection = kubernetes.connect().await;
+    let idle = WaitOptions { may_idle: true, ..LONG };
+    let wait = |options| kcl_kube::wait(&connection, &agent, options, std::future::pending(), &|_| {});
+    wait(idle).await.unwrap();
 
     let node = json!({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "one", "labels":
         {"kops.k8s.io/instancegroup": "nodes-a", "node-role.kubernetes.io/node": ""}},
@@ -183,12 +190,16 @@ async fn nodes_and_what_runs_on_them() {
         "architecture": "", "bootID": "", "containerRuntimeVersion": "", "kernelVersion": "",
         "kubeProxyVersion": "", "machineID": "", "operatingSystem": "", "osImage": "", "systemUUID": ""}});
     kubernetes.patch_status("node", "", "one", &status);
+    let before = connection.requests().reads;
+    wait(LONG).await.unwrap();
+    assert_eq!(connection.requests().reads - before, 2, "no node has its labels: it is idle");
+    kubernetes.kubectl(&["label", "node", "one", "role=edge"]);
     assert_eq!(
         why(&kubernetes, &agent, SHORT).await,
-        "DaemonSet nodes/agent is not ready (0/0)\n  none of the 1 nodes has the labels role=edge"
+        "DaemonSet nodes/agent is not ready (0/0)\n  \
+         none of the 1 nodes fits its affinity, or it does not tolerate their taints"
     );
 
-    let connection = kubernetes.connect().await;
     let nodes = kcl_kube::nodes(&connection).await.unwrap();
     assert_eq!(nodes.len(), 1);
     let node = &nodes[0];
@@ -376,4 +387,40 @@ async fn pods_that_are_not_healthy_are_named() {
                 .to_owned()
         )]
     );
+}
+
+#[tokio::test]
+async fn workloads_without_pods_are_named() {
+    let kubernetes = Kubernetes::shared();
+    kubernetes.make_namespace("lacking");
+    kubernetes.kubectl_apply(&deployment("lacking", "dns", "dns:1"));
+    kubernetes.kubectl_apply(&deployment("lacking", "good", "good:1"));
+    let mut log = deployment("lacking", "log", "log:1");
+    log["kind"] = "StatefulSet".into();
+    log["spec"]["serviceName"] = "log".into();
+    kubernetes.kubectl_apply(&log);
+    let status = |available: u64| {
+        json!({"observedGeneration": 1, "replicas": available, "updatedReplicas": available,
+            "readyReplicas": available, "availableReplicas": available})
+    };
+    kubernetes.patch_status("deployment", "lacking", "good", &status(3));
+    let mut refused = status(0);
+    refused["conditions"] = json!([{"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate",
+        "message": "exceeded quota"}]);
+    kubernetes.patch_status("deployment", "lacking", "dns", &refused);
+    kubernetes.patch_status("statefulset", "lacking", "log", &status(2));
+    let mut sick = pod("lacking", "log-2", "log");
+    sick["spec"]["nodeName"] = "nobody".into();
+    kubernetes.kubectl_apply(&sick);
+    let connection = kubernetes.connect().await;
+    let found = kcl_kube::unready_workloads(&connection, &["lacking".to_owned()]).await.unwrap();
+    let found: Vec<_> = found.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        found,
+        [
+            "Deployment lacking/dns is not ready (0/3)\n  FailedCreate: exceeded quota",
+            "StatefulSet lacking/log is not ready (2/3)\n  pod log-2: the node nobody has not begun with it",
+        ]
+    );
+    assert!(kcl_kube::unready_workloads(&connection, &[]).await.unwrap().is_empty());
 }

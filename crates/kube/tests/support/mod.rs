@@ -189,6 +189,11 @@ pub fn actions(plan: &Plan) -> Vec<String> {
     plan.objects.iter().map(|planned| format!("{}: {}", planned.object, line(planned.action))).collect()
 }
 
+/// Why objects of a plan could not be planned.
+pub fn faults(plan: &Plan) -> String {
+    plan.faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
 /// Which objects were applied or pruned, in the order in which it happened.
 pub fn names(events: &[Event]) -> Vec<String> {
     let name = |event: &Event| match event {
