@@ -99,6 +99,49 @@ fn who_comes_in_by_iam() {
     assert_eq!(roles, file["server"]["mapRoles"]);
 }
 
+/// The driver stops at a tag that it does not take.
+#[test]
+fn volumes_have_only_tags_that_the_driver_takes() {
+    let mut given = with_roles();
+    let tags = |given: &Given| {
+        let objects = given.objects("ebs-csi-driver");
+        let pods = pods(&objects);
+        let (_, spec) =
+            pods.iter().find(|(pod, _)| pod == "Deployment kube-system/ebs-csi-controller").unwrap();
+        let arguments = spec["containers"][0]["args"].as_array().unwrap();
+        assert!(arguments.contains(&json!("--k8s-tag-cluster-id=k8s.karlaru.com")), "{arguments:?}");
+        let tags = arguments.iter().find_map(|argument| argument.as_str()?.strip_prefix("--extra-tags="));
+        tags.unwrap().split(',').map(str::to_owned).collect::<Vec<_>>()
+    };
+    let long = "l".repeat(129);
+    let refused = [
+        "kubernetes.io/cluster/k8s.karlaru.com",
+        "kubernetes.io/role/elb",
+        " kubernetes.io/role",
+        "CSIVolumeName",
+        "CSIVolumeSnapshotName",
+        "ebs.csi.aws.com/cluster",
+        "aws:own",
+        "a,b",
+        "a=b",
+        " ",
+        long.as_str(),
+    ];
+    let labels = &mut given.cluster.cloud_labels;
+    labels.clear();
+    labels.extend(refused.iter().map(|key| ((*key).to_owned(), "x".to_owned())));
+    labels.insert("list".to_owned(), "a,b".to_owned());
+    labels.insert("wide".to_owned(), "ä".repeat(129));
+    labels.insert("KubernetesCluster".to_owned(), "another".to_owned());
+    labels.insert("Team".to_owned(), "a=b c".to_owned());
+    assert_eq!(tags(&given), ["KubernetesCluster=k8s.karlaru.com", "Team=a=b c"]);
+
+    given.cluster.cloud_labels = (0..60).map(|at| (format!("label-{at}"), String::new())).collect();
+    let tags = tags(&given);
+    assert_eq!(tags.len(), 43, "with the driver's own a volume has as many as it can have");
+    assert_eq!(tags[0], "KubernetesCluster=k8s.karlaru.com");
+}
+
 #[test]
 fn the_autoscaler_knows_the_groups() {
     let objects = with_the_machines_role().objects("cluster-autoscaler");
