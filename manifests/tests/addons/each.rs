@@ -32,7 +32,10 @@ fn the_service_in_front_of_an_ingress_controller() {
         objects.iter().find(|object| name(object) == "Service nginx-service/nginx-ingress").unwrap();
     let wanted = json!({
         "service.beta.kubernetes.io/aws-load-balancer-backend-protocol": "tcp",
+        "service.beta.kubernetes.io/aws-load-balancer-healthcheck-port": "traffic-port",
+        "service.beta.kubernetes.io/aws-load-balancer-healthcheck-protocol": "TCP",
         "service.beta.kubernetes.io/aws-load-balancer-proxy-protocol": "*",
+        "service.beta.kubernetes.io/aws-load-balancer-target-group-attributes": "proxy_protocol_v2.enabled=true",
         "service.beta.kubernetes.io/aws-load-balancer-type": "nlb",
         "external-dns.alpha.kubernetes.io/hostname": "example.com,docs.example.com",
     });
@@ -43,6 +46,16 @@ fn the_service_in_front_of_an_ingress_controller() {
     ]);
     assert_eq!(service["spec"]["ports"], ports);
     assert_eq!(service["spec"]["selector"], json!({ "app": "nginx-ingress" }));
+    // The cloud controller leaves a target group's attributes alone that are not named, and health is kube-proxy's.
+    let plain = objects.iter().find(|object| name(object) == "Service nginx-service/inner").unwrap();
+    let wanted = json!({
+        "service.beta.kubernetes.io/aws-load-balancer-backend-protocol": "tcp",
+        "service.beta.kubernetes.io/aws-load-balancer-target-group-attributes": "proxy_protocol_v2.enabled=false",
+        "service.beta.kubernetes.io/aws-load-balancer-type": "nlb",
+        "external-dns.alpha.kubernetes.io/hostname": "example.com,docs.example.com",
+    });
+    assert_eq!(plain["metadata"]["annotations"], wanted);
+    assert_eq!(plain["spec"]["externalTrafficPolicy"], "Local");
     // Without proxy protocol there is nobody to be believed.
     let plain = objects.iter().find(|object| name(object) == "ConfigMap nginx-service/inner").unwrap();
     assert_eq!(plain["data"], json!({}));
