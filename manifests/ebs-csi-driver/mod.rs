@@ -41,6 +41,7 @@ struct Values<'a> {
     tags: String,
     replicas: u32,
     volume_attach_limit: Option<u32>,
+    controller_annotations: BTreeMap<String, String>,
     pod_annotations: &'a BTreeMap<String, String>,
     storage_classes: bool,
     resources: Value,
@@ -50,6 +51,7 @@ struct Values<'a> {
 fn objects(inputs: &Inputs<'_>) -> Result<Vec<Value>, Error> {
     let Some(wish) = &inputs.cluster.addons.ebs_csi_driver else { return Ok(Vec::new()) };
     let pinned = |image| images::pinned(inputs.cluster, image);
+    let access = Access::of(inputs, NAMESPACE, SERVICE_ACCOUNT);
     let values = Values {
         image: images::of(inputs.cluster, &wish.container, images::EBS_CSI_DRIVER),
         provisioner: pinned(images::CSI_PROVISIONER),
@@ -57,12 +59,13 @@ fn objects(inputs: &Inputs<'_>) -> Result<Vec<Value>, Error> {
         resizer: pinned(images::CSI_RESIZER),
         registrar: pinned(images::CSI_NODE_DRIVER_REGISTRAR),
         liveness_probe: pinned(images::CSI_LIVENESS_PROBE),
-        access: Access::of(inputs, NAMESPACE, SERVICE_ACCOUNT),
         region: &inputs.cluster.region,
         cluster: &inputs.cluster.name,
         tags: tags(inputs),
         replicas: control_plane_replicas(inputs.cluster),
         volume_attach_limit: wish.volume_attach_limit,
+        controller_annotations: access.annotations(&wish.pod_annotations),
+        access,
         pod_annotations: &wish.pod_annotations,
         storage_classes: wish.storage_classes,
         resources: resources(&wish.container, "10m", "40Mi"),
