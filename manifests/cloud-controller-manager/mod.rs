@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::iam::{anything, change_owned, create_tagged, ec2_arn, tag_created};
+use crate::iam::{anything, change_owned, create_tagged, ec2_arn, tag_created, tag_created_balancers};
 use crate::pods::{Access, resources};
 use crate::template::{self, Template, template};
 use crate::{Addon, Error, Identity, Inputs, images};
@@ -119,5 +119,7 @@ fn identity(inputs: &Inputs<'_>) -> Option<Identity> {
     in_vpc["Resource"] = Value::from(ec2_arn(inputs, "vpc"));
     let mut statements = vec![describe, change_owned(inputs, &change), create, in_vpc];
     statements.extend(tag_created(inputs, &["security-group"], &["CreateSecurityGroup"]));
+    statements
+        .push(tag_created_balancers(inputs, &["CreateListener", "CreateLoadBalancer", "CreateTargetGroup"]));
     Some(Identity { namespace: NAMESPACE, service_account: SERVICE_ACCOUNT, statements })
 }
