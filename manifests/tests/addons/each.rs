@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 
 use kcl_manifests::Manifest;
+use kcl_spec::cluster::{AccessEntry, Principal};
 use serde_json::{Value, json};
 
 use crate::given::{Given, name, pods, reference, with_roles, with_the_machines_role};
@@ -153,6 +154,45 @@ fn volumes_have_only_tags_that_the_driver_takes() {
     let tags = tags(&given);
     assert_eq!(tags.len(), 43, "with the driver's own a volume has as many as it can have");
     assert_eq!(tags[0], "KubernetesCluster=k8s.karlaru.com");
+}
+
+/// The authenticator takes one mapping of an ARN, and nobody knows which.
+#[test]
+fn who_comes_in_by_iam_is_mapped_once() {
+    let mut given = with_the_machines_role();
+    let entry = |name: &str, arn: &str| {
+        let admins = given.cluster.access_entries[0].clone();
+        AccessEntry { name: name.to_owned(), principal: Principal::Iam(arn.to_owned()), ..admins }
+    };
+    let more = [
+        entry("viewers", "arn:aws:iam::123456789012:role/Admins"),
+        entry("ann", "arn:aws:iam::123456789012:user/ann"),
+        entry("bob", "arn:aws:iam::123456789012:user/bob"),
+    ];
+    given.cluster.access_entries.extend(more);
+    let objects = given.objects("iam-authenticator");
+    let mappings = objects.iter().filter(|object| object["kind"] == "IAMIdentityMapping");
+    let mappings: Vec<Value> = mappings.map(|object| object["spec"].clone()).collect();
+    assert_eq!(
+        mappings,
+        [
+            json!({
+                "arn": "arn:aws:iam::123456789012:user/ann",
+                "username": "ann",
+                "groups": ["system:masters", "kcl:ann"],
+            }),
+            json!({
+                "arn": "arn:aws:iam::123456789012:role/admins",
+                "username": "kcl:admins:{{SessionName}}",
+                "groups": ["kcl:admins", "kcl:viewers"],
+            }),
+            json!({
+                "arn": "arn:aws:iam::123456789012:user/bob",
+                "username": "kcl:bob",
+                "groups": ["kcl:bob"],
+            }),
+        ]
+    );
 }
 
 #[test]
