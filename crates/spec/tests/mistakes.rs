@@ -770,6 +770,10 @@ fn components() {
             "cloudControllerManager: {image: 'https://x/y', logLevel: 11, controllers: ['*', route, -Route, route], cpuRequest: lots, configureCloudRoute: true}"
         ),
         (
+            "controllers without an account",
+            "cloudControllerManager: {controllers: [tagging, node-ipam, -tagging, -service-lb-controller]}",
+        ),
+        (
             "its options that nothing follows from",
             "cloudControllerManager: {leaderElection: {}, cloudProvider: external}"
         ),
