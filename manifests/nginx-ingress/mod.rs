@@ -42,7 +42,8 @@ fn objects(inputs: &Inputs<'_>) -> Result<Vec<Value>, Error> {
 fn values<'a>(inputs: &Inputs<'a>, controller: &'a IngressController) -> Values<'a> {
     let host_ports = has_host_ports(controller);
     let proxy_protocol = controller.load_balancer.proxy_protocol;
-    let published = !host_ports && inputs.cluster.addons.external_dns.is_some();
+    let external_dns = inputs.cluster.addons.external_dns.as_ref();
+    let published = !host_ports && external_dns.is_some_and(|dns| dns.watches(&controller.namespace));
     Values {
         name: &controller.name,
         namespace: &controller.namespace,

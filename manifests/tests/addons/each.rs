@@ -28,7 +28,13 @@ fn the_reference_cluster() {
 
 #[test]
 fn the_service_in_front_of_an_ingress_controller() {
-    let objects = with_roles().objects("nginx-ingress");
+    let mut given = with_roles();
+    let watches = |given: &mut Given, namespace: Option<&str>| {
+        let external_dns = given.cluster.addons.external_dns.as_mut().unwrap();
+        external_dns.watch_namespace = namespace.map(str::to_owned);
+    };
+    watches(&mut given, None);
+    let objects = given.objects("nginx-ingress");
     let service =
         objects.iter().find(|object| name(object) == "Service nginx-service/nginx-ingress").unwrap();
     let wanted = json!({
@@ -41,6 +47,11 @@ fn the_service_in_front_of_an_ingress_controller() {
         "external-dns.alpha.kubernetes.io/hostname": "example.com,docs.example.com",
     });
     assert_eq!(service["metadata"]["annotations"], wanted);
+    for (namespace, published) in [("nginx-service", true), ("shop", false)] {
+        watches(&mut given, Some(namespace));
+        let text = json!(given.objects("nginx-ingress")).to_string();
+        assert_eq!(text.contains("external-dns"), published, "external-dns watches {namespace}");
+    }
     let ports = json!([
         { "name": "http", "port": 80, "targetPort": 80, "protocol": "TCP" },
         { "name": "https", "port": 443, "targetPort": 443, "protocol": "TCP" },
