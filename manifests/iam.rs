@@ -47,6 +47,16 @@ pub(crate) fn tag_created(inputs: &Inputs<'_>, kinds: &[&str], actions: &[&str])
     ]
 }
 
+/// The same for load balancers and what belongs to them: who may make one with tags must be allowed to tag it.
+pub(crate) fn tag_created_balancers(inputs: &Inputs<'_>, actions: &[&str]) -> Value {
+    let name = &inputs.cluster.name;
+    let creating =
+        json!({ "StringEquals": { REQUEST_TAG: name, "elasticloadbalancing:CreateAction": actions } });
+    json!({
+        "Effect": "Allow", "Action": "elasticloadbalancing:AddTags", "Resource": "*", "Condition": creating,
+    })
+}
+
 /// Whatever is of that kind in EC2.
 pub(crate) fn ec2_arn(inputs: &Inputs<'_>, kind: &str) -> String {
     format!("arn:{}:ec2:*:*:{kind}/*", inputs.partition)

@@ -141,6 +141,14 @@ pub fn identities(inputs: &Inputs<'_>) -> Vec<Identity> {
     ADDONS.iter().filter_map(|addon| (addon.identity)(inputs)).collect()
 }
 
+/// The namespaces that workloads of the addons run in that `inputs` asks for. An addon that cannot be in this cluster
+/// runs nowhere.
+pub fn namespaces(inputs: &Inputs<'_>) -> BTreeSet<String> {
+    let objects = ADDONS.iter().filter_map(|addon| (addon.objects)(inputs).ok()).flatten();
+    let workloads = objects.filter(|object| object["spec"]["template"]["spec"].is_object());
+    workloads.filter_map(|object| object["metadata"]["namespace"].as_str().map(str::to_owned)).collect()
+}
+
 /// For an addon that calls nothing of AWS.
 fn nobody(_: &Inputs<'_>) -> Option<Identity> {
     None

@@ -1,5 +1,7 @@
 //! What the pods of several addons have in common.
 
+use std::collections::BTreeMap;
+
 use kcl_spec::Cluster;
 use kcl_spec::cluster::{Container, Role};
 use serde::Serialize;
@@ -7,6 +9,9 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest as _, Sha256};
 
 use crate::Inputs;
+
+/// The annotation of pods that says by which role they were made.
+const ROLE: &str = "kcl.dev/role";
 
 /// How pods get at AWS.
 #[derive(Serialize)]
@@ -22,6 +27,13 @@ impl Access {
     pub(crate) fn of(inputs: &Inputs<'_>, namespace: &str, account: &str) -> Self {
         let role = inputs.role(namespace, account).map(str::to_owned);
         Self { host_network: role.is_none(), role }
+    }
+
+    /// Annotations of the pods: `own`, and the role. It is given to a pod when that is made, and so the pods of an
+    /// account whose role becomes another one have to be replaced.
+    pub(crate) fn annotations(&self, own: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+        let role = self.role.iter().map(|role| (ROLE.to_owned(), role.clone()));
+        own.clone().into_iter().chain(role).collect()
     }
 }
 

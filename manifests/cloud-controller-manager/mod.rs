@@ -3,11 +3,13 @@
 //!
 //! It runs on the control plane's own network: until it has seen a node, nothing else can run there.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::iam::{anything, change_owned, create_tagged, ec2_arn, tag_created};
-use crate::pods::resources;
+use crate::iam::{anything, change_owned, create_tagged, ec2_arn, tag_created, tag_created_balancers};
+use crate::pods::{Access, resources};
 use crate::template::{self, Template, template};
 use crate::{Addon, Error, Identity, Inputs, images};
 
@@ -21,7 +23,9 @@ const SERVICE_ACCOUNT: &str = "aws-cloud-controller-manager";
 #[derive(Serialize)]
 struct Values<'a> {
     image: String,
-    role: Option<&'a str>,
+    /// Whoever it is, it is on the machine's network.
+    access: Access,
+    annotations: BTreeMap<String, String>,
     region: &'a str,
     cluster: &'a str,
     pod_cidr: String,
@@ -34,9 +38,11 @@ struct Values<'a> {
 
 fn objects(inputs: &Inputs<'_>) -> Result<Vec<Value>, Error> {
     let Some(wish) = &inputs.cluster.addons.cloud_controller_manager else { return Ok(Vec::new()) };
+    let access = Access::of(inputs, NAMESPACE, SERVICE_ACCOUNT);
     let values = Values {
         image: images::of(inputs.cluster, &wish.container, images::CLOUD_CONTROLLER_MANAGER),
-        role: inputs.role(NAMESPACE, SERVICE_ACCOUNT),
+        annotations: access.annotations(&BTreeMap::new()),
+        access,
         region: &inputs.cluster.region,
         cluster: &inputs.cluster.name,
         pod_cidr: inputs.cluster.network.pod_cidr.to_string(),
@@ -113,5 +119,7 @@ fn identity(inputs: &Inputs<'_>) -> Option<Identity> {
     in_vpc["Resource"] = Value::from(ec2_arn(inputs, "vpc"));
     let mut statements = vec![describe, change_owned(inputs, &change), create, in_vpc];
     statements.extend(tag_created(inputs, &["security-group"], &["CreateSecurityGroup"]));
+    statements
+        .push(tag_created_balancers(inputs, &["CreateListener", "CreateLoadBalancer", "CreateTargetGroup"]));
     Some(Identity { namespace: NAMESPACE, service_account: SERVICE_ACCOUNT, statements })
 }

@@ -27,20 +27,21 @@ struct Values<'a> {
     /// What the priority expander reads; `None`: another one chooses.
     priorities: Option<String>,
     replicas: u32,
-    pod_annotations: &'a BTreeMap<String, String>,
+    annotations: BTreeMap<String, String>,
     resources: Value,
 }
 
 fn objects(inputs: &Inputs<'_>) -> Result<Vec<Value>, Error> {
     let Some(wish) = &inputs.cluster.addons.cluster_autoscaler else { return Ok(Vec::new()) };
+    let access = Access::of(inputs, NAMESPACE, SERVICE_ACCOUNT);
     let values = Values {
         image: images::of(inputs.cluster, &wish.container, images::CLUSTER_AUTOSCALER),
-        access: Access::of(inputs, NAMESPACE, SERVICE_ACCOUNT),
         region: &inputs.cluster.region,
         arguments: options(wish).into_iter().chain(groups(inputs)).collect(),
         priorities: (!wish.priorities.is_empty()).then(|| priorities(wish)),
         replicas: control_plane_replicas(inputs.cluster),
-        pod_annotations: &wish.pod_annotations,
+        annotations: access.annotations(&wish.pod_annotations),
+        access,
         resources: resources(&wish.container, "50m", "128Mi"),
     };
     template::objects(&AUTOSCALER, &values)

@@ -21,6 +21,11 @@ const NAMESPACE: &str = "kube-system";
 /// Of the controller. The pods on nodes call nothing of AWS.
 const SERVICE_ACCOUNT: &str = "ebs-csi-controller-sa";
 
+const CLUSTER_TAG: &str = "KubernetesCluster";
+/// EC2 takes 50 tags of a volume. Seven are the driver's: `Name`, `CSIVolumeName`, its own mark, the cluster's, and
+/// those of the volume, the claim and its namespace.
+const MOST_TAGS: usize = 50 - 7;
+
 #[derive(Serialize)]
 struct Values<'a> {
     image: String,
@@ -36,6 +41,7 @@ struct Values<'a> {
     tags: String,
     replicas: u32,
     volume_attach_limit: Option<u32>,
+    controller_annotations: BTreeMap<String, String>,
     pod_annotations: &'a BTreeMap<String, String>,
     storage_classes: bool,
     resources: Value,
@@ -45,6 +51,7 @@ struct Values<'a> {
 fn objects(inputs: &Inputs<'_>) -> Result<Vec<Value>, Error> {
     let Some(wish) = &inputs.cluster.addons.ebs_csi_driver else { return Ok(Vec::new()) };
     let pinned = |image| images::pinned(inputs.cluster, image);
+    let access = Access::of(inputs, NAMESPACE, SERVICE_ACCOUNT);
     let values = Values {
         image: images::of(inputs.cluster, &wish.container, images::EBS_CSI_DRIVER),
         provisioner: pinned(images::CSI_PROVISIONER),
@@ -52,12 +59,13 @@ fn objects(inputs: &Inputs<'_>) -> Result<Vec<Value>, Error> {
         resizer: pinned(images::CSI_RESIZER),
         registrar: pinned(images::CSI_NODE_DRIVER_REGISTRAR),
         liveness_probe: pinned(images::CSI_LIVENESS_PROBE),
-        access: Access::of(inputs, NAMESPACE, SERVICE_ACCOUNT),
         region: &inputs.cluster.region,
         cluster: &inputs.cluster.name,
         tags: tags(inputs),
         replicas: control_plane_replicas(inputs.cluster),
         volume_attach_limit: wish.volume_attach_limit,
+        controller_annotations: access.annotations(&wish.pod_annotations),
+        access,
         pod_annotations: &wish.pod_annotations,
         storage_classes: wish.storage_classes,
         resources: resources(&wish.container, "10m", "40Mi"),
@@ -66,16 +74,31 @@ fn objects(inputs: &Inputs<'_>) -> Result<Vec<Value>, Error> {
     template::objects(&DRIVER, &values)
 }
 
-/// By these a volume is found when its cluster is deleted, and may be changed by the driver at all.
+/// The cluster's tag, on which the driver's permissions hang, and the user's own.
+///
+/// By `--k8s-tag-cluster-id` the driver itself says whose a volume is (`kubernetes.io/cluster/<name>` and
+/// `KubernetesCluster`): so it is found when its cluster is deleted.
 fn tags(inputs: &Inputs<'_>) -> String {
-    let name = &inputs.cluster.name;
-    let mut tags = inputs.cluster.cloud_labels.clone();
-    tags.insert("KubernetesCluster".to_owned(), name.clone());
-    tags.insert(format!("kubernetes.io/cluster/{name}"), "owned".to_owned());
-    // The flag knows no escapes.
-    tags.retain(|key, value| !key.contains([',', '=']) && !value.contains(','));
-    let tags: Vec<String> = tags.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let labels = inputs.cluster.cloud_labels.iter().map(|(key, value)| (key.trim(), value.as_str()));
+    let labels = labels.filter(|(key, value)| *key != CLUSTER_TAG && is_taken(key, value));
+    let own = (CLUSTER_TAG, inputs.cluster.name.as_str());
+    let tags: Vec<String> = std::iter::once(own)
+        .chain(labels)
+        .take(MOST_TAGS)
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
     tags.join(",")
+}
+
+/// With a tag that it does not take the driver does not start. The flag knows no escapes.
+fn is_taken(key: &str, value: &str) -> bool {
+    const RESERVED: [&str; 3] = ["CSIVolumeName", "CSIVolumeSnapshotName", "ebs.csi.aws.com/cluster"];
+    const RESERVED_STARTS: [&str; 2] = ["aws:", "kubernetes.io"];
+    // The driver counts bytes.
+    let fits = (1..=128).contains(&key.len()) && value.len() <= 256;
+    let is_reserved =
+        RESERVED.contains(&key) || RESERVED_STARTS.iter().any(|reserved| key.starts_with(reserved));
+    fits && !is_reserved && !key.contains([',', '=']) && !value.contains(',')
 }
 
 fn identity(inputs: &Inputs<'_>) -> Option<Identity> {

@@ -3,6 +3,8 @@
 //! Each record has a companion that says whose it is, so that only those of this cluster are ever changed or
 //! removed; the records that kcl makes itself have none.
 
+use std::collections::BTreeMap;
+
 use kcl_spec::cluster::Container;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -23,6 +25,7 @@ const SERVICE_ACCOUNT: &str = "external-dns";
 struct Values<'a> {
     image: String,
     access: Access,
+    annotations: BTreeMap<String, String>,
     region: &'a str,
     cluster: &'a str,
     zones: Vec<&'a str>,
@@ -34,9 +37,11 @@ struct Values<'a> {
 
 fn objects(inputs: &Inputs<'_>) -> Result<Vec<Value>, Error> {
     let Some(wish) = &inputs.cluster.addons.external_dns else { return Ok(Vec::new()) };
+    let access = Access::of(inputs, NAMESPACE, SERVICE_ACCOUNT);
     let values = Values {
         image: images::pinned(inputs.cluster, images::EXTERNAL_DNS),
-        access: Access::of(inputs, NAMESPACE, SERVICE_ACCOUNT),
+        annotations: access.annotations(&BTreeMap::new()),
+        access,
         region: &inputs.cluster.region,
         cluster: &inputs.cluster.name,
         zones: zones(inputs).collect(),

@@ -67,7 +67,8 @@ fn objects(inputs: &Inputs<'_>) -> Result<Vec<Value>, Error> {
     template::objects(&AUTHENTICATOR, &values)
 }
 
-/// Those of the spec, then those of access entries.
+/// Those of the spec, then those of access entries; one for each ARN, with the groups of all: which of two mappings
+/// counts is the authenticator's choice.
 fn mappings(inputs: &Inputs<'_>, wish: &IamAuthenticator) -> Vec<Mapping> {
     let given = wish.identity_mappings.iter().enumerate().map(|(at, mapping)| {
         let IdentityMapping { arn, username, groups } = mapping.clone();
@@ -78,7 +79,19 @@ fn mappings(inputs: &Inputs<'_>, wish: &IamAuthenticator) -> Vec<Mapping> {
         Principal::Iam(arn) => Some(mapping(entry, arn)),
         Principal::Group(_) => None,
     });
-    given.chain(entries).collect()
+    let mut mappings: Vec<Mapping> = Vec::new();
+    for mapping in given.chain(entries) {
+        // Neither IAM nor the authenticator tells names apart by their case.
+        match mappings.iter_mut().find(|known| known.arn.eq_ignore_ascii_case(&mapping.arn)) {
+            Some(known) => {
+                let new = mapping.groups.into_iter().filter(|group| !known.groups.contains(group));
+                let new: Vec<String> = new.collect();
+                known.groups.extend(new);
+            }
+            None => mappings.push(mapping),
+        }
+    }
+    mappings
 }
 
 fn mapping(entry: &AccessEntry, arn: &str) -> Mapping {

@@ -25,6 +25,8 @@ struct Values<'a> {
     /// Ports of the machine lead to the pods; otherwise a Service of type LoadBalancer does.
     host_ports: bool,
     proxy_protocol: bool,
+    /// Of the target groups of the Service's load balancer.
+    attributes: String,
     /// Who may say by proxy protocol whose connection it is.
     trusted: String,
     /// Names that external-dns publishes for the Service, comma separated.
@@ -39,7 +41,9 @@ fn objects(inputs: &Inputs<'_>) -> Result<Vec<Value>, Error> {
 
 fn values<'a>(inputs: &Inputs<'a>, controller: &'a IngressController) -> Values<'a> {
     let host_ports = has_host_ports(controller);
-    let published = !host_ports && inputs.cluster.addons.external_dns.is_some();
+    let proxy_protocol = controller.load_balancer.proxy_protocol;
+    let external_dns = inputs.cluster.addons.external_dns.as_ref();
+    let published = !host_ports && external_dns.is_some_and(|dns| dns.watches(&controller.namespace));
     Values {
         name: &controller.name,
         namespace: &controller.namespace,
@@ -47,7 +51,8 @@ fn values<'a>(inputs: &Inputs<'a>, controller: &'a IngressController) -> Values<
         class: &controller.ingress_class,
         image: images::pinned(inputs.cluster, images::NGINX_INGRESS),
         host_ports,
-        proxy_protocol: controller.load_balancer.proxy_protocol,
+        proxy_protocol,
+        attributes: format!("proxy_protocol_v2.enabled={proxy_protocol}"),
         trusted: inputs.vpc_cidrs.join(","),
         hostnames: (published && !controller.hosts.is_empty()).then(|| controller.hosts.join(",")),
     }

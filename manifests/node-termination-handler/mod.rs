@@ -3,6 +3,8 @@
 //! With a queue it is one controller for all machines, told by AWS' events; without one it runs on every
 //! machine and asks that machine's metadata service.
 
+use std::collections::BTreeMap;
+
 use kcl_spec::cluster::TerminationHandler;
 use serde::Serialize;
 use serde_json::Value;
@@ -23,6 +25,7 @@ const SERVICE_ACCOUNT: &str = "aws-node-termination-handler";
 struct Values {
     image: String,
     access: Access,
+    annotations: BTreeMap<String, String>,
     /// There is a queue: one controller.
     queue: bool,
     environment: Vec<(&'static str, String)>,
@@ -38,9 +41,11 @@ fn wish<'a>(inputs: &Inputs<'a>) -> Option<&'a TerminationHandler> {
 
 fn objects(inputs: &Inputs<'_>) -> Result<Vec<Value>, Error> {
     let Some(wish) = wish(inputs) else { return Ok(Vec::new()) };
+    let access = Access::of(inputs, NAMESPACE, SERVICE_ACCOUNT);
     let values = Values {
         image: images::of(inputs.cluster, &wish.container, images::NODE_TERMINATION_HANDLER),
-        access: Access::of(inputs, NAMESPACE, SERVICE_ACCOUNT),
+        annotations: access.annotations(&BTreeMap::new()),
+        access,
         queue: inputs.queue.is_some(),
         environment: environment(inputs, wish),
         replicas: control_plane_replicas(inputs.cluster),

@@ -39,6 +39,13 @@ pub(crate) const TABLE: &[Deviation] = &[
                  kops-controller for it, which we do not run",
     },
     Deviation {
+        scenario: "*",
+        resource: "iam_role_policy masters.*",
+        attribute: "Allow elasticloadbalancing:AddTags on * if StringEquals aws:RequestTag/KubernetesCluster=*",
+        reason: "AWS asks for it where a load balancer is made with tags; kOps allows it only for what carries the \
+                 cluster's tag already",
+    },
+    Deviation {
         scenario: "irsa",
         resource: "iam_role *.sa.*",
         attribute: "Allow sts:AssumeRoleWithWebIdentity by Federated * only if StringEquals \

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use kcl_engine::{Ref, Resource};
-use kcl_spec::cluster::{Cluster, DnsType, LoadBalancerManager};
+use kcl_spec::cluster::{Cluster, DnsType, IngressController, LoadBalancerManager};
 
 use crate::builder::Builder;
 use crate::error::ModelError;
@@ -122,12 +122,32 @@ fn ingress_hosts(builder: &mut Builder<'_>) -> Result<(), ModelError> {
     let by_service = cluster.ingress_controllers.iter();
     let by_service = by_service.filter(|c| c.load_balancer.managed_by == LoadBalancerManager::Service);
     for controller in by_service.filter(|controller| !controller.hosts.is_empty()) {
-        builder.warn(
-            format!("the hosts of the ingress controller {} get no DNS records", controller.name),
-            "its load balancer is made by the cloud controller, and its name is not known beforehand",
-        );
+        by_external_dns(builder, controller);
     }
     Ok(())
+}
+
+/// Of a load balancer that the cloud controller makes the name is not known beforehand: external-dns publishes it.
+fn by_external_dns(builder: &mut Builder<'_>, controller: &IngressController) {
+    let IngressController { name, namespace, hosts, .. } = controller;
+    let hint = match &builder.cluster.addons.external_dns {
+        Some(external_dns) if external_dns.watches(namespace) => {
+            let facts = builder.facts;
+            let has_zone =
+                |host: &str| longest(facts.zones.iter().filter(|zone| !zone.private), host).is_some();
+            for host in hosts.iter().filter(|host| !has_zone(host)) {
+                no_zone(builder, host, DnsType::Public);
+            }
+            return;
+        }
+        Some(_) => format!(
+            "external-dns watches another namespace than {namespace}: see `externalDns.watchNamespace`"
+        ),
+        None => "its load balancer is made by the cloud controller, and its name is not known beforehand: \
+                 `externalDns: {provider: external-dns}` publishes it"
+            .to_owned(),
+    };
+    builder.warn(format!("the hosts of the ingress controller {name} get no DNS records"), hint);
 }
 
 fn no_zone(builder: &mut Builder<'_>, name: &str, dns: DnsType) {

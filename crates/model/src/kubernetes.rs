@@ -43,6 +43,14 @@ pub fn objects(cluster: &Cluster, facts: &Facts) -> Result<Vec<Manifest>, ModelE
     Ok(groups)
 }
 
+/// The namespaces that the workloads of the addons run in, sorted. Which they are follows from the spec alone, and
+/// also from that of a cluster whose version lacks what one of the addons is made of.
+pub fn system_namespaces(cluster: &Cluster) -> Vec<String> {
+    let facts = Facts::assumed(cluster, None);
+    let prepared = Prepared::of(cluster, &facts);
+    kcl_manifests::namespaces(&prepared.inputs(cluster, &facts)).into_iter().collect()
+}
+
 /// What manifests are made from, beside cluster and facts.
 struct Prepared {
     roles: BTreeMap<(String, String), String>,

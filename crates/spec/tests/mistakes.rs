@@ -770,6 +770,10 @@ fn components() {
             "cloudControllerManager: {image: 'https://x/y', logLevel: 11, controllers: ['*', route, -Route, route], cpuRequest: lots, configureCloudRoute: true}"
         ),
         (
+            "controllers without an account",
+            "cloudControllerManager: {controllers: [tagging, node-ipam, -tagging, -service-lb-controller]}",
+        ),
+        (
             "its options that nothing follows from",
             "cloudControllerManager: {leaderElection: {}, cloudProvider: external}"
         ),
@@ -823,6 +827,7 @@ fn components() {
 fn authentication() {
     snapshot!(with_fields(&[
         ("kopeio", "authentication: {kopeio: {}}"),
+        ("what is not there yet", "authentication: {aws: {}}"),
         (
             "options",
             "authentication: {aws: {backendMode: 'MountedFile,CDR', clusterID: 'a b', image: ':', cpuRequest: 2, cpuLimit: 1500m, memoryLimit: -1}}"
@@ -927,7 +932,10 @@ fn access_entries() {
         edited("  networking:\n", "  authentication: {aws: {}}\n  networking:\n"),
         ENTRY.replace("    group: ops\n", &iam("arn:aws:iam::123456789012:user/team/alice"))
     );
-    assert_eq!(see(&with_iam), "sound");
+    assert_eq!(
+        see(&with_iam),
+        see(&edited("  networking:\n", "  authentication: {aws: {}}\n  networking:\n"))
+    );
 }
 
 #[test]

@@ -177,6 +177,31 @@ fn roles_name_what_they_allow() {
     }
 }
 
+/// Pods are given their role when they are made: those of an account whose role changes have to be made anew.
+#[test]
+fn pods_are_replaced_when_their_role_changes() {
+    let given = with_roles();
+    let (mut without, mut another) = (given.clone(), given.clone());
+    without.roles.clear();
+    another.roles.values_mut().for_each(|role| role.push_str("-new"));
+    for identity in identities(&given.inputs()) {
+        let templates = |given: &Given| {
+            let mut templates: Vec<Value> =
+                all_objects(given).iter().map(|object| object["spec"]["template"].clone()).collect();
+            templates.retain(|template| template["spec"]["serviceAccountName"] == identity.service_account);
+            for template in &mut templates {
+                // That they move to the pod network need not be what replaces them.
+                template["spec"] = Value::Null;
+            }
+            templates
+        };
+        let [now, before, later] = [&given, &without, &another].map(templates);
+        assert_eq!(now.len(), 1, "{}", identity.service_account);
+        assert_ne!(now, before, "{}", identity.service_account);
+        assert_ne!(now, later, "{}", identity.service_account);
+    }
+}
+
 /// The statements of policies can be made one per kind: reading anything, changing what is the cluster's,
 /// making what becomes the cluster's. The few others are listed here.
 #[test]

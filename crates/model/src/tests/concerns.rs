@@ -520,6 +520,29 @@ fn names_without_a_zone_are_warned_about() {
 }
 
 #[test]
+fn hosts_of_a_service_are_published_by_external_dns() {
+    let mut cluster = with_load_balancer();
+    let mut ingress = fixture::ingress("nginx");
+    ingress.load_balancer.managed_by = LoadBalancerManager::Service;
+    ingress.hosts.push("example.org".to_owned());
+    cluster.ingress_controllers.push(ingress);
+    let nobody = "the hosts of the ingress controller nginx get no DNS records";
+    assert_eq!(warnings(&cluster), [nobody]);
+
+    cluster.addons.external_dns = Some(ExternalDns { watch_ingress: false, watch_namespace: None });
+    let no_zone = "the account has no public hosted zone for example.org: no record is made";
+    assert_eq!(warnings(&cluster), [no_zone]);
+
+    let watch = |cluster: &mut Cluster, namespace: &str| {
+        cluster.addons.external_dns.as_mut().unwrap().watch_namespace = Some(namespace.to_owned());
+    };
+    watch(&mut cluster, "ingress");
+    assert_eq!(warnings(&cluster), [no_zone]);
+    watch(&mut cluster, "shop");
+    assert_eq!(warnings(&cluster), [nobody]);
+}
+
+#[test]
 fn a_name_is_given_once() {
     let mut cluster = cluster();
     let mut ingress = fixture::ingress("nginx");

@@ -8,7 +8,7 @@ use kcl_spec::{Source, load};
 use serde_json::{Value, json};
 
 use super::fixture::{self, NAME, facts, model};
-use crate::kubernetes::{SERVICE_ACCOUNTS, SPEC_ORIGIN, objects};
+use crate::kubernetes::{SERVICE_ACCOUNTS, SPEC_ORIGIN, objects, system_namespaces};
 use crate::resource::IamRole;
 use crate::{Facts, ModelError, ROLE_ANNOTATION};
 
@@ -306,4 +306,24 @@ fn addons_are_as_the_spec_has_them() {
     assert!(has("cluster-autoscaler", "--nodes=2:2:nodes.minimal.example.com"));
     assert!(!has("cluster-autoscaler", "fixed.minimal.example.com"));
     assert!(has("node-termination-handler", "aws-node-termination-handler:v9.8.7"));
+}
+
+#[test]
+fn where_addons_run_is_known_whatever_the_version() {
+    let ingress = "---
+apiVersion: kcl.dev/v1alpha1
+kind: IngressController
+metadata: {name: web}
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: own, namespace: shop}
+spec: {template: {spec: {}}}
+";
+    let mut cluster = cluster(&format!("{ISSUER}{EVERYTHING}"), ingress);
+    let now = system_namespaces(&cluster);
+    assert_eq!(now, ["kube-flannel", "kube-system", "web"]);
+    cluster.kubernetes_version.minor = 35;
+    assert!(objects(&cluster, &assumed(&cluster)).is_err());
+    assert_eq!(system_namespaces(&cluster), now);
 }

@@ -215,6 +215,13 @@ pub struct ExternalDns {
     pub watch_namespace: Option<String>,
 }
 
+impl ExternalDns {
+    /// Services of this namespace get records.
+    pub fn watches(&self, namespace: &str) -> bool {
+        self.watch_namespace.as_deref().is_none_or(|watched| watched == namespace)
+    }
+}
+
 /// aws-iam-authenticator.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct IamAuthenticator {

@@ -27,7 +27,8 @@ object! {
         /// How the world reaches it.
         used load_balancer: IngressLoadBalancerSpec = "loadBalancer",
         /// DNS names that are to point to its load balancer. Each gets an alias record, where the
-        /// account has a hosted zone for it.
+        /// account has a public hosted zone for it. With `managedBy: service` external-dns makes the
+        /// records, where the Cluster has it (`externalDns: {provider: external-dns}`).
         used hosts: List<String> = "hosts",
     }
 }

@@ -11,6 +11,7 @@ use crate::schema::addons::{
     CloudConfigSpec, CloudControllerManagerSpec, ExternalDnsProvider, ExternalDnsSpec, MetricsServerSpec,
 };
 use crate::source::Located;
+use crate::suggest;
 
 /// The addons, as the cluster's network, groups and namespaces need them.
 pub(super) fn addons(
@@ -43,6 +44,19 @@ fn of_urls(scope: &Scope<'_>, check: &mut Check) {
     }
 }
 
+/// Each works under an account of its own, for which alone the manager may have tokens: what else there were could not
+/// work.
+const CONTROLLERS: &[&str] = &[
+    "cloud-node",
+    "cloud-node-controller",
+    "cloud-node-lifecycle",
+    "cloud-node-lifecycle-controller",
+    "node-route-controller",
+    "route",
+    "service",
+    "service-lb-controller",
+];
+
 fn cloud_controller_manager(
     scope: &Scope<'_>,
     pod_network: PodNetwork,
@@ -53,10 +67,17 @@ fn cloud_controller_manager(
     let controllers = spec.controllers.as_ref().map_or(&[][..], |list| &list.value);
     check.unique("controller", controllers);
     for controller in controllers {
-        let name = controller.value.strip_prefix('-').unwrap_or(&controller.value);
-        if controller.value != "*" && !syntax::is_dns_label(name) {
-            let title = format!("`{}` is not a controller", controller.value);
-            check.hinted(&controller.place, title, "a name, `*` for all, or `-name` for all but one");
+        let off = controller.value.strip_prefix('-');
+        let is_known = CONTROLLERS.contains(&off.unwrap_or(&controller.value))
+            // It is off by itself, and would need permissions that the manager has not.
+            || controller.value == "-tagging";
+        if controller.value != "*" && !is_known {
+            let title = format!("`{}` is no controller of the cloud controller manager", controller.value);
+            let hint = format!(
+                "`*` for all, {}; with `-` before the name it is off",
+                suggest::one_of(CONTROLLERS.iter().copied())
+            );
+            check.hinted(&controller.place, title, hint);
         }
     }
     let fields = ContainerFields {

@@ -10,7 +10,7 @@ use crate::suggest;
 
 /// aws-iam-authenticator, where `authentication.aws` is given.
 pub(super) fn iam_authenticator(scope: &Scope<'_>, check: &mut Check) -> Option<IamAuthenticator> {
-    let authentication = &scope.spec.authentication.as_ref()?.value;
+    let aws = scope.spec.authentication.as_ref()?.value.aws.as_ref()?;
     let AwsAuthenticationSpec {
         backend_mode: mode,
         cluster_id,
@@ -20,7 +20,11 @@ pub(super) fn iam_authenticator(scope: &Scope<'_>, check: &mut Check) -> Option<
         image,
         memory_limit,
         memory_request,
-    } = &authentication.aws.as_ref()?.value;
+    } = &aws.value;
+    let title = "the API server's side of aws-iam-authenticator is not set up by kcl yet";
+    let hint = "until its certificate and the webhook's kubeconfig are in `/srv/kubernetes/aws-iam-authenticator` of \
+                the control plane, its pods do not start and nobody logs in by IAM";
+    check.warn(&aws.place, title, hint);
     if let Some(id) = cluster_id {
         let is_sound = !id.value.is_empty() && id.value.chars().all(|char| char.is_ascii_graphic());
         if !is_sound {
