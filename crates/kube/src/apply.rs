@@ -400,10 +400,19 @@ async fn delete(
     }
     let request = Request::delete(format!("delete {object}"), path, uid);
     match connection.send(&request, on_event).await {
-        // Gone already, or another one of its name, which is not ours.
-        Err(Error::Refused(refused)) if matches!(refused.status, 404 | 409) => Ok(Fated::Pruned),
+        Err(Error::Refused(refused)) if refused.status == 404 => Ok(Fated::Pruned),
+        Err(Error::Refused(refused)) if refused.status == 409 && is_emptied(object, &refused) => {
+            Ok(Fated::Pruned)
+        }
+        // The one that was planned is gone; this one is somebody else's.
+        Err(Error::Refused(refused)) if refused.status == 409 => Ok(Fated::Kept(CHANGED_HANDS.to_owned())),
         answer => answer.map(|_| Fated::Pruned),
     }
+}
+
+/// A namespace that is being deleted already: it is emptied, and a second deletion is refused.
+fn is_emptied(object: &ObjectRef, refused: &Refused) -> bool {
+    object.is_namespace() && !refused.message.contains("UID in precondition")
 }
 
 /// Somebody may have put something into a namespace since the plan was made, and it would be lost.

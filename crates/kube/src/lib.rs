@@ -41,4 +41,4 @@ pub use plan::{
 };
 pub use probe::http_answers;
 pub use remote::{RemoteError, fetch_manifest};
-pub use wait::{Probe, Unready, WaitOptions, wait, wait_until_mutated};
+pub use wait::{Awaited, Probe, Unready, WaitOptions, wait, wait_until_mutated};

@@ -75,6 +75,10 @@ impl ObjectRef {
         self.group.is_empty() && self.kind == "Secret"
     }
 
+    pub(crate) fn is_job(&self) -> bool {
+        self.group == "batch" && self.kind == "Job"
+    }
+
     pub(crate) fn is_pod(&self) -> bool {
         self.group.is_empty() && self.kind == "Pod"
     }

@@ -29,6 +29,7 @@ use crate::ownership::{is_member, our_fields, our_paths};
 use crate::prune;
 use crate::replace;
 use crate::request::{Mode, Request, concurrently};
+use crate::wait::Awaited;
 
 /// How a plan is made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -203,9 +204,13 @@ impl Plan {
         self.objects.iter().filter(|object| object.action == action).count()
     }
 
-    /// Every wanted object that could be planned: what [`crate::wait()`] can wait for.
-    pub fn wanted(&self) -> Vec<ObjectRef> {
-        self.objects.iter().map(|planned| planned.object.clone()).collect()
+    /// Every wanted object that could be planned: what [`crate::wait()`] can wait for once it is applied.
+    pub fn wanted(&self) -> Vec<Awaited> {
+        let awaited = |planned: &PlannedObject| Awaited {
+            object: planned.object.clone(),
+            vanishes: planned.object.is_job() && planned.manifest["spec"]["ttlSecondsAfterFinished"].is_u64(),
+        };
+        self.objects.iter().map(awaited).collect()
     }
 
     /// The conflicts that keep it from being applied.

@@ -56,7 +56,7 @@ pub enum RemoteError {
     /// The URL cannot be used.
     #[error("the manifest's URL {url} cannot be used: {reason}")]
     Url {
-        /// Without user and password, if it had any.
+        /// Without user, password and query, if it had any.
         url: String,
         /// Why.
         reason: String,
@@ -95,7 +95,7 @@ pub async fn fetch_manifest(url: &str, sha256: &str) -> Result<Vec<Value>, Remot
     let expected = sha256.trim().to_ascii_lowercase();
     if expected.len() != 64 || hex::decode(&expected).is_err() {
         let reason = "its sha256 is not 64 hexadecimal digits".to_owned();
-        return Err(RemoteError::Url { url: without_user(url), reason });
+        return Err(RemoteError::Url { url: shown(url), reason });
     }
     let bytes = match url.strip_prefix("file://") {
         Some(path) => read_file(url, path).await?,
@@ -103,9 +103,9 @@ pub async fn fetch_manifest(url: &str, sha256: &str) -> Result<Vec<Value>, Remot
     };
     let found = hex::encode(Sha256::digest(&bytes));
     if found != expected {
-        return Err(RemoteError::Hash { url: url.to_owned(), expected, found });
+        return Err(RemoteError::Hash { url: shown(url), expected, found });
     }
-    let content = |reason| RemoteError::Content { url: url.to_owned(), reason };
+    let content = |reason| RemoteError::Content { url: shown(url), reason };
     // On a stack of its own: how deep values stand in each other is the file's choice.
     let reader = move || {
         std::thread::Builder::new()
@@ -145,7 +145,7 @@ fn too_large() -> String {
 }
 
 async fn fetch_https(url: &str) -> Result<Vec<u8>, RemoteError> {
-    let failed = |reason: String| RemoteError::Fetch { url: without_user(url), reason };
+    let failed = |reason: String| RemoteError::Fetch { url: shown(url), reason };
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let connector = HttpsConnectorBuilder::new()
         .with_provider_and_native_roots(provider)
@@ -170,7 +170,7 @@ async fn fetch<C: Connect + Clone + Send + Sync + 'static>(
     let mut redirects = 0;
     let mut tries = 0;
     loop {
-        let failed = |reason: String| RemoteError::Fetch { url: place.to_string(), reason };
+        let failed = |reason: String| RemoteError::Fetch { url: shown(&place.to_string()), reason };
         tries += 1;
         let answer = timeout(ANSWER_TIMEOUT, ask(client, &place)).await;
         let fault = match answer {
@@ -244,7 +244,7 @@ fn header<B>(answer: &Response<B>, name: hyper::header::HeaderName) -> Option<St
 }
 
 fn checked(url: &str, scheme: &str) -> Result<Uri, RemoteError> {
-    let bad = |reason: &str| RemoteError::Url { url: without_user(url), reason: reason.to_owned() };
+    let bad = |reason: &str| RemoteError::Url { url: shown(url), reason: reason.to_owned() };
     let parsed: Uri = url.parse().map_err(|_| bad("it is not a URL"))?;
     if parsed.scheme_str() != Some(scheme) {
         return Err(bad("only https:// and file:/// are fetched"));
@@ -274,8 +274,13 @@ fn joined(place: &Uri, location: &str) -> String {
     }
 }
 
-/// A URL as it may be shown.
-fn without_user(url: &str) -> String {
+/// A URL as it may be shown: without user and password, and without its query, which may be a signature that
+/// opens the place to whoever has it.
+fn shown(url: &str) -> String {
+    if url.starts_with("file://") {
+        return url.to_owned();
+    }
+    let url = url.split(['?', '#']).next().unwrap_or_default();
     match url.split_once("://") {
         Some((scheme, rest)) => {
             let end = rest.find('/').unwrap_or(rest.len());
@@ -466,6 +471,25 @@ mod tests {
         assert!(get(&url).await.unwrap_err().to_string().contains("from one place to the next"));
         let (url, _server) = serve(vec![answer("200 OK", "", &"x".repeat(MAX_BYTES + 1))]);
         assert!(get(&url).await.unwrap_err().to_string().contains("larger than 16 MiB"));
+    }
+
+    #[tokio::test]
+    async fn signatures_are_not_told() {
+        let (url, _server) = serve(vec![
+            answer("302 Found", "Location: /b?X-Amz-Signature=swordfish\r\n", ""),
+            answer("403 Forbidden", "", ""),
+        ]);
+        assert_eq!(
+            get(&format!("{url}/a?token=swordfish")).await.unwrap_err().to_string(),
+            format!("the manifest {url}/b cannot be fetched: the answer is 403")
+        );
+        let elsewhere = "Location: http://user:swordfish@a.example/b?c=swordfish#swordfish\r\n";
+        let (url, _server) = serve(vec![answer("302 Found", elsewhere, "")]);
+        let error = get(&url).await.unwrap_err();
+        assert!(!format!("{error}{error:?}").contains("swordfish"), "{error:?}");
+        assert!(error.to_string().contains("http://a.example/b"), "{error}");
+        let error = fetch_manifest("https://a.example/b?c=swordfish", "abc").await.unwrap_err();
+        assert!(!error.to_string().contains("swordfish"), "{error}");
     }
 
     #[tokio::test]

@@ -36,6 +36,22 @@ impl Default for WaitOptions {
     }
 }
 
+/// An object that is to be waited for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Awaited {
+    /// Which one.
+    pub object: ObjectRef,
+    /// The cluster deletes it some time after it is done, as a Job with `ttlSecondsAfterFinished`: once it was
+    /// applied and is not there, it is done.
+    pub vanishes: bool,
+}
+
+impl From<ObjectRef> for Awaited {
+    fn from(object: ObjectRef) -> Self {
+        Self { object, vanishes: false }
+    }
+}
+
 /// An object that is not ready, and why.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Unready {
@@ -78,11 +94,13 @@ pub(crate) enum State {
 /// StatefulSets, Jobs, CustomResourceDefinitions, APIServices. [`Error::NotReady`] says why each is not, and
 /// [`Error::Stopped`] that `stop` came first.
 ///
+/// A Job that failed ends it at once and is told alone, unless the time is over: nobody knows of the others yet.
+///
 /// A DaemonSet that no node fits is not ready, as nothing of it runs. It is idle, which is as good as ready, where
 /// the cluster has nodes and none has the labels that it selects, or where [`WaitOptions::may_idle`].
 pub async fn wait(
     connection: &Connection,
-    objects: &[ObjectRef],
+    objects: &[Awaited],
     options: WaitOptions,
     stop: impl Future<Output = ()> + Send,
     on_event: &Observer<'_>,
@@ -117,41 +135,65 @@ pub async fn wait(
 
 /// An object that is waited for, as it was seen last.
 struct Waited {
+    vanishes: bool,
     state: State,
     live: Option<Value>,
+}
+
+impl Waited {
+    fn state_of(&self, object: &ObjectRef, live: Option<&Value>) -> State {
+        match live {
+            Some(live) => state(&object.kind, live),
+            None if self.vanishes => State::Ready,
+            None => State::NotYet { progress: None, reason: "it is not there".to_owned() },
+        }
+    }
+
+    fn has_failed(&self) -> bool {
+        matches!(self.state, State::Failed { .. })
+    }
+}
+
+/// Those that can be waited for, as if nobody had looked yet.
+fn pending(objects: &[Awaited]) -> BTreeMap<ObjectRef, Waited> {
+    let waitable = objects.iter().filter(|awaited| collection(&awaited.object).is_some());
+    let unseen = |vanishes| Waited {
+        vanishes,
+        state: State::NotYet { progress: None, reason: String::new() },
+        live: None,
+    };
+    waitable.map(|Awaited { object, vanishes }| (object.clone(), unseen(*vanishes))).collect()
 }
 
 /// Gives what is not ready when the time is over, or when waiting has no more sense.
 async fn wait_for_all(
     connection: &Connection,
-    objects: &[ObjectRef],
+    objects: &[Awaited],
     options: WaitOptions,
     on_event: &Observer<'_>,
 ) -> Result<BTreeMap<ObjectRef, Waited>, Error> {
     let begin = Instant::now();
     let mut nodes = Nodes::default();
-    let unseen = || Waited { state: State::NotYet { progress: None, reason: String::new() }, live: None };
-    let waitable = objects.iter().filter(|object| collection(object).is_some());
-    let mut pending: BTreeMap<ObjectRef, Waited> =
-        waitable.map(|object| (object.clone(), unseen())).collect();
+    let mut pending = pending(objects);
     while !pending.is_empty() {
         let refs: Vec<ObjectRef> = pending.keys().cloned().collect();
         match look(connection, &refs, on_event).await {
             Ok(mut live) => {
                 for object in refs {
+                    let Some(waited) = pending.get_mut(&object) else { continue };
                     let live = live.remove(&object);
-                    let mut state = live.as_ref().map_or_else(not_there, |live| state(&object.kind, live));
-                    if let Some(live) = live.as_ref().filter(|_| is_desired_nowhere(&object, &state))
+                    let mut now = waited.state_of(&object, live.as_ref());
+                    if let Some(live) = live.as_ref().filter(|_| is_desired_nowhere(&object, &now))
                         && (options.may_idle || nodes.lack_labels(connection, live).await)
                     {
-                        state = State::Ready;
+                        now = State::Ready;
                     }
-                    if state == State::Ready {
+                    if now == State::Ready {
                         pending.remove(&object);
                         on_event(Event::Ready { object, waited: begin.elapsed() });
-                    } else if let Some(waited) = pending.get_mut(&object) {
-                        tell(&object, &waited.state, &state, on_event);
-                        *waited = Waited { state, live };
+                    } else {
+                        tell(&object, &waited.state, &now, on_event);
+                        (waited.state, waited.live) = (now, live);
                     }
                 }
             }
@@ -164,8 +206,12 @@ async fn wait_for_all(
             }
             Err(error) => return Err(error),
         }
-        let hopeless = pending.values().any(|waited| matches!(waited.state, State::Failed { .. }));
-        if hopeless || begin.elapsed() + options.interval > options.timeout {
+        if begin.elapsed() + options.interval > options.timeout {
+            break;
+        }
+        if pending.values().any(Waited::has_failed) {
+            // The others may be well on their way.
+            pending.retain(|_, waited| waited.has_failed());
             break;
         }
         if !pending.is_empty() {
@@ -195,10 +241,6 @@ impl Nodes {
         let nodes = self.0.as_deref().unwrap_or_default();
         !nodes.is_empty() && !nodes.iter().any(|node| has_labels_for(node, daemon_set))
     }
-}
-
-fn not_there() -> State {
-    State::NotYet { progress: None, reason: "it is not there".to_owned() }
 }
 
 /// Tells how far it is, when that is news.

@@ -617,6 +617,31 @@ async fn what_others_own_is_not_taken_along() {
 }
 
 #[tokio::test]
+async fn another_object_of_its_name_is_not_pruned() {
+    let kubernetes = Kubernetes::shared();
+    let connection = kubernetes.connect().await;
+    let cluster = "again.example";
+    kubernetes.make_namespace("again");
+    let objects = [config_map("again", "a", "1"), config_map("again", "gone", "1")];
+    apply(&connection, &plan(&connection, cluster, &objects).await.unwrap()).await;
+    let found = plan_with(&connection, cluster, &[], PRUNE).await.unwrap();
+    kubernetes.kubectl(&["delete", "configmap", "a", "gone", "--namespace", "again"]);
+    kubernetes.kubectl_apply(&config_map("again", "a", "theirs"));
+    let applied = apply_and_tell(&connection, &found).await;
+    let kept: Vec<_> = applied.kept.iter().map(|(object, reason)| format!("{object}: {reason}")).collect();
+    assert_eq!(kept, ["ConfigMap again/a: another object has its name since the plan was made"]);
+    assert_eq!(applied.pruned.len(), 1);
+    assert_eq!(kubernetes.get("configmap", "again", "a")["data"]["value"], "theirs");
+
+    // A namespace that somebody deleted meanwhile goes all the same.
+    let objects = [namespace("again-empty")];
+    apply(&connection, &plan(&connection, cluster, &objects).await.unwrap()).await;
+    let found = plan_with(&connection, cluster, &[], PRUNE).await.unwrap();
+    kubernetes.kubectl(&["delete", "namespace", "again-empty", "--wait=false"]);
+    assert_eq!(apply_and_tell(&connection, &found).await.pruned.len(), 1);
+}
+
+#[tokio::test]
 async fn killed_anywhere_it_knows_what_it_applied() {
     let kubernetes = Kubernetes::shared();
     let connection = kubernetes.connect().await;

@@ -10,11 +10,11 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use kcl_kube::{Error, ErrorKind, Event, ObjectRef, WaitOptions};
+use kcl_kube::{Awaited, Error, ErrorKind, Event, ObjectRef, WaitOptions};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
-use support::{Kubernetes, deployment};
+use support::{Kubernetes, apply, deployment, plan};
 
 const SHORT: WaitOptions = WaitOptions {
     timeout: Duration::from_millis(600),
@@ -24,13 +24,14 @@ const SHORT: WaitOptions = WaitOptions {
 const LONG: WaitOptions =
     WaitOptions { timeout: Duration::from_mins(5), interval: Duration::from_millis(200), may_idle: false };
 
-fn object(group: &str, kind: &str, namespace: Option<&str>, name: &str) -> ObjectRef {
-    ObjectRef {
+fn object(group: &str, kind: &str, namespace: Option<&str>, name: &str) -> Awaited {
+    let object = ObjectRef {
         group: group.to_owned(),
         kind: kind.to_owned(),
         namespace: namespace.map(str::to_owned),
         name: name.to_owned(),
-    }
+    };
+    object.into()
 }
 
 fn pod(namespace: &str, name: &str, app: &str) -> Value {
@@ -42,7 +43,7 @@ fn pod(namespace: &str, name: &str, app: &str) -> Value {
     })
 }
 
-async fn why(kubernetes: &Kubernetes, objects: &[ObjectRef], options: WaitOptions) -> String {
+async fn why(kubernetes: &Kubernetes, objects: &[Awaited], options: WaitOptions) -> String {
     let connection = kubernetes.connect().await;
     let error =
         kcl_kube::wait(&connection, objects, options, std::future::pending(), &|_| {}).await.unwrap_err();
@@ -314,10 +315,38 @@ async fn what_cannot_succeed_is_not_waited_for() {
              "lastTransitionTime": at, "lastProbeTime": at}]}),
     );
     let begin = Instant::now();
-    let objects = [object("batch", "Job", Some("jobs"), "count")];
-    let why = why(&kubernetes, &objects, LONG).await;
+    let count = object("batch", "Job", Some("jobs"), "count");
+    let objects = [count.clone(), object("apps", "Deployment", Some("jobs"), "till")];
+    let found = why(&kubernetes, &objects, LONG).await;
     assert!(begin.elapsed() < LONG.timeout / 2);
-    assert_eq!(why, "Job jobs/count is not ready\n  BackoffLimitExceeded: too often");
+    let failed = "Job jobs/count is not ready\n  BackoffLimitExceeded: too often";
+    assert_eq!(found, failed, "the other one had no time yet");
+    // Its time is over: it is told too.
+    let now = WaitOptions { timeout: Duration::ZERO, ..SHORT };
+    let found = why(&kubernetes, &objects, now).await;
+    assert_eq!(found, format!("Deployment jobs/till is not ready\n  it is not there\n{failed}"));
+}
+
+#[tokio::test]
+async fn a_job_that_was_cleared_away_is_done() {
+    let kubernetes = Kubernetes::shared();
+    let connection = kubernetes.connect().await;
+    kubernetes.make_namespace("cleared");
+    let job = |name: &str, ttl: Value| {
+        json!({"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name, "namespace": "cleared"},
+            "spec": {"ttlSecondsAfterFinished": ttl, "template": {"spec":
+                {"restartPolicy": "Never", "containers": [{"name": "c", "image": "c:1"}]}}}})
+    };
+    let mut stays = job("stays", json!(null));
+    stays["spec"].as_object_mut().unwrap().remove("ttlSecondsAfterFinished");
+    let planned = plan(&connection, "cleared.example", &[job("goes", json!(0)), stays]).await.unwrap();
+    apply(&connection, &planned).await;
+    // As the cluster's controller would.
+    kubernetes.kubectl(&["delete", "job", "goes", "stays", "--namespace", "cleared"]);
+    assert_eq!(
+        why(&kubernetes, &planned.wanted(), SHORT).await,
+        "Job cleared/stays is not ready\n  it is not there"
+    );
 }
 
 #[tokio::test]
