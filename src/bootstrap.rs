@@ -1,7 +1,6 @@
 //! Kubernetes' part of a plan, and taking it: what the cluster is to hold, compared with what it holds, applied, and
 //! waited for.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures::future::try_join_all;
@@ -111,20 +110,6 @@ fn wanted(manifest: Manifest) -> impl Iterator<Item = Wanted> {
     objects.into_iter().map(move |object| Wanted { origin: addon.clone(), object })
 }
 
-/// The namespaces that the workloads of `cluster`'s addons run in. Which they are follows from the spec alone.
-pub(crate) fn system_namespaces(cluster: &Cluster) -> Result<Vec<String>, CommandError> {
-    const WORKLOADS: [&str; 3] = ["DaemonSet", "Deployment", "StatefulSet"];
-    let manifests = kcl_model::kubernetes::objects(cluster, &Facts::assumed(cluster, None))?;
-    let addons =
-        manifests.into_iter().filter(|manifest| manifest.addon != kcl_model::kubernetes::SPEC_ORIGIN);
-    let workloads = addons
-        .flat_map(|manifest| manifest.objects)
-        .filter(|object| WORKLOADS.iter().any(|kind| object["kind"] == *kind));
-    let namespaces: BTreeSet<String> =
-        workloads.filter_map(|object| object["metadata"]["namespace"].as_str().map(str::to_owned)).collect();
-    Ok(namespaces.into_iter().collect())
-}
-
 /// Kubernetes' part of a plan.
 #[derive(Debug)]
 pub(crate) enum Kubernetes {
@@ -193,6 +178,10 @@ impl Kubernetes {
     /// An error where the plan cannot be applied whole.
     pub(crate) fn check(&self) -> Result<(), CommandError> {
         let Self::Planned { plan, .. } = self else { return Ok(()) };
+        if !plan.faults.is_empty() {
+            return Err(CommandError::from(kcl_kube::Error::Objects(plan.faults.clone()))
+                .hint("mend that; until then --skip-bootstrap does without Kubernetes"));
+        }
         let blocking: Vec<_> = plan.blocking().into_iter().cloned().collect();
         if blocking.is_empty() { Ok(()) } else { Err(kcl_kube::Error::Conflicts(blocking).into()) }
     }
@@ -295,7 +284,7 @@ impl Bootstrap<'_> {
     /// Shows what nobody could see before. Objects to create were announced; anything else was not, and needs a yes.
     fn show_late(&self, plan: &Plan) -> Result<(), CommandError> {
         let creates = plan.objects.iter().all(|object| object.action == Action::Create);
-        if creates && plan.unwanted.is_empty() && plan.conflicts.is_empty() {
+        if creates && plan.unwanted.is_empty() && plan.conflicts.is_empty() && plan.faults.is_empty() {
             return Ok(());
         }
         let view = KubernetesView { width: self.printer.width, full: false };
@@ -360,13 +349,10 @@ impl Bootstrap<'_> {
     ) -> Result<(), CommandError> {
         let progress = KubernetesProgress::new(self.printer);
         let observer = |event| progress.event(event);
-        let options = WaitOptions { timeout: self.timeout, ..WaitOptions::default() };
-        let mut objects = plan.wanted();
         // Where there may be no worker at all, nothing need run on each of them.
-        if self.cluster.groups(Role::Node).all(|group| group.min_size == 0) {
-            objects.retain(|object| object.kind != "DaemonSet");
-        }
-        let result = kcl_kube::wait(connection, &objects, options, stop, &observer).await;
+        let may_idle = self.cluster.groups(Role::Node).all(|group| group.min_size == 0);
+        let options = WaitOptions { timeout: self.timeout, may_idle, ..WaitOptions::default() };
+        let result = kcl_kube::wait(connection, &plan.wanted(), options, stop, &observer).await;
         progress.clear();
         Ok(result?)
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::future::{join_all, try_join_all};
 use kcl_aws::{Aws, discovery, lookup};
-use kcl_kube::{Connection, Node, UnhealthyPod};
+use kcl_kube::{Connection, Node, UnhealthyPod, Unready};
 use kcl_spec::Cluster;
 use kcl_spec::cluster::{IngressController, InstanceGroup, Role};
 use serde::Serialize;
@@ -118,16 +118,19 @@ pub(crate) async fn look(subject: &Subject<'_>) -> Result<Health, Trouble> {
     let machines = async { Ok::<_, Trouble>(kcl_aws::health::health(aws, &cluster.name).await?) };
     let nodes = async { Ok(kcl_kube::nodes(connection).await?) };
     let pods = async { Ok(kcl_kube::system_pods(connection, namespaces).await?) };
+    let workloads = async { Ok(kcl_kube::unready_workloads(connection, namespaces).await?) };
     let all = Box::pin(async {
-        futures::try_join!(machines, nodes, pods, Box::pin(ingress(subject)), identity(aws, cluster))
+        let ingress = Box::pin(ingress(subject));
+        futures::try_join!(machines, nodes, pods, workloads, ingress, identity(aws, cluster))
     });
-    let (machines, nodes, pods, ingress, identity) = all.await?;
+    let (machines, nodes, pods, workloads, ingress, identity) = all.await?;
 
     let groups: Vec<Group> =
         cluster.instance_groups.iter().map(|group| numbers(group, &machines, &nodes)).collect();
     let mut checks = vec![
         Check { name: "machines", problems: machine_problems(&groups, &machines) },
         Check { name: "nodes", problems: node_problems(cluster, &machines, &nodes) },
+        Check { name: "workloads", problems: workloads.iter().map(one_line).collect() },
         Check { name: "system pods", problems: pods.iter().map(pod_problem).collect() },
         Check { name: "load balancers", problems: target_problems(&machines) },
     ];
@@ -259,6 +262,10 @@ fn node_problems(cluster: &Cluster, machines: &kcl_aws::health::Health, nodes: &
         }
     }
     problems
+}
+
+fn one_line(workload: &Unready) -> String {
+    workload.to_string().lines().map(str::trim).collect::<Vec<_>>().join("; ")
 }
 
 fn pod_problem(pod: &UnhealthyPod) -> String {

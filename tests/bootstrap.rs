@@ -272,6 +272,11 @@ fn what_is_wrong_is_said_and_has_its_exit_code() {
     machines.remove(worker);
     cluster.machines.set(&machines).unwrap();
     stage.world.aws.set_target_health("http-", TargetState::Unhealthy);
+    let worker_lost =
+        |run: &Run| run.stdout.split_whitespace().all(|counts| ["1/1", "2/2"].contains(&counts));
+    let counts =
+        "jsonpath={range .items[*]}{.status.desiredNumberScheduled}/{.status.numberAvailable}{\"\\n\"}{end}";
+    cluster.until(&["get", "daemonsets", "-A", "-o", counts], worker_lost).unwrap();
     let run = stage.kcl(&cluster, &["validate"]);
     assert_eq!(run.code, 3, "{}", run.all());
     let machines = stage.world.machines(CLUSTER);

@@ -10,6 +10,7 @@ use kcl_aws::store::{Store, keysets, registration};
 use kcl_aws::{Aws, Depth, Error, ErrorKind, Scope};
 use kcl_engine::{Options, Plan, Step};
 use kcl_kube::PlanOptions;
+use kcl_model::kubernetes::system_namespaces;
 use kcl_model::resource::catalogue;
 use kcl_model::{Facts, NewBucket};
 use kcl_pki::EXPIRY_WARNING_DAYS;
@@ -18,7 +19,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 
 use super::Done;
-use crate::bootstrap::{Bootstrap, Kubernetes, Wishes, system_namespaces};
+use crate::bootstrap::{Bootstrap, Kubernetes, Wishes};
 use crate::cli::{PlanFormat, Run};
 use crate::error::CommandError;
 use crate::health;
@@ -343,7 +344,7 @@ impl Prepared {
                 aws: &aws,
                 cluster: &cluster,
                 connection: &ready.connection,
-                namespaces: &system_namespaces(&cluster)?,
+                namespaces: &system_namespaces(&cluster),
                 connect_to: run.ways.connect_to.as_ref(),
             };
             let stopped = || {

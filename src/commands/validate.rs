@@ -1,10 +1,11 @@
 //! `kcl validate`: tells whether a cluster is healthy.
 
 use kcl_kube::Connection;
+use kcl_model::kubernetes::system_namespaces;
 
 use super::Done;
 use crate::api;
-use crate::bootstrap::{system_namespaces, wait_ready};
+use crate::bootstrap::wait_ready;
 use crate::cli::{HealthFormat, Validate};
 use crate::error::{CommandError, Failure};
 use crate::health::{self, Subject};
@@ -40,7 +41,7 @@ pub(super) async fn run(
         None => drop(connection.version().await?),
         Some(timeout) => wait_ready(&connection, timeout, printer).await?,
     }
-    let namespaces = system_namespaces(&cluster)?;
+    let namespaces = system_namespaces(&cluster);
     let subject = Subject {
         aws: &aws,
         cluster: &cluster,

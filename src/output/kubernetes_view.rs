@@ -24,8 +24,11 @@ impl KubernetesView {
         let mut text = String::new();
         let changed = plan.objects.iter().filter(|object| object.action != Action::Unchanged);
         let changed: Vec<&PlannedObject> = changed.collect();
-        let says_something = !(changed.is_empty() && plan.unwanted.is_empty() && plan.conflicts.is_empty());
-        if !says_something {
+        let is_silent = changed.is_empty()
+            && plan.unwanted.is_empty()
+            && plan.conflicts.is_empty()
+            && plan.faults.is_empty();
+        if is_silent {
             return text;
         }
         let _ = writeln!(text, "{}", paint(BOLD, "Kubernetes"));
@@ -42,6 +45,10 @@ impl KubernetesView {
         }
         self.unwanted(plan, &mut text);
         self.conflicts(plan, &mut text);
+        for fault in &plan.faults {
+            let _ = writeln!(text, "{} {}", paint(RED, "    !"), fault.object);
+            self.indented(&fault.error.to_string(), &mut text);
+        }
         text.push('\n');
         text.push_str(&totals(plan));
         text.push('\n');
@@ -60,6 +67,7 @@ impl KubernetesView {
             let (sign, style) = match object.action {
                 Action::Create => ("    +", GREEN),
                 Action::Adopt => ("   <+", YELLOW),
+                Action::Replace => ("  -/+", YELLOW),
                 Action::Update | Action::Unchanged => ("    ~", YELLOW),
             };
             let _ = writeln!(text, "{} {}", paint(style, sign), object.object);
@@ -145,9 +153,11 @@ fn totals(plan: &Plan) -> String {
         (plan.count(Action::Create), "to create"),
         (plan.count(Action::Adopt), "to adopt"),
         (plan.count(Action::Update), "to change"),
+        (plan.count(Action::Replace), "to replace"),
         (unwanted(true), "to delete"),
         (unwanted(false), "left alone"),
         (plan.blocking().len(), "in conflict"),
+        (plan.faults.len(), "refused"),
     ];
     let counts: Vec<String> =
         counts.iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!("{n} {what}")).collect();
