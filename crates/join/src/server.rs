@@ -116,6 +116,8 @@ impl<K: Kubernetes> Server<K> {
                 }
             }
         }
+        // Whoever comes now is told so by the kernel, and asks another control plane.
+        drop(listener);
         while connections.join_next().await.is_some() {}
     }
 }
@@ -165,7 +167,9 @@ async fn handle<K: Kubernetes>(
 ) -> Response<Full<Bytes>> {
     let refuse = |status: StatusCode, reason: &'static str| {
         tracing::warn!(%peer, %reason, "join refused");
-        answer(status, &Refused { reason: reason.to_owned(), retry: false })
+        // A network that stalls passes.
+        let retry = status == StatusCode::REQUEST_TIMEOUT;
+        answer(status, &Refused { reason: reason.to_owned(), retry })
     };
     if request.uri().path() != PATH {
         return refuse(StatusCode::NOT_FOUND, "there is nothing at this path");

@@ -8,7 +8,6 @@ mod support;
 use std::panic;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use hyper::Method;
 use kcl_join::{Envelope, JoinRequest, Limits};
@@ -156,8 +155,7 @@ async fn nothing_gets_through() {
         }
     });
     let (aws, memory) = (Aws::start().await, Memory::default());
-    let limits = Limits { receive: Duration::from_millis(500), ..Limits::default() };
-    let service = listen(&aws, &Keys::fresh(), memory.clone(), limits).await;
+    let service = listen(&aws, &Keys::fresh(), memory.clone(), Limits::default()).await;
 
     let rng = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);

@@ -9,10 +9,13 @@ use std::time::{Duration, SystemTime};
 
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign};
 use aws_sigv4::sign::v4;
-use kcl_join::{Envelope, JoinRequest, Limits, MAX_BODY, Proof, sts_host};
+use kcl_join::{
+    Envelope, JoinRequest, Limits, MAX_BODY, Proof, Server, ServerTls, Service, ServiceConfig, sts_host,
+};
 use support::*;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
 
 /// A service with nothing in its cluster yet.
 async fn service() -> (Aws, Memory, Listening) {
@@ -264,6 +267,19 @@ async fn a_second_use_is_refused_and_a_return_is_not() {
 }
 
 #[tokio::test]
+async fn a_proof_that_was_of_no_use_is_used_all_the_same() {
+    let (aws, memory, service) = service().await;
+    let (log, _guard) = Log::begin();
+    let envelope = signed(&Person::worker(), &request('a'));
+    aws.instance(ID, "pending", NODE, &tags(CLUSTER));
+    refused(&service, &log, &envelope, 503, "pending", "pending").await;
+    // Who has seen it cannot have its turn when the machine runs.
+    aws.instance(ID, "running", NODE, &tags(CLUSTER));
+    refused(&service, &log, &envelope, 403, "used before", "used before").await;
+    assert!(memory.secrets().is_empty());
+}
+
+#[tokio::test]
 async fn what_is_not_a_join_request_is_refused() {
     let (aws, _memory, service) = service().await;
     let (log, _guard) = Log::begin();
@@ -335,7 +351,7 @@ async fn what_is_too_large_is_refused() {
 #[tokio::test]
 async fn who_dawdles_is_hung_up_on_and_holds_nobody_up() {
     let (aws, memory) = (Aws::start().await, Memory::default());
-    let limits = Limits { connections: 3, receive: Duration::from_millis(500) };
+    let limits = Limits { connections: 3, receive: Duration::from_secs(2) };
     let service = listen(&aws, &Keys::fresh(), memory, limits).await;
     let (log, _guard) = Log::begin();
 
@@ -388,4 +404,60 @@ async fn the_log_holds_no_secret() {
         assert!(!text.contains(secret), "{secret}");
     }
     assert!(!format!("{memory:?} {envelope:?}", memory = memory.secrets()).contains(token));
+}
+
+#[tokio::test]
+async fn what_was_begun_is_ended_when_it_stops() {
+    let (aws, keys) = (Aws::start().await, Keys::fresh());
+    let server = Server::new(
+        Service::new(service_config(&aws), Memory::default()).unwrap(),
+        ServerTls::new(&keys.certificate, &keys.key).unwrap(),
+        Limits::default(),
+    );
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let service = Listening { address: listener.local_addr().unwrap(), ca: keys.ca };
+    let (stop, stopped) = oneshot::channel();
+    let ended = tokio::spawn(server.serve(listener, async move { stopped.await.unwrap() }));
+
+    let body = serde_json::to_vec(&signed(&Person::worker(), &request('a'))).unwrap();
+    let head = format!("POST /v1/join HTTP/1.1\r\nhost: a\r\ncontent-length: {}\r\n\r\n", body.len());
+    let mut stream = service.connect().await;
+    stream.write_all(head.as_bytes()).await.unwrap();
+    stop.send(()).unwrap();
+    // The port is free as soon as nobody is let in any more.
+    while TcpStream::connect(service.address).await.is_ok() {
+        tokio::task::yield_now().await;
+    }
+    stream.write_all(&body).await.unwrap();
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer).await;
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    ended.await.unwrap();
+}
+
+#[test]
+fn what_cannot_work_is_said_at_once() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let aws = runtime.block_on(Aws::start());
+    let wrong = |change: &dyn Fn(&mut ServiceConfig)| {
+        let mut config = service_config(&aws);
+        change(&mut config);
+        Service::new(config, Memory::default()).unwrap_err().to_string()
+    };
+    let wanted = "failed to set up the join service: ";
+    for (error, what) in [
+        (wrong(&|config| config.region = "eu-north-1.evil.example/".to_owned()), "region"),
+        (wrong(&|config| config.account = "12345".to_owned()), "account"),
+        (wrong(&|config| config.sts_endpoint = Some("sts.example".to_owned())), "the STS endpoint"),
+        (wrong(&|config| config.ec2_endpoint = Some("https://a@b/".to_owned())), "the EC2 endpoint"),
+    ] {
+        assert!(error.starts_with(&format!("{wanted}{what} ")), "{error}");
+    }
+    let (keys, others) = (Keys::fresh(), Keys::fresh());
+    for (certificate, key) in
+        [("", keys.key.as_str()), (&keys.certificate, ""), (&keys.certificate, &others.key)]
+    {
+        let error = ServerTls::new(certificate, key).unwrap_err();
+        assert!(!format!("{error:?}").contains("PRIVATE KEY"), "{error:?}");
+    }
 }
