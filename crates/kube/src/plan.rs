@@ -18,7 +18,7 @@ use futures::FutureExt;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::applyset::{Contents, PART_OF, PlannedSet, Set};
+use crate::applyset::{Contents, ID, PART_OF, PlannedSet, Set};
 use crate::connect::Connection;
 use crate::diff;
 use crate::discovery::{Discovery, GroupKind, Resource};
@@ -165,7 +165,10 @@ pub struct Conflict {
 
 fn conflict(field: &str, manager: &str) -> String {
     if field.is_empty() {
-        format!("it belongs to the set {manager}")
+        format!(
+            "it belongs to another set of applied objects (applyset id {manager}): \
+             `kubectl get configmaps,secrets -A -l {ID}={manager}` tells whose"
+        )
     } else {
         format!("{field} is managed by {manager}")
     }

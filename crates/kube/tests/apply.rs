@@ -387,7 +387,14 @@ async fn what_others_manage_is_named_and_forced_only_once() {
     // What belongs to another set is never taken, forced or not.
     let other = plan_with(&connection, "another.example", &objects, FORCE).await.unwrap();
     assert_eq!(other.blocking().len(), 2);
-    assert!(other.blocking()[0].to_string().contains("it belongs to the set applyset-"), "{other:?}");
+    let told = other.blocking()[0].to_string();
+    let begin =
+        "spec: ConfigMap conflict/same: it belongs to another set of applied objects (applyset id applyset-";
+    assert!(told.starts_with(begin), "{told}");
+    // What it says to do tells whose it is.
+    let command = told.split('`').nth(1).unwrap();
+    let args: Vec<_> = command.split(' ').skip(1).chain(["-o", "name"]).collect();
+    assert_eq!(kubernetes.kubectl(&args).trim(), "configmap/kcl-conflict.example", "{command}");
 }
 
 fn binding(namespace: &str, name: &str, role: &str) -> Value {
@@ -923,10 +930,21 @@ async fn a_policy_is_waited_for_until_it_acts() {
         service_account: "default".to_owned(),
         variable: "AWS_ROLE_ARN".to_owned(),
     };
-    let wait = |timeout| kcl_kube::wait_until_mutated(&connection, &probe, timeout, &|_| {});
+    let events = Mutex::new(Vec::new());
+    let on_event = |event: Event| {
+        events.lock().unwrap().push(match event {
+            Event::Waiting { object, reason, .. } => format!("{object}: {reason}"),
+            Event::Ready { object, .. } => format!("{object} is ready"),
+            event => format!("{event:?}"),
+        });
+    };
+    let wait = |timeout| kcl_kube::wait_until_mutated(&connection, &probe, timeout, &on_event);
     let error = wait(Duration::from_secs(1)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
     assert!(error.to_string().contains("the pod would not get AWS_ROLE_ARN"), "{error}");
+    // Its account may be news to the server at first.
+    let told = events.lock().unwrap().last().cloned();
+    assert_eq!(told.unwrap(), "ServiceAccount mutated/default: the pod would not get AWS_ROLE_ARN");
     let policy = json!({
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "MutatingAdmissionPolicy",
@@ -950,6 +968,7 @@ async fn a_policy_is_waited_for_until_it_acts() {
     let objects = [policy, binding];
     apply(&connection, &plan(&connection, "mutated.example", &objects).await.unwrap()).await;
     wait(Duration::from_mins(1)).await.unwrap();
+    assert_eq!(events.lock().unwrap().last().unwrap(), "ServiceAccount mutated/default is ready");
     assert_eq!(kubernetes.kubectl(&["get", "pods", "--namespace", "mutated", "-o", "name"]), "");
     assert!(plan(&connection, "mutated.example", &objects).await.unwrap().is_empty());
     let options = PlanOptions { prune: true, ..PlanOptions::default() };
