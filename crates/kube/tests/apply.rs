@@ -344,13 +344,13 @@ async fn what_others_manage_is_named_and_forced_only_once() {
     assert_eq!(kubernetes.get("configmap", "conflict", "other")["data"]["value"], "ours");
     assert!(plan(&connection, cluster, &objects).await.unwrap().is_empty());
 
-    // What somebody else manages too, with kcl's own value, is no conflict: it was taken over as it was.
+    // Who applies a field too, with kcl's own value, wants it so: that is named, and never forced.
     let changed = [config_map("conflict", "same", "2"), config_map("conflict", "other", "ours")];
-    let shared = plan(&connection, cluster, &changed).await.unwrap();
-    assert!(shared.conflicts.is_empty(), "{:?}", shared.conflicts);
-    apply(&connection, &shared).await;
-    assert_eq!(kubernetes.get("configmap", "conflict", "same")["data"]["value"], "2");
-    apply(&connection, &plan(&connection, cluster, &objects).await.unwrap()).await;
+    let shared = plan_with(&connection, cluster, &changed, FORCE).await.unwrap();
+    assert_eq!(
+        shared.blocking().iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["spec: ConfigMap conflict/same: .data.value is managed by somebody"]
+    );
 
     // From now on it is kcl's: who changes it by hand is named, never overwritten.
     kubernetes.kubectl(&[
@@ -407,6 +407,43 @@ fn binding(namespace: &str, name: &str, role: &str) -> Value {
 fn storage_class(name: &str, size: &str) -> Value {
     json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": name},
         "provisioner": "a.example.com", "parameters": {"size": size}})
+}
+
+/// Who made an object before kcl came, or fills in a default, goes on managing fields that it only wrote once.
+#[tokio::test]
+async fn what_others_wrote_and_kcl_took_over_is_its_own() {
+    let kubernetes = Kubernetes::shared();
+    let connection = kubernetes.connect().await;
+    let cluster = "written.example";
+    kubernetes.make_namespace("written");
+    let create = ["create", "configmap", "a", "--namespace", "written", "--from-literal=value=1"];
+    kubernetes.kubectl(&[&create[..], &["--from-literal=other=theirs"]].concat());
+    let object = |value: &str| [config_map("written", "a", value)];
+    apply(&connection, &plan(&connection, cluster, &object("1")).await.unwrap()).await;
+    let managers = kubernetes.get("configmap", "written", "a")["metadata"]["managedFields"].clone();
+    let both =
+        managers.as_array().unwrap().iter().filter(|entry| !entry["fieldsV1"]["f:data"]["f:value"].is_null());
+    let both: Vec<_> = both.map(|entry| entry["operation"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(both, ["Apply", "Update"], "{managers}");
+
+    let changed = plan(&connection, cluster, &object("2")).await.unwrap();
+    assert!(changed.conflicts.is_empty(), "{:?}", changed.conflicts);
+    assert!(changed.objects[0].force);
+    apply(&connection, &changed).await;
+    let live = kubernetes.get("configmap", "written", "a");
+    assert_eq!(live["data"], json!({"value": "2", "other": "theirs"}));
+
+    // Both at once: the one who applied it is named, and nothing is forced.
+    let create = ["create", "configmap", "b", "--namespace", "written", "--from-literal=value=1"];
+    kubernetes.kubectl(&create);
+    kubernetes.kubectl_apply(&config_map("written", "b", "1"));
+    apply(&connection, &plan(&connection, cluster, &[config_map("written", "b", "1")]).await.unwrap()).await;
+    let both = plan(&connection, cluster, &[config_map("written", "b", "2")]).await.unwrap();
+    assert!(!both.objects[0].force);
+    assert_eq!(
+        both.blocking().iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["spec: ConfigMap written/b: .data.value is managed by somebody"]
+    );
 }
 
 #[tokio::test]
