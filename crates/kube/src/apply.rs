@@ -425,10 +425,11 @@ async fn changed_its_mind(
     let Some(live) = connection.find(&request, on_event).await? else { return Ok(None) };
     let discovery = Discovery::of(connection, on_event).await?;
     let wanted = plan.objects.iter().map(|planned| &planned.object).collect();
-    let gone = plan.unwanted.iter().filter(|unwanted| unwanted.fate == Fate::Delete);
-    let plain = gone.filter(|unwanted| !unwanted.object.is_namespace() && !unwanted.object.is_definition());
+    let deleted = plan.unwanted.iter().filter(|unwanted| {
+        unwanted.fate == Fate::Delete && !unwanted.object.is_namespace() && !unwanted.object.is_definition()
+    });
     // By now what owned them may be gone.
-    let going = plain.map(|unwanted| &unwanted.uid).chain(&unwanted.takes_along).cloned().collect();
+    let going = deleted.map(|unwanted| &unwanted.uid).chain(&unwanted.takes_along).cloned().collect();
     let set = &plan.set.set;
     let context =
         prune::Context { connection, set, discovery: &discovery, wanted: &wanted, going: &going, on_event };
