@@ -497,6 +497,36 @@ async fn what_cannot_change_is_replaced() {
     apply(&connection, &found).await;
     assert_eq!(kubernetes.get("rolebinding", "replace", "till")["roleRef"]["name"], "view");
 
+    // A finalizer holds it: it is not made over the old one, and made when that is gone.
+    let hold = |finalizers: &str| {
+        let patch = format!(r#"{{"metadata":{{"finalizers":{finalizers}}}}}"#);
+        kubernetes.kubectl(&[
+            "patch",
+            "rolebinding",
+            "till",
+            "--namespace=replace",
+            "--type=merge",
+            "-p",
+            &patch,
+        ]);
+    };
+    hold(r#"["example.com/hold"]"#);
+    let found = plan(&connection, cluster, &objects("edit", "2")).await.unwrap();
+    let hasty = connection.clone().with_patience(Duration::ZERO);
+    let applied = kcl_kube::apply(&hasty, &found, None, std::future::pending(), &|_| {}).await.unwrap();
+    let failure = applied.failures[0].to_string();
+    assert!(
+        failure.contains("for RoleBinding replace/till to be gone, so that it can be made again"),
+        "{failure}"
+    );
+    let found = plan(&connection, cluster, &objects("edit", "2")).await.unwrap();
+    assert!(faults(&found).contains("RoleBinding replace/till: it is being deleted"), "{found:?}");
+    hold("null");
+    let found = plan(&connection, cluster, &objects("edit", "2")).await.unwrap();
+    assert_eq!(actions(&found)[0], "RoleBinding replace/till: create");
+    apply(&connection, &found).await;
+    apply(&connection, &plan(&connection, cluster, &objects("view", "2")).await.unwrap()).await;
+
     // Another one of the name is not the one that the plan looked at.
     let found = plan(&connection, cluster, &objects("edit", "2")).await.unwrap();
     kubernetes.kubectl(&["delete", "rolebinding", "till", "--namespace", "replace"]);
