@@ -10,7 +10,6 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use serde::Serialize;
-use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use crate::applyset::Contents;
@@ -22,7 +21,7 @@ use crate::object::{ObjectRef, Phase};
 use crate::plan::{Action, Conflict, Fate, Plan, PlannedObject, Unwanted};
 use crate::prune;
 use crate::request::{MAX_IN_FLIGHT, Mode, Request};
-use crate::wait::definition_state;
+use crate::wait::{Progress, definition_state};
 
 /// How long the server may take to serve a new kind: a second on an idle one.
 const ESTABLISH_TIMEOUT: Duration = Duration::from_mins(1);
@@ -426,10 +425,11 @@ async fn changed_its_mind(
     let Some(live) = connection.find(&request, on_event).await? else { return Ok(None) };
     let discovery = Discovery::of(connection, on_event).await?;
     let wanted = plan.objects.iter().map(|planned| &planned.object).collect();
-    let gone = plan.unwanted.iter().filter(|unwanted| unwanted.fate == Fate::Delete);
-    let plain = gone.filter(|unwanted| !unwanted.object.is_namespace() && !unwanted.object.is_definition());
+    let deleted = plan.unwanted.iter().filter(|unwanted| {
+        unwanted.fate == Fate::Delete && !unwanted.object.is_namespace() && !unwanted.object.is_definition()
+    });
     // By now what owned them may be gone.
-    let going = plain.map(|unwanted| &unwanted.uid).chain(&unwanted.takes_along).cloned().collect();
+    let going = deleted.map(|unwanted| &unwanted.uid).chain(&unwanted.takes_along).cloned().collect();
     let set = &plan.set.set;
     let context =
         prune::Context { connection, set, discovery: &discovery, wanted: &wanted, going: &going, on_event };
@@ -449,30 +449,33 @@ async fn establish(connection: &Connection, plan: &Plan, on_event: &Observer<'_>
         .filter(|planned| planned.object.is_definition() && planned.action != Action::Unchanged);
     for planned in sent {
         let request = Request::get(format!("read {}", planned.object), &planned.path);
-        loop {
-            let live = connection.send(&request, on_event).await?;
-            let state = definition_state(&live);
-            if state.is_ok() {
-                break;
-            }
-            pause(begin, &planned.object.to_string(), state.err()).await?;
+        let mut progress = Progress::new(planned.object.clone(), on_event);
+        while let Err(reason) = definition_state(&connection.send(&request, on_event).await?) {
+            progress.waits(&reason);
+            pause(begin, &planned.object.to_string(), Some(reason)).await?;
         }
+        progress.ready();
     }
     let new: Vec<&PlannedObject> = plan.objects.iter().filter(|planned| planned.kind_is_new).collect();
-    while !new.is_empty() {
+    let Some(first) = new.first() else { return Ok(()) };
+    // No object of it can be sent yet: the first that waits stands for all.
+    let mut progress = Progress::new(first.object.clone(), on_event);
+    loop {
         let discovery = Discovery::of(connection, on_event).await?;
-        let version = |manifest: &Value| {
-            let api_version = manifest["apiVersion"].as_str().unwrap_or_default().to_owned();
-            api_version.rsplit_once('/').map_or(api_version.clone(), |(_, version)| version.to_owned())
-        };
-        let missing = new.iter().find(|planned| {
-            let ObjectRef { group, kind, .. } = &planned.object;
-            discovery.find(group, &version(&planned.manifest), kind).is_none()
-        });
-        let Some(missing) = missing else { break };
-        pause(begin, &format!("the kind {}", missing.object.kind), None).await?;
+        let Some(missing) = new.iter().find(|planned| !is_served(&discovery, planned)) else { break };
+        let kind = format!("the kind {}", missing.object.kind);
+        progress.waits(&format!("{kind} is not served yet"));
+        pause(begin, &kind, None).await?;
     }
+    progress.ready();
     Ok(())
+}
+
+fn is_served(discovery: &Discovery, planned: &PlannedObject) -> bool {
+    let ObjectRef { group, kind, .. } = &planned.object;
+    let api_version = planned.manifest["apiVersion"].as_str().unwrap_or_default();
+    let version = api_version.rsplit_once('/').map_or(api_version, |(_, version)| version);
+    discovery.find(group, version, kind).is_some()
 }
 
 async fn pause(begin: Instant, what: &str, last: Option<String>) -> Result<(), Error> {

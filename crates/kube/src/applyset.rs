@@ -19,7 +19,7 @@ use crate::error::Error;
 /// Label of a member: the id of its set.
 pub(crate) const PART_OF: &str = "applyset.kubernetes.io/part-of";
 /// Label of a parent: the id of the set.
-const ID: &str = "applyset.kubernetes.io/id";
+pub(crate) const ID: &str = "applyset.kubernetes.io/id";
 /// Annotation of a parent: the tool that may change the set.
 const TOOLING: &str = "applyset.kubernetes.io/tooling";
 /// Annotation of a parent: kinds of the members.

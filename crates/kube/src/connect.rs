@@ -238,7 +238,7 @@ impl Connection {
                         on_event(Event::ServerReady);
                         return self.version().await;
                     }
-                    let checks = vec!["permissions of who asks".to_owned()];
+                    let checks = vec!["nobody has given this user its rights yet".to_owned()];
                     let last = checks.join(", ");
                     on_event(Event::ServerNotReady { checks, waited });
                     last

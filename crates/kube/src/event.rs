@@ -19,7 +19,7 @@ pub enum Event {
     },
     /// The API server answers and is not ready: which of its checks say so.
     ServerNotReady {
-        /// `etcd`, `poststarthook/rbac/bootstrap-roles`; may be empty.
+        /// `etcd`, `poststarthook/rbac/bootstrap-roles`, or in words what else is missing; may be empty.
         checks: Vec<String>,
         /// Since when it is waited for.
         waited: Duration,
@@ -79,7 +79,7 @@ pub enum Event {
     },
     /// It is waited for an object; told when it changes.
     Waiting {
-        /// Which one.
+        /// Which one. Of an admission policy it is the service account whose pods are tried.
         object: ObjectRef,
         /// How many of its parts are ready: `(1, 3)`; `None` where there is nothing to count.
         progress: Option<(u64, u64)>,

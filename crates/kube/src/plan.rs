@@ -11,14 +11,14 @@
 //! each that others' fields stand in the way of, or that must be replaced, one more dry run. Namespaces and definitions that are to be
 //! deleted are looked into: one request for each kind that the cluster has.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use futures::FutureExt;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::applyset::{Contents, PART_OF, PlannedSet, Set};
+use crate::applyset::{Contents, ID, PART_OF, PlannedSet, Set};
 use crate::connect::Connection;
 use crate::diff;
 use crate::discovery::{Discovery, GroupKind, Resource};
@@ -85,7 +85,7 @@ pub struct PlannedObject {
     /// changes, not their values.
     pub changes: Vec<FieldChange>,
     /// Other managers' fields are taken over: where that was asked for and `action` is `adopt`, and fields that
-    /// kcl already manages together with others.
+    /// kcl already manages together with others who wrote them and did not apply them.
     pub force: bool,
     /// What is sent, with the label of this cluster's set.
     #[serde(skip)]
@@ -165,7 +165,10 @@ pub struct Conflict {
 
 fn conflict(field: &str, manager: &str) -> String {
     if field.is_empty() {
-        format!("it belongs to the set {manager}")
+        format!(
+            "it belongs to another set of applied objects (applyset id {manager}): \
+             `kubectl get configmaps,secrets -A -l {ID}={manager}` tells whose"
+        )
     } else {
         format!("{field} is managed by {manager}")
     }
@@ -543,11 +546,7 @@ impl Judge<'_> {
         let mut answer = self.dry_run(planned, false).await;
         answer = match answer {
             Err(Error::Refused(refused)) if is_field_conflict(&refused) => {
-                conflicts = field_conflicts(planned, &refused);
-                // What kcl still manages too has the value that kcl gave it: nobody changed it since, and others
-                // only manage it as well since before kcl came.
-                let shared = our_paths(live);
-                conflicts.retain(|conflict| !shared.contains(&conflict.field));
+                conflicts = field_conflicts(planned, &refused, &our_paths(live));
                 let may_force = self.options.force_conflicts && !is_ours;
                 for conflict in &mut conflicts {
                     conflict.forced = may_force;
@@ -611,9 +610,19 @@ pub(crate) fn is_field_conflict(refused: &Refused) -> bool {
     refused.status == 409 && refused.faults.iter().any(|fault| fault.message.starts_with(CONFLICT_WITH))
 }
 
-fn field_conflicts(planned: &PlannedObject, refused: &Refused) -> Vec<Conflict> {
+/// How it goes on where that manager wrote the field, and did not apply it.
+const BY_UPDATE: &str = " using ";
+
+/// The fields that others hold. `ours` are those that kcl manages too: they have the value that kcl gave them, as
+/// nobody changed them since. Whoever only wrote such a field once, before kcl came or to fill in a default, does
+/// not want it any more than that; who applied it wants it as it is.
+fn field_conflicts(planned: &PlannedObject, refused: &Refused, ours: &BTreeSet<String>) -> Vec<Conflict> {
     let faults = refused.faults.iter().filter_map(|fault| {
         let manager = fault.message.strip_prefix(CONFLICT_WITH)?;
+        let wrote = manager.rsplit('"').next().is_some_and(|rest| rest.starts_with(BY_UPDATE));
+        if wrote && ours.contains(&fault.field) {
+            return None;
+        }
         Some(Conflict {
             object: planned.object.clone(),
             origin: planned.origin.clone(),

@@ -456,6 +456,7 @@ pub struct Probe {
 const PROBE_PAUSE: Duration = Duration::from_millis(500);
 
 /// Waits until a pod like `probe` would be given its variable: creates one with `dryRun=All`, again and again.
+/// Events name the service account as what is waited for.
 pub async fn wait_until_mutated(
     connection: &Connection,
     probe: &Probe,
@@ -467,9 +468,14 @@ pub async fn wait_until_mutated(
     let path = format!("/api/v1/namespaces/{}/pods", escape(namespace));
     let doing = format!("try a pod of the service account {namespace}/{service_account}");
     let request = Request::create_dry_run(doing, &path, &probe_pod(probe));
+    let account = ObjectRef::new("", "ServiceAccount", Some(namespace), service_account);
+    let mut progress = Progress::new(account, on_event);
     loop {
         let last = match connection.send(&request, on_event).await {
-            Ok(pod) if has_variable(&pod, variable) => return Ok(()),
+            Ok(pod) if has_variable(&pod, variable) => {
+                progress.ready();
+                return Ok(());
+            }
             Ok(_) => format!("the pod would not get {variable}"),
             // Its service account may be news to the server's cache.
             Err(Error::Refused(refused)) if refused.status == 403 => refused.message,
@@ -479,7 +485,36 @@ pub async fn wait_until_mutated(
             let what = format!("{variable} in new pods of the service account {namespace}/{service_account}");
             return Err(Error::Timeout { what, after: timeout, last });
         }
+        progress.waits(&last);
         sleep(PROBE_PAUSE).await;
+    }
+}
+
+/// Tells of one thing that is waited for: that it is, when its reason changes, and its end if it was told of.
+pub(crate) struct Progress<'a> {
+    object: ObjectRef,
+    told: Option<String>,
+    begin: Instant,
+    on_event: &'a Observer<'a>,
+}
+
+impl<'a> Progress<'a> {
+    pub(crate) fn new(object: ObjectRef, on_event: &'a Observer<'a>) -> Self {
+        Self { object, told: None, begin: Instant::now(), on_event }
+    }
+
+    pub(crate) fn waits(&mut self, reason: &str) {
+        if self.told.as_deref() != Some(reason) {
+            self.told = Some(reason.to_owned());
+            let (object, reason) = (self.object.clone(), reason.to_owned());
+            (self.on_event)(Event::Waiting { object, progress: None, reason });
+        }
+    }
+
+    pub(crate) fn ready(self) {
+        if self.told.is_some() {
+            (self.on_event)(Event::Ready { object: self.object, waited: self.begin.elapsed() });
+        }
     }
 }
 
@@ -562,6 +597,28 @@ mod tests {
         let mut on_delete = live(status);
         on_delete["spec"]["updateStrategy"]["type"] = "OnDelete".into();
         assert_eq!(ready("DaemonSet", &on_delete), "ready");
+    }
+
+    #[test]
+    fn what_is_waited_for_is_told_when_it_changes() {
+        let events = std::sync::Mutex::new(Vec::new());
+        let on_event = |event: Event| {
+            events.lock().unwrap().push(match event {
+                Event::Waiting { object, reason, .. } => format!("{object}: {reason}"),
+                Event::Ready { object, .. } => format!("{object} is ready"),
+                event => format!("{event:?}"),
+            });
+        };
+        let kind = || ObjectRef::new("apiextensions.k8s.io", "CustomResourceDefinition", None, "a");
+        Progress::new(kind(), &on_event).ready();
+        let mut progress = Progress::new(kind(), &on_event);
+        for reason in ["", "", "Installing", "Installing"] {
+            progress.waits(reason);
+        }
+        progress.ready();
+        let name = "CustomResourceDefinition a";
+        let told = [format!("{name}: "), format!("{name}: Installing"), format!("{name} is ready")];
+        assert_eq!(events.into_inner().unwrap(), told);
     }
 
     #[test]

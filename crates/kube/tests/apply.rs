@@ -344,13 +344,13 @@ async fn what_others_manage_is_named_and_forced_only_once() {
     assert_eq!(kubernetes.get("configmap", "conflict", "other")["data"]["value"], "ours");
     assert!(plan(&connection, cluster, &objects).await.unwrap().is_empty());
 
-    // What somebody else manages too, with kcl's own value, is no conflict: it was taken over as it was.
+    // Who applies a field too, with kcl's own value, wants it so: that is named, and never forced.
     let changed = [config_map("conflict", "same", "2"), config_map("conflict", "other", "ours")];
-    let shared = plan(&connection, cluster, &changed).await.unwrap();
-    assert!(shared.conflicts.is_empty(), "{:?}", shared.conflicts);
-    apply(&connection, &shared).await;
-    assert_eq!(kubernetes.get("configmap", "conflict", "same")["data"]["value"], "2");
-    apply(&connection, &plan(&connection, cluster, &objects).await.unwrap()).await;
+    let shared = plan_with(&connection, cluster, &changed, FORCE).await.unwrap();
+    assert_eq!(
+        shared.blocking().iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["spec: ConfigMap conflict/same: .data.value is managed by somebody"]
+    );
 
     // From now on it is kcl's: who changes it by hand is named, never overwritten.
     kubernetes.kubectl(&[
@@ -387,7 +387,14 @@ async fn what_others_manage_is_named_and_forced_only_once() {
     // What belongs to another set is never taken, forced or not.
     let other = plan_with(&connection, "another.example", &objects, FORCE).await.unwrap();
     assert_eq!(other.blocking().len(), 2);
-    assert!(other.blocking()[0].to_string().contains("it belongs to the set applyset-"), "{other:?}");
+    let told = other.blocking()[0].to_string();
+    let begin =
+        "spec: ConfigMap conflict/same: it belongs to another set of applied objects (applyset id applyset-";
+    assert!(told.starts_with(begin), "{told}");
+    // What it says to do tells whose it is.
+    let command = told.split('`').nth(1).unwrap();
+    let args: Vec<_> = command.split(' ').skip(1).chain(["-o", "name"]).collect();
+    assert_eq!(kubernetes.kubectl(&args).trim(), "configmap/kcl-conflict.example", "{command}");
 }
 
 fn binding(namespace: &str, name: &str, role: &str) -> Value {
@@ -400,6 +407,43 @@ fn binding(namespace: &str, name: &str, role: &str) -> Value {
 fn storage_class(name: &str, size: &str) -> Value {
     json!({"apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "metadata": {"name": name},
         "provisioner": "a.example.com", "parameters": {"size": size}})
+}
+
+/// Who made an object before kcl came, or fills in a default, goes on managing fields that it only wrote once.
+#[tokio::test]
+async fn what_others_wrote_and_kcl_took_over_is_its_own() {
+    let kubernetes = Kubernetes::shared();
+    let connection = kubernetes.connect().await;
+    let cluster = "written.example";
+    kubernetes.make_namespace("written");
+    let create = ["create", "configmap", "a", "--namespace", "written", "--from-literal=value=1"];
+    kubernetes.kubectl(&[&create[..], &["--from-literal=other=theirs"]].concat());
+    let object = |value: &str| [config_map("written", "a", value)];
+    apply(&connection, &plan(&connection, cluster, &object("1")).await.unwrap()).await;
+    let managers = kubernetes.get("configmap", "written", "a")["metadata"]["managedFields"].clone();
+    let both =
+        managers.as_array().unwrap().iter().filter(|entry| !entry["fieldsV1"]["f:data"]["f:value"].is_null());
+    let both: Vec<_> = both.map(|entry| entry["operation"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(both, ["Apply", "Update"], "{managers}");
+
+    let changed = plan(&connection, cluster, &object("2")).await.unwrap();
+    assert!(changed.conflicts.is_empty(), "{:?}", changed.conflicts);
+    assert!(changed.objects[0].force);
+    apply(&connection, &changed).await;
+    let live = kubernetes.get("configmap", "written", "a");
+    assert_eq!(live["data"], json!({"value": "2", "other": "theirs"}));
+
+    // Both at once: the one who applied it is named, and nothing is forced.
+    let create = ["create", "configmap", "b", "--namespace", "written", "--from-literal=value=1"];
+    kubernetes.kubectl(&create);
+    kubernetes.kubectl_apply(&config_map("written", "b", "1"));
+    apply(&connection, &plan(&connection, cluster, &[config_map("written", "b", "1")]).await.unwrap()).await;
+    let both = plan(&connection, cluster, &[config_map("written", "b", "2")]).await.unwrap();
+    assert!(!both.objects[0].force);
+    assert_eq!(
+        both.blocking().iter().map(ToString::to_string).collect::<Vec<_>>(),
+        ["spec: ConfigMap written/b: .data.value is managed by somebody"]
+    );
 }
 
 #[tokio::test]
@@ -452,6 +496,36 @@ async fn what_cannot_change_is_replaced() {
     kubernetes.kubectl(&["delete", "rolebinding", "till", "--namespace", "replace"]);
     apply(&connection, &found).await;
     assert_eq!(kubernetes.get("rolebinding", "replace", "till")["roleRef"]["name"], "view");
+
+    // A finalizer holds it: it is not made over the old one, and made when that is gone.
+    let hold = |finalizers: &str| {
+        let patch = format!(r#"{{"metadata":{{"finalizers":{finalizers}}}}}"#);
+        kubernetes.kubectl(&[
+            "patch",
+            "rolebinding",
+            "till",
+            "--namespace=replace",
+            "--type=merge",
+            "-p",
+            &patch,
+        ]);
+    };
+    hold(r#"["example.com/hold"]"#);
+    let found = plan(&connection, cluster, &objects("edit", "2")).await.unwrap();
+    let hasty = connection.clone().with_patience(Duration::ZERO);
+    let applied = kcl_kube::apply(&hasty, &found, None, std::future::pending(), &|_| {}).await.unwrap();
+    let failure = applied.failures[0].to_string();
+    assert!(
+        failure.contains("for RoleBinding replace/till to be gone, so that it can be made again"),
+        "{failure}"
+    );
+    let found = plan(&connection, cluster, &objects("edit", "2")).await.unwrap();
+    assert!(faults(&found).contains("RoleBinding replace/till: it is being deleted"), "{found:?}");
+    hold("null");
+    let found = plan(&connection, cluster, &objects("edit", "2")).await.unwrap();
+    assert_eq!(actions(&found)[0], "RoleBinding replace/till: create");
+    apply(&connection, &found).await;
+    apply(&connection, &plan(&connection, cluster, &objects("view", "2")).await.unwrap()).await;
 
     // Another one of the name is not the one that the plan looked at.
     let found = plan(&connection, cluster, &objects("edit", "2")).await.unwrap();
@@ -923,10 +997,21 @@ async fn a_policy_is_waited_for_until_it_acts() {
         service_account: "default".to_owned(),
         variable: "AWS_ROLE_ARN".to_owned(),
     };
-    let wait = |timeout| kcl_kube::wait_until_mutated(&connection, &probe, timeout, &|_| {});
+    let events = Mutex::new(Vec::new());
+    let on_event = |event: Event| {
+        events.lock().unwrap().push(match event {
+            Event::Waiting { object, reason, .. } => format!("{object}: {reason}"),
+            Event::Ready { object, .. } => format!("{object} is ready"),
+            event => format!("{event:?}"),
+        });
+    };
+    let wait = |timeout| kcl_kube::wait_until_mutated(&connection, &probe, timeout, &on_event);
     let error = wait(Duration::from_secs(1)).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
     assert!(error.to_string().contains("the pod would not get AWS_ROLE_ARN"), "{error}");
+    // Its account may be news to the server at first.
+    let told = events.lock().unwrap().last().cloned();
+    assert_eq!(told.unwrap(), "ServiceAccount mutated/default: the pod would not get AWS_ROLE_ARN");
     let policy = json!({
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "MutatingAdmissionPolicy",
@@ -950,6 +1035,7 @@ async fn a_policy_is_waited_for_until_it_acts() {
     let objects = [policy, binding];
     apply(&connection, &plan(&connection, "mutated.example", &objects).await.unwrap()).await;
     wait(Duration::from_mins(1)).await.unwrap();
+    assert_eq!(events.lock().unwrap().last().unwrap(), "ServiceAccount mutated/default is ready");
     assert_eq!(kubernetes.kubectl(&["get", "pods", "--namespace", "mutated", "-o", "name"]), "");
     assert!(plan(&connection, "mutated.example", &objects).await.unwrap().is_empty());
     let options = PlanOptions { prune: true, ..PlanOptions::default() };

@@ -79,7 +79,8 @@ async fn who_is_there(kubernetes: &Kubernetes) {
     assert_eq!(nobody.version().await.unwrap(), version);
     let error = nobody.wait_ready(Duration::from_secs(1), &|_| {}).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Timeout);
-    assert!(error.to_string().ends_with("to be ready, in vain (permissions of who asks)"), "{error}");
+    let said = "to be ready, in vain (nobody has given this user its rights yet)";
+    assert!(error.to_string().ends_with(said), "{error}");
 
     // Nobody there.
     let at = |server: String| kcl_kube::ClusterAccess { server, ..admin() };
