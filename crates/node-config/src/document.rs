@@ -243,6 +243,11 @@ impl NodeConfig {
         crate::file::yaml("the node configuration", self)
     }
 
+    /// Where the configuration of a group is, relative to the cluster's folder in the store.
+    pub fn path(group: &str) -> String {
+        format!("node/{group}.yaml")
+    }
+
     /// Where an asset is fetched from: its own URL, or the path of that in the file repository.
     pub fn asset_url(&self, asset: &Asset) -> String {
         let Some(repository) = &self.file_repository else { return asset.url.clone() };
