@@ -1,8 +1,8 @@
 //! Gets the programs of a machine: in parallel, tried again, and used only if the hash is the promised one.
 //!
 //! A file is fetched into a folder of its own, checked, and then put in its place in one piece: whatever
-//! happens, no part of a file is ever where a program is looked for. A note of what was installed, by the
-//! asset's hash, says what need not be fetched again; an image may bring programs and notes with it.
+//! happens, no part of a file is ever where a program is looked for. A note of what was installed from an
+//! archive, by its hash, says that it need not be fetched again; an image may bring programs and notes with it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -131,7 +131,7 @@ pub struct Downloads {
     pub silence: Duration,
 }
 
-/// What was installed from an asset: paths and their hashes.
+/// What was installed from an archive: paths and their hashes.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Note {
     files: BTreeMap<String, String>,
@@ -303,23 +303,24 @@ fn is_installed(system: &System, asset: &Asset) -> bool {
     })
 }
 
-/// Puts the files of a fetched and checked asset in their places, and notes them.
+/// Puts the files of a fetched and checked asset in their places, and notes those of an archive.
 fn install(system: &System, asset: &Asset, fetched: &Path) -> Result<(), DownloadError> {
     let failed = |path: &Path, source| {
         let source = SystemError::File { what: "write", path: path.to_owned(), source };
         DownloadError::File { name: asset.name.clone(), source }
     };
     let source = fs::File::open(fetched).map_err(|error| failed(fetched, error))?;
-    let note = match asset.files.as_slice() {
-        [file] if file.member.is_none() => {
-            let path = system.path(&file.to);
-            let mode = file.permissions()?;
-            let mut source = source;
-            replace(&path, mode, |to| io::copy(&mut source, to)).map_err(|error| failed(&path, error))?;
-            Note { files: BTreeMap::from([(file.to.clone(), asset.sha256.clone())]) }
-        }
-        _ => unpack(system, asset, source)?,
-    };
+    if let [file] = asset.files.as_slice()
+        && file.member.is_none()
+    {
+        // Its own hash is note enough.
+        let path = system.path(&file.to);
+        let (mode, mut source) = (file.permissions()?, source);
+        return replace(&path, mode, |to| io::copy(&mut source, to))
+            .map(drop)
+            .map_err(|error| failed(&path, error));
+    }
+    let note = unpack(system, asset, source)?;
     let path = note_path(system, asset);
     let text = serde_json::json!(note).to_string();
     replace(&path, 0o644, |to| to.write_all(text.as_bytes())).map_err(|error| failed(&path, error))

@@ -313,36 +313,57 @@ async fn ended_after_each_step_it_comes_to_the_same_end() {
     }
 }
 
-/// Waits until something holds; the test's own time limit ends it otherwise.
-async fn until(mut holds: impl FnMut() -> bool) {
-    while !holds() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+/// Runs the binary to its end.
+fn finish(machine: &Machine) -> (bool, String) {
+    let output = machine.start().wait_with_output().unwrap();
+    (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// Waits for an asset to be asked for, and kills who asks.
+fn kill_at(machine: &Machine, path: &str) {
+    let mut child = machine.start();
+    // The test's own time limit ends it otherwise.
+    while machine.web.count(path) == 0 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// kill -9 in the middle of each download, while others go on: nothing of a file is where it would be used,
+/// and what the next run comes to is the same to the last file.
+#[test]
+fn killed_while_it_downloads_it_comes_to_the_same_end() {
+    let undisturbed = Machine::new(Role::Node);
+    let (done, said) = finish(&undisturbed);
+    assert!(done && said.contains(&format!("{INSTANCE} is ready for kubeadm")), "{said}");
+    let wanted = undisturbed.tree();
+    for asset in &undisturbed.config.assets {
+        let machine = Machine::new(Role::Node);
+        let path = format!("/files/{}", asset.url.splitn(4, '/').nth(3).unwrap());
+        let whole = machine.web.get(&path);
+        machine.web.set(&path, [Reply::Stall(whole.clone())]);
+        kill_at(&machine, &path);
+        for file in &asset.files {
+            assert!(!machine.folder.system().path(&file.to).exists(), "{}", file.to);
+        }
+        machine.web.set(&path, [Reply::Whole(whole)]);
+        let (done, said) = finish(&machine);
+        assert!(done, "{said}");
+        assert_eq!(machine.tree(), wanted, "killed at {}", asset.name);
     }
 }
 
-/// kill -9 in the middle of a download: nothing of the file is where it would be used.
-#[tokio::test(flavor = "multi_thread")]
-async fn killed_while_it_downloads_it_comes_to_the_same_end() {
-    let undisturbed = Machine::new(Role::Node);
-    undisturbed.run().await.unwrap();
+/// Two at once would undo each other's work.
+#[test]
+fn a_second_one_keeps_away() {
     let machine = Machine::new(Role::Node);
-    let path = "/files/release/v1.36.3/bin/linux/amd64/kubelet";
-    machine.web.set(path, [Reply::Stall(b"the program kubelet".to_vec())]);
-    let mut child = machine.start();
-    until(|| machine.web.count(path) > 0).await;
-    // A second one keeps away meanwhile.
-    let second = tokio::task::block_in_place(|| machine.start().wait_with_output()).unwrap();
-    let said = String::from_utf8_lossy(&second.stderr).into_owned();
-    assert!(!second.status.success() && said.contains("another kcl-node is at work"), "{said}");
-    child.kill().unwrap();
-    child.wait().unwrap();
-    assert!(!machine.folder.root().join("usr/local/bin/kubelet").exists());
-    machine.web.set(path, [Reply::Whole(b"the program kubelet".to_vec())]);
-    let output = tokio::task::block_in_place(|| machine.start().wait_with_output()).unwrap();
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{said}");
-    assert!(said.contains(&format!("{INSTANCE} is ready for kubeadm")), "{said}");
-    assert_eq!(machine.tree(), undisturbed.tree());
+    let lock = machine.folder.system().lock().unwrap();
+    let (done, said) = finish(&machine);
+    assert!(!done && said.contains("another kcl-node is at work"), "{said}");
+    drop(lock);
+    let (done, said) = finish(&machine);
+    assert!(done, "{said}");
 }
 
 /// A configuration that is not the one the machine was started with, or not its group's, is not acted on.

@@ -80,6 +80,14 @@ impl Web {
         self.routes.lock().unwrap().insert(path.to_owned(), replies.into());
     }
 
+    /// What a path is answered with.
+    pub(crate) fn get(&self, path: &str) -> Vec<u8> {
+        match self.routes.lock().unwrap()[path].front() {
+            Some(Reply::Whole(bytes)) => bytes.clone(),
+            _ => Vec::new(),
+        }
+    }
+
     /// How often a path was asked for.
     pub(crate) fn count(&self, path: &str) -> usize {
         self.seen.lock().unwrap().iter().filter(|seen| *seen == path).count()
