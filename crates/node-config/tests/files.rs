@@ -4,6 +4,8 @@
 mod common;
 
 use std::fmt::Write as _;
+use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
 use common::{control_plane, worker};
@@ -67,9 +69,9 @@ fn validate(file: &File) -> (bool, String) {
     let path = folder.path().join("kubeadm.yaml");
     // kubeadm looks whether the file is there.
     let discovery = folder.path().join("discovery.conf");
-    std::fs::write(&discovery, worker().discovery(&token()).unwrap().content).unwrap();
+    fs::write(&discovery, worker().discovery(&token()).unwrap().content).unwrap();
     let content = file.content.replace(paths::DISCOVERY, discovery.to_str().unwrap());
-    std::fs::write(&path, content).unwrap();
+    fs::write(&path, content).unwrap();
     let kubeadm = programs().unwrap().path("kubeadm").unwrap();
     let output = Command::new(kubeadm).args(["config", "validate", "--config"]).arg(&path).output().unwrap();
     let said = [output.stdout, output.stderr].concat();
@@ -105,55 +107,159 @@ fn kubeadm_refuses_a_field_that_it_does_not_know() {
     assert!(!validate(&file).0);
 }
 
-/// The flags and files of the API server, as kubeadm would give them, in the real one: it starts, writes its
-/// audit log, encrypts secrets, and lets nobody in without a name.
+/// A machine in a folder, as it is when kubeadm begins.
+struct Prepared {
+    folder: tempfile::TempDir,
+    config: NodeConfig,
+}
+
+impl Prepared {
+    fn new(config: NodeConfig) -> Self {
+        let prepared = Self { folder: tempfile::tempdir().unwrap(), config };
+        for file in files(&prepared.config) {
+            let path = prepared.path(&file.path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, prepared.local(&file.content)).unwrap();
+        }
+        fs::create_dir_all(prepared.path(paths::AUDIT_LOG)).unwrap();
+        prepared
+    }
+
+    fn path(&self, absolute: &str) -> PathBuf {
+        self.folder.path().join(absolute.trim_start_matches('/'))
+    }
+
+    /// A text with the machine's folders in it, which here are others.
+    fn local(&self, text: &str) -> String {
+        let home = self.folder.path().display();
+        let text = text.replace("/etc/kubernetes", &format!("{home}/etc/kubernetes"));
+        let text = text.replace("/var/log/kubernetes", &format!("{home}/var/log/kubernetes"));
+        text.replace("clusterName:", &format!("certificatesDir: {home}/etc/kubernetes/pki\nclusterName:"))
+    }
+
+    /// A phase of the real kubeadm; what it would write into fixed places it writes into `dry`.
+    fn phase(&self, arguments: &[&str]) {
+        let dry = self.path("dry");
+        fs::create_dir_all(&dry).unwrap();
+        let output = Command::new(programs().unwrap().path("kubeadm").unwrap())
+            .env("KUBEADM_INIT_DRYRUN_DIR", dry)
+            .args(["init", "phase"])
+            .args(arguments)
+            .arg("--config")
+            .arg(self.path(paths::KUBEADM))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    fn read(&self, absolute: &str) -> serde_json::Value {
+        serde_yaml::from_str(&fs::read_to_string(self.path(absolute)).unwrap()).unwrap()
+    }
+}
+
+/// What the real kubeadm makes of its configuration: the API server's pod, and the kubelet's configuration with
+/// this machine's own part.
+#[test]
+fn kubeadm_makes_of_it_what_is_meant() {
+    let machine = Prepared::new(control_plane());
+    machine.phase(&["control-plane", "all", "--dry-run"]);
+    machine.phase(&["etcd", "local", "--dry-run"]);
+    machine.phase(&["kubelet-start", "--dry-run"]);
+
+    let pod = machine.read("dry/kube-apiserver.yaml");
+    let command: Vec<&str> = pod["spec"]["containers"][0]["command"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|flag| flag.as_str().unwrap())
+        .collect();
+    for flag in api_server_arguments(&machine.config) {
+        assert!(command.contains(&machine.local(&flag).as_str()), "{flag} in {command:?}");
+    }
+    let issuers = command.iter().filter(|flag| flag.starts_with("--service-account-issuer="));
+    assert_eq!(issuers.count(), 1, "kubeadm's own gives way");
+    assert!(command.contains(&"--secure-port=443"), "{command:?}");
+    let mounts = pod["spec"]["containers"][0]["volumeMounts"].to_string();
+    for folder in [paths::API_SERVER, paths::AUDIT_LOG] {
+        assert!(mounts.contains(&machine.local(folder)), "{folder} in {mounts}");
+    }
+    let etcd = machine.read("dry/etcd.yaml").to_string();
+    assert!(etcd.contains(&format!("--data-dir={}", paths::ETCD_DATA)), "{etcd}");
+
+    let kubelet = machine.read("dry/config.yaml");
+    assert_eq!(kubelet["providerID"], "aws:///eu-north-1a/i-0123456789abcdef0");
+    assert_eq!(kubelet["kubeReserved"]["memory"], "192Mi");
+    assert_eq!(kubelet["authentication"]["anonymous"]["enabled"], false);
+    assert_eq!(kubelet["protectKernelDefaults"], true);
+    let flags = fs::read_to_string(machine.path("dry/kubeadm-flags.env")).unwrap();
+    for flag in
+        ["--hostname-override=i-0123456789abcdef0", "--node-ip=172.20.32.7", "--cloud-provider=external"]
+    {
+        assert!(flags.contains(flag), "{flags}");
+    }
+}
+
+/// kcl's keys, kubeadm's certificates, and the flags and files of the API server in the real one: it starts,
+/// writes its audit log, encrypts secrets, and lets nobody in without a name.
 #[test]
 fn the_api_server_takes_its_flags_and_files() {
-    let folder = tempfile::tempdir().unwrap();
-    let home = folder.path().to_str().unwrap();
-    let config = control_plane();
-    for file in files(&config).iter().filter(|file| file.path.starts_with(paths::API_SERVER)) {
-        let path = format!("{home}{}", file.path);
-        std::fs::create_dir_all(std::path::Path::new(&path).parent().unwrap()).unwrap();
-        std::fs::write(path, &file.content).unwrap();
+    let machine = Prepared::new(control_plane());
+    let made = pki::fresh(&machine.path("keys")).unwrap();
+    let keys = machine.path("etc/kubernetes/pki");
+    fs::create_dir_all(keys.join("etcd")).unwrap();
+    // The authorities and the key of service accounts are the cluster's; the rest kubeadm issues.
+    for name in ["ca", "front-proxy-ca", "etcd/ca"] {
+        for suffix in ["crt", "key"] {
+            let file = format!("{name}.{suffix}");
+            fs::copy(made.folder().join(&file), keys.join(&file)).unwrap();
+        }
     }
-    let log = format!("{home}{}", paths::AUDIT_LOG);
-    std::fs::create_dir_all(&log).unwrap();
+    for file in ["sa.key", "sa.pub"] {
+        fs::copy(made.folder().join(file), keys.join(file)).unwrap();
+    }
+    let authority = fs::read(keys.join("ca.crt")).unwrap();
+    machine.phase(&["certs", "all"]);
+    assert_eq!(fs::read(keys.join("ca.crt")).unwrap(), authority, "the cluster's authority stays");
+    let folder = machine.path("etc/kubernetes").display().to_string();
+    machine.phase(&["kubeconfig", "all", "--kubeconfig-dir", &folder]);
 
-    let keys = pki::fresh(&folder.path().join("keys")).unwrap();
-    let issuer = config.service_accounts.as_ref().unwrap().issuer.clone();
-    let mut server = ApiServerConfig::new(keys.folder(), issuer);
-    let arguments = api_server_arguments(&config);
+    let issuer = machine.config.service_accounts.as_ref().unwrap().issuer.clone();
+    let mut server = ApiServerConfig::new(&keys, issuer);
+    let arguments = api_server_arguments(&machine.config);
     assert!(arguments.len() > 10, "{arguments:?}");
-    let local = |argument: &String| {
-        argument.replace("=/etc/", &format!("={home}/etc/")).replace("=/var/", &format!("={home}/var/"))
-    };
     // The issuer is given twice otherwise, which kubeadm sees to.
     let further = arguments.iter().filter(|argument| !argument.starts_with("--service-account-issuer="));
-    server.extra_args = further.map(local).collect();
+    server.extra_args = further.map(|argument| machine.local(argument)).collect();
     let server = ApiServer::start(server).unwrap();
-    let admin = server.admin(&keys).unwrap();
+    let admin = machine.path("etc/kubernetes/super-admin.conf");
     let secret = ["create", "secret", "generic", "word", "--from-literal=word=mellon"];
     server.kubectl(&admin, &secret).unwrap().expect(0);
     let document =
         server.kubectl(&admin, &["get", "--raw=/.well-known/openid-configuration"]).unwrap().expect(0);
     assert!(document.stdout.contains("/karlaru.com/openid/v1/jwks"), "{}", document.stdout);
 
-    let nameless = folder.path().join("nameless");
+    let metrics = server.kubectl(&admin, &["get", "--raw=/metrics"]).unwrap().expect(0).stdout;
+    let written = metrics.lines().find(|line| {
+        line.starts_with("apiserver_storage_transformation_operations_total")
+            && line.contains("to_storage")
+            && line.contains("secretbox")
+    });
+    assert!(written.is_some_and(|line| !line.ends_with(" 0")), "secrets are not encrypted: {written:?}");
+    let nameless = machine.path("nameless");
     let cluster = serde_json::json!({
-        "server": server.url(), "certificate-authority": keys.folder().join("ca.crt"),
+        "server": server.url(), "certificate-authority": keys.join("ca.crt"),
     });
     let document = serde_json::json!({
         "apiVersion": "v1", "kind": "Config", "current-context": "test",
         "clusters": [{"name": "test", "cluster": cluster}],
         "contexts": [{"name": "test", "context": {"cluster": "test", "user": ""}}],
     });
-    std::fs::write(&nameless, document.to_string()).unwrap();
+    fs::write(&nameless, document.to_string()).unwrap();
     kubectl(&nameless, &["--username=anybody", "get", "--raw=/livez"]).unwrap().expect(0);
     let refused = kubectl(&nameless, &["--username=anybody", "get", "--raw=/version"]).unwrap().expect(1);
     assert!(refused.stderr.contains("Unauthorized"), "{}", refused.stderr);
 
-    let audit = std::fs::read_to_string(format!("{log}/audit.log")).unwrap();
+    let audit = fs::read_to_string(machine.path(paths::AUDIT_LOG).join("audit.log")).unwrap();
     let entry = audit.lines().find(|line| line.contains("\"resource\":\"secrets\"") && line.contains("word"));
     let entry = entry.unwrap();
     assert!(entry.contains("\"level\":\"Metadata\""), "{entry}");
