@@ -15,7 +15,7 @@
 //! # }
 //! ```
 //!
-//! [`kubernetes`] is a real Kubernetes API server likewise.
+//! [`kubernetes`] is a real Kubernetes API server likewise, and [`imds`] the metadata service of a machine.
 //!
 //! What AWS does and how each rule does it here is told in the files of `rules`.
 //!
@@ -27,6 +27,7 @@ mod audit;
 mod call;
 mod error;
 mod front;
+pub mod imds;
 mod ingress_stand_in;
 pub mod kubernetes;
 mod local_aws;

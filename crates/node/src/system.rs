@@ -1,0 +1,229 @@
+//! This machine: its files, below a root folder, and the programs that change it.
+//!
+//! Which folder and which programs is configuration: all that bootstrap does can be done to a folder.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use kcl_node_config::File;
+
+/// What kcl-node keeps on the machine.
+pub(crate) const FOLDER: &str = "/var/lib/kcl-node";
+
+/// How much of what a failed program said is repeated, from its end.
+const TAIL: usize = 1_000;
+
+/// Why the machine is not as it should be.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SystemError {
+    /// A file.
+    #[error("failed to {what} {}", path.display())]
+    File {
+        /// What was tried.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// Somebody else changes the machine already.
+    #[error(
+        "another kcl-node is at work on this machine\nhint: wait for it; `systemctl status cloud-final` may show it"
+    )]
+    AtWork,
+    /// A program is not there, or cannot be run.
+    #[error("failed to run {}", program.display())]
+    Run {
+        /// The program.
+        program: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// A program did not succeed.
+    #[error("`{command}` failed ({status}): {said}")]
+    Failed {
+        /// What was run.
+        command: String,
+        /// How it ended.
+        status: String,
+        /// The end of what it said.
+        said: String,
+    },
+    /// A program did not end.
+    #[error("`{command}` did not end in {} s", after.as_secs())]
+    Hangs {
+        /// What was run.
+        command: String,
+        /// How long it was waited for.
+        after: Duration,
+    },
+}
+
+/// The programs that change the machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Commands {
+    /// Loads kernel modules.
+    pub modprobe: PathBuf,
+    /// Sets kernel parameters.
+    pub sysctl: PathBuf,
+    /// Turns swap off.
+    pub swapoff: PathBuf,
+    /// Talks with systemd.
+    pub systemctl: PathBuf,
+}
+
+/// Held while the machine is changed.
+#[derive(Debug)]
+pub struct Lock(fs::File);
+
+impl Drop for Lock {
+    /// Closing would do, but for a program that is just being started and has the file open a moment longer.
+    fn drop(&mut self) {
+        drop(self.0.unlock());
+    }
+}
+
+impl Default for Commands {
+    /// As they are found in `PATH`.
+    fn default() -> Self {
+        let named = PathBuf::from;
+        Self {
+            modprobe: named("modprobe"),
+            sysctl: named("sysctl"),
+            swapoff: named("swapoff"),
+            systemctl: named("systemctl"),
+        }
+    }
+}
+
+/// This machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct System {
+    /// What files' paths are below: `/` on a machine.
+    pub root: PathBuf,
+    /// What is run.
+    pub commands: Commands,
+    /// How long each of those may take.
+    pub timeout: Duration,
+}
+
+impl System {
+    /// A system below a root folder, with the usual programs.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        // containerd's start is the longest of what is run here.
+        Self { root: root.into(), commands: Commands::default(), timeout: Duration::from_mins(2) }
+    }
+
+    /// An absolute path, below the root.
+    pub fn path(&self, absolute: &str) -> PathBuf {
+        self.root.join(absolute.trim_start_matches('/'))
+    }
+
+    /// Keeps every other kcl-node from changing the machine, until the lock is dropped or the process ends.
+    pub fn lock(&self) -> Result<Lock, SystemError> {
+        let path = self.path(FOLDER).join("lock");
+        let failed = |source| SystemError::File { what: "lock", path: path.clone(), source };
+        fs::create_dir_all(self.path(FOLDER)).map_err(failed)?;
+        let file = fs::File::create(&path).map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => Ok(Lock(file)),
+            Err(fs::TryLockError::WouldBlock) => Err(SystemError::AtWork),
+            Err(fs::TryLockError::Error(source)) => Err(failed(source)),
+        }
+    }
+
+    /// Writes a file in one piece, unless it is there as it should be; says whether it wrote.
+    pub fn write(&self, file: &File) -> Result<bool, SystemError> {
+        let path = self.path(&file.path);
+        if is_there(&path, file) {
+            return Ok(false);
+        }
+        replace(&path, file.mode, |to| to.write_all(file.content.as_bytes()))
+            .map_err(|source| SystemError::File { what: "write", path, source })?;
+        Ok(true)
+    }
+
+    /// Writes files, those that are not there as they should be.
+    pub fn write_all(&self, files: &[File]) -> Result<(), SystemError> {
+        for file in files {
+            self.write(file)?;
+        }
+        Ok(())
+    }
+
+    /// Whether a file is there as it should be.
+    pub fn has(&self, file: &File) -> bool {
+        is_there(&self.path(&file.path), file)
+    }
+
+    /// Runs a program to its end; gives what it printed.
+    pub async fn run(&self, program: &Path, arguments: &[&str]) -> Result<String, SystemError> {
+        let shown = || [&[program.to_string_lossy().as_ref()], arguments].concat().join(" ");
+        let child = tokio::process::Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|source| SystemError::Run { program: program.to_owned(), source })?;
+        let output = match tokio::time::timeout(self.timeout, child.wait_with_output()).await {
+            Err(_) => return Err(SystemError::Hangs { command: shown(), after: self.timeout }),
+            Ok(output) => {
+                output.map_err(|source| SystemError::Run { program: program.to_owned(), source })?
+            }
+        };
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        let said = [output.stderr, output.stdout].concat();
+        let said = String::from_utf8_lossy(&said);
+        let said = said.trim();
+        let skip = said.chars().count().saturating_sub(TAIL);
+        Err(SystemError::Failed {
+            command: shown(),
+            status: output.status.to_string(),
+            said: said.chars().skip(skip).collect(),
+        })
+    }
+}
+
+fn is_there(path: &Path, file: &File) -> bool {
+    let mode = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file);
+    let right = mode.is_some_and(|found| found.permissions().mode() & 0o7777 == file.mode);
+    right && fs::read(path).is_ok_and(|content| content == file.content.as_bytes())
+}
+
+/// Puts a file in its place in one piece: until it is whole and on the disk, what was there stays.
+///
+/// It is filled under a name of its own beside its place, always the same: what a killed run left there is
+/// overwritten by the next.
+pub(crate) fn replace<T>(
+    path: &Path,
+    mode: u32,
+    fill: impl FnOnce(&mut fs::File) -> io::Result<T>,
+) -> io::Result<T> {
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    fs::create_dir_all(parent)?;
+    let name = format!(".{}.kcl-node", path.file_name().unwrap_or_default().to_string_lossy());
+    match fs::remove_file(parent.join(&name)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut new = tempfile::Builder::new()
+        .prefix(&name)
+        .rand_bytes(0)
+        .permissions(fs::Permissions::from_mode(mode))
+        .tempfile_in(parent)?;
+    let filled = fill(new.as_file_mut())?;
+    // The umask may have taken bits away.
+    new.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
+    new.as_file().sync_all()?;
+    new.persist(path).map_err(|error| error.error)?;
+    Ok(filled)
+}

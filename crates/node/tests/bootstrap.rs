@@ -1,0 +1,415 @@
+//! Bootstrap into a folder, up to the point where kubeadm would start; stopped at every step, killed, run again.
+#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use common::{Folder, Reply, Web, archive, patience, sha256};
+use kcl_node::bootstrap::{self, Context, Event, Ready, Settings, Step, Stopped};
+use kcl_node_config::assets::{Architecture, for_version};
+use kcl_node_config::{
+    Api, ApiVersion, CloudProvider, Kind, Kubelet, Network, NodeConfig, Role, ServiceAccounts, State, Status,
+    Store, Taint, TaintEffect,
+};
+use kcl_testkit::imds::{Imds, Instance, Mode};
+
+const INSTANCE: &str = "i-0123456789abcdef0";
+
+/// A machine, and all that it asks: metadata, store, programs.
+struct Machine {
+    folder: Folder,
+    imds: Imds,
+    web: Web,
+    config: NodeConfig,
+}
+
+impl Machine {
+    fn new(role: Role) -> Self {
+        let folder = Folder::new();
+        let imds = Imds::start(Instance::new(INSTANCE, "role.karlaru.com")).unwrap();
+        let web = Web::start();
+        let store = format!("file://{}/karlaru.com", folder.home.path().join("store").display());
+        let mut config = config(role, store);
+        serve_programs(&mut config, &web);
+        let machine = Self { folder, imds, web, config };
+        machine.publish();
+        machine
+    }
+
+    /// The file of the node configuration in the store.
+    fn object(&self, path: &str) -> std::path::PathBuf {
+        self.folder.home.path().join("store/karlaru.com").join(path)
+    }
+
+    fn publish(&self) {
+        let path = self.object(&NodeConfig::path(&self.config.instance_group));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, self.config.to_yaml().unwrap()).unwrap();
+    }
+
+    fn url(&self) -> String {
+        format!("{}/{}", self.config.store.location, NodeConfig::path(&self.config.instance_group))
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            config: bootstrap::ConfigUrl::parse(&self.url()).unwrap(),
+            sha256: sha256(self.config.to_yaml().unwrap().as_bytes()),
+            imds: self.imds.endpoint(),
+            s3_endpoint: None,
+            system: self.folder.system(),
+            patience: patience(),
+            imds_timeout: Some(Duration::from_secs(5)),
+        }
+    }
+
+    async fn run(&self) -> Result<Ready, Stopped> {
+        bootstrap::run(self.settings(), &|_| {}).await
+    }
+
+    fn status(&self) -> Status {
+        serde_json::from_slice(&fs::read(self.object(&Status::path(INSTANCE))).unwrap()).unwrap()
+    }
+
+    /// Everything on the machine, without what is other in every run.
+    fn tree(&self) -> String {
+        let mut text = self.folder.tree();
+        for asset in &self.config.assets {
+            text = text.replace(&asset.sha256, &format!("SHA256-OF-{}", asset.name));
+        }
+        text.replace(&self.folder.root().display().to_string(), "ROOT")
+    }
+
+    /// The binary itself.
+    fn start(&self) -> Child {
+        let program = |name: &str| self.folder.program(name);
+        Command::new(env!("CARGO_BIN_EXE_kcl-node"))
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .args(["bootstrap", "--config", &self.url(), "--sha256", &self.settings().sha256])
+            .args(["--imds", &self.imds.endpoint(), "--attempts", "2"])
+            .arg("--root")
+            .arg(self.folder.root())
+            .arg("--modprobe")
+            .arg(program("modprobe"))
+            .arg("--sysctl")
+            .arg(program("sysctl"))
+            .arg("--swapoff")
+            .arg(program("swapoff"))
+            .arg("--systemctl")
+            .arg(program("systemctl"))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap()
+    }
+}
+
+fn config(role: Role, store: String) -> NodeConfig {
+    let control_plane = role == Role::ControlPlane;
+    NodeConfig {
+        api_version: ApiVersion::V1Alpha1,
+        kind: Kind::NodeConfig,
+        cluster: "karlaru.com".to_owned(),
+        instance_group: if control_plane { "control-plane".to_owned() } else { "nodes".to_owned() },
+        role,
+        kubernetes_version: "1.36.3".to_owned(),
+        store: Store { location: store, region: None },
+        api: Api {
+            endpoint: "api.internal.karlaru.com".to_owned(),
+            port: 443,
+            bind_port: 443,
+            cert_sans: vec!["api.karlaru.com".to_owned()],
+            ca_bundle: "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n".to_owned(),
+        },
+        service_accounts: control_plane.then(|| ServiceAccounts {
+            issuer: "https://karlaru-oidc.s3.eu-north-1.amazonaws.com/karlaru.com".to_owned(),
+            audiences: vec!["kubernetes.svc.default".to_owned()],
+        }),
+        network: Network {
+            pod_cidr: Some("100.96.0.0/11".to_owned()),
+            service_cidr: "100.64.0.0/13".to_owned(),
+            dns_domain: "cluster.local".to_owned(),
+            dns_ip: "100.64.0.10".to_owned(),
+        },
+        labels: BTreeMap::from([("team".to_owned(), "web".to_owned())]),
+        taints: vec![Taint {
+            key: "dedicated".to_owned(),
+            value: "web".to_owned(),
+            effect: TaintEffect::NoSchedule,
+        }],
+        kubelet: Kubelet::for_memory(1024),
+        sysctls: BTreeMap::new(),
+        cloud_provider: CloudProvider::External,
+        assets: for_version("1.36.3", Architecture::Amd64, &BTreeMap::new()).unwrap(),
+        file_repository: None,
+        image_repository: None,
+        registry_mirrors: BTreeMap::from([(
+            "docker.io".to_owned(),
+            vec!["https://mirror.example".to_owned()],
+        )]),
+    }
+}
+
+/// Stand-ins of all programs, which the mirror has under the originals' paths.
+fn serve_programs(config: &mut NodeConfig, web: &Web) {
+    config.file_repository = Some(web.url("/files"));
+    for asset in &mut config.assets {
+        let members: Vec<(String, String)> = asset
+            .files
+            .iter()
+            .filter_map(|file| file.member.clone())
+            .map(|member| (format!("./{member}"), format!("the program {member}")))
+            .collect();
+        let bytes = if members.is_empty() {
+            format!("the program {}", asset.name).into_bytes()
+        } else {
+            archive(&members.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect::<Vec<_>>())
+        };
+        asset.sha256 = sha256(&bytes);
+        let path = format!("/files/{}", asset.url.splitn(4, '/').nth(3).unwrap());
+        web.set(&path, [Reply::Whole(bytes)]);
+    }
+}
+
+async fn golden(role: Role) -> String {
+    let machine = Machine::new(role);
+    let ready = machine.run().await.unwrap();
+    assert_eq!(ready.config, machine.config);
+    let status = machine.status();
+    assert_eq!((status.state, status.step.as_str()), (State::Done, "kubeadm-configuration"));
+    assert_eq!(status.instance_group.as_deref(), Some(machine.config.instance_group.as_str()));
+    format!("{}=== what was run\n{}", machine.tree(), machine.folder.ran())
+}
+
+#[tokio::test]
+async fn a_control_plane_machine() {
+    let text = golden(Role::ControlPlane).await;
+    insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!(text) });
+}
+
+#[tokio::test]
+async fn a_worker() {
+    let text = golden(Role::Node).await;
+    insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!(text) });
+}
+
+/// Nothing is fetched, written or restarted the second time.
+#[tokio::test]
+async fn a_second_run_changes_nothing() {
+    let machine = Machine::new(Role::Node);
+    machine.run().await.unwrap();
+    let (before, first) = (machine.tree(), machine.folder.ran());
+    assert!(first.contains("systemctl restart containerd.service"), "{first}");
+    let fetched = machine.web.count("/files/release/v1.36.3/bin/linux/amd64/kubelet");
+    machine.run().await.unwrap();
+    assert_eq!(machine.tree(), before);
+    let second = machine.folder.ran();
+    assert!(second.contains("systemctl start containerd.service"), "{second}");
+    assert!(!second.contains("restart"), "{second}");
+    assert_eq!(machine.web.count("/files/release/v1.36.3/bin/linux/amd64/kubelet"), fetched);
+}
+
+/// What makes a step fail, and what mends it.
+fn break_step(machine: &Machine, step: Step) -> Box<dyn Fn(&Machine)> {
+    let config = machine.object(&NodeConfig::path(&machine.config.instance_group));
+    match step {
+        Step::Identity => {
+            machine.imds.set_mode(Mode::Disabled);
+            Box::new(|machine| machine.imds.set_mode(Mode::V2))
+        }
+        Step::Configuration => {
+            let whole = fs::read(&config).unwrap();
+            fs::write(&config, "kind: Other").unwrap();
+            Box::new(move |_| fs::write(&config, &whole).unwrap())
+        }
+        Step::Kernel => {
+            machine.folder.fails("swapoff", true);
+            Box::new(|machine| machine.folder.fails("swapoff", false))
+        }
+        Step::Programs => {
+            let path = "/files/opencontainers/runc/releases/download/v1.4.3/runc.amd64";
+            machine.web.set(path, [Reply::Status(404)]);
+            Box::new(move |machine| machine.web.set(path, [Reply::Whole(b"the program runc".to_vec())]))
+        }
+        // The files are written by then, and containerd does not know.
+        Step::Services => {
+            machine.folder.fails("systemctl", true);
+            Box::new(|machine| machine.folder.fails("systemctl", false))
+        }
+        Step::Kubeadm => {
+            let folder = machine.folder.root().join("etc/kubernetes");
+            fs::create_dir_all(folder.parent().unwrap()).unwrap();
+            fs::write(&folder, "a file where a folder should be").unwrap();
+            Box::new(move |_| fs::remove_file(&folder).unwrap())
+        }
+    }
+}
+
+#[tokio::test]
+async fn stopped_at_each_step_it_says_why_and_comes_to_the_same_end() {
+    let undisturbed = Machine::new(Role::ControlPlane);
+    undisturbed.run().await.unwrap();
+    let wanted = undisturbed.tree();
+    let mut text = String::new();
+    for step in Step::ALL {
+        let machine = Machine::new(Role::ControlPlane);
+        let mend = break_step(&machine, step);
+        let stopped = machine.run().await.unwrap_err();
+        assert_eq!(stopped.step, step, "{stopped}");
+        let said = stopped.to_string();
+        // Nobody knows who the machine is before the first step is done.
+        if step != Step::Identity {
+            let status = machine.status();
+            assert_eq!((status.state, status.step.as_str()), (State::Failed, step.as_str()));
+            assert_eq!(Some(said.trim_start_matches(&format!("{step}: "))), status.error.as_deref());
+        }
+        let home = machine.folder.home.path().display().to_string();
+        let said =
+            said.replace(&home, "HOME").replace(machine.web.url("").trim_start_matches("http://"), "HOST");
+        text += &said.replace(&machine.settings().sha256, "SHA256-OF-THE-CONFIGURATION");
+        text += "\n";
+        mend(&machine);
+        machine.run().await.unwrap();
+        let ran = machine.folder.ran();
+        // Once in both runs together: a step after this one is not undone by what failed.
+        assert_eq!(ran.matches("restart").count(), 1, "{step}: {ran}");
+        assert!(ran.contains("restart containerd.service"), "{step}: {ran}");
+        assert_eq!(machine.tree(), wanted, "after {step}");
+        assert_eq!(machine.status().state, State::Done);
+        assert_eq!(machine.status().error, None);
+    }
+    insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!(text) });
+}
+
+/// Ended after any step, as by a loss of power, and run again from the start.
+#[tokio::test]
+async fn ended_after_each_step_it_comes_to_the_same_end() {
+    let undisturbed = Machine::new(Role::Node);
+    undisturbed.run().await.unwrap();
+    let wanted = undisturbed.tree();
+    for done in 1..=Step::ALL.len() {
+        let machine = Machine::new(Role::Node);
+        let context = Context::new(machine.settings()).unwrap();
+        let identity = context.identity().await.unwrap();
+        let config = context.configuration(&context.store(&identity)).await.unwrap();
+        for step in &Step::ALL[..done] {
+            match step {
+                Step::Identity | Step::Configuration => {}
+                Step::Kernel => context.kernel(&config).await.unwrap(),
+                Step::Programs => drop(context.programs(&config).await.unwrap()),
+                Step::Services => context.services(&config).await.unwrap(),
+                Step::Kubeadm => drop(context.kubeadm(&config, &identity).unwrap()),
+            }
+        }
+        drop(context);
+        machine.run().await.unwrap();
+        assert_eq!(machine.tree(), wanted, "after {done} steps");
+    }
+}
+
+/// Runs the binary to its end.
+fn finish(machine: &Machine) -> (bool, String) {
+    let output = machine.start().wait_with_output().unwrap();
+    (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+/// Waits for an asset to be asked for, and kills who asks.
+fn kill_at(machine: &Machine, path: &str) {
+    let mut child = machine.start();
+    // The test's own time limit ends it otherwise.
+    while machine.web.count(path) == 0 {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// kill -9 in the middle of each download, while others go on: nothing of a file is where it would be used,
+/// and what the next run comes to is the same to the last file.
+#[test]
+fn killed_while_it_downloads_it_comes_to_the_same_end() {
+    let undisturbed = Machine::new(Role::Node);
+    let (done, said) = finish(&undisturbed);
+    assert!(done && said.contains(&format!("{INSTANCE} is ready for kubeadm")), "{said}");
+    let wanted = undisturbed.tree();
+    for asset in &undisturbed.config.assets {
+        let machine = Machine::new(Role::Node);
+        let path = format!("/files/{}", asset.url.splitn(4, '/').nth(3).unwrap());
+        let whole = machine.web.get(&path);
+        machine.web.set(&path, [Reply::Stall(whole.clone())]);
+        kill_at(&machine, &path);
+        for file in &asset.files {
+            assert!(!machine.folder.system().path(&file.to).exists(), "{}", file.to);
+        }
+        machine.web.set(&path, [Reply::Whole(whole)]);
+        let (done, said) = finish(&machine);
+        assert!(done, "{said}");
+        assert_eq!(machine.tree(), wanted, "killed at {}", asset.name);
+    }
+}
+
+/// Two at once would undo each other's work.
+#[test]
+fn a_second_one_keeps_away() {
+    let machine = Machine::new(Role::Node);
+    let lock = machine.folder.system().lock().unwrap();
+    let (done, said) = finish(&machine);
+    assert!(!done && said.contains("another kcl-node is at work"), "{said}");
+    drop(lock);
+    let (done, said) = finish(&machine);
+    assert!(done, "{said}");
+}
+
+/// A configuration that is not the one the machine was started with, or not its group's, is not acted on.
+#[tokio::test]
+async fn another_configuration_is_refused() {
+    let mut machine = Machine::new(Role::Node);
+    let before = machine.settings();
+    machine.config.labels.insert("team".to_owned(), "other".to_owned());
+    machine.publish();
+    let stopped = bootstrap::run(before, &|_| {}).await.unwrap_err();
+    assert!(stopped.to_string().contains("has the sha256"), "{stopped}");
+    assert!(!machine.folder.root().join("etc").exists(), "nothing was written");
+
+    let from = machine.object("node/nodes.yaml");
+    fs::copy(&from, machine.object("node/others.yaml")).unwrap();
+    let url = machine.url().replace("nodes.yaml", "others.yaml");
+    let settings = Settings { config: bootstrap::ConfigUrl::parse(&url).unwrap(), ..machine.settings() };
+    let stopped = bootstrap::run(settings, &|_| {}).await.unwrap_err();
+    assert!(stopped.to_string().contains("is the node configuration of the group nodes"), "{stopped}");
+}
+
+/// The store is out of reach for the status alone: the machine comes up all the same.
+#[tokio::test]
+async fn a_status_that_cannot_be_written_stops_nothing() {
+    let machine = Machine::new(Role::Node);
+    fs::write(machine.object("status"), "a file where a folder should be").unwrap();
+    let warnings = Mutex::new(0);
+    let tell = |event: &Event<'_>| {
+        if matches!(event, Event::StatusNotWritten(_)) {
+            *warnings.lock().unwrap() += 1;
+        }
+    };
+    bootstrap::run(machine.settings(), &tell).await.unwrap();
+    assert_eq!(*warnings.lock().unwrap(), Step::ALL.len(), "one for each step begun, and the end");
+}
+
+#[test]
+fn only_a_node_configurations_place_is_one() {
+    for url in [
+        "",
+        "s3://bucket/x.yaml",
+        "s3://bucket/c/node/x",
+        "s3://bucket/c/node/.yaml",
+        "https://b/c/node/x.yaml",
+    ] {
+        assert!(bootstrap::ConfigUrl::parse(url).is_err(), "{url}");
+    }
+    bootstrap::ConfigUrl::parse("s3://bucket/clusters/karlaru.com/node/nodes.yaml").unwrap();
+}

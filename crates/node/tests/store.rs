@@ -1,0 +1,148 @@
+//! The state store, as S3 (a local one) and as a folder.
+#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
+
+mod common;
+
+use aws_credential_types::Credentials;
+use common::{client, patience, sha256};
+use kcl_node::aws::Signer;
+use kcl_node::http::chain;
+use kcl_node::store::{Access, Condition, Location, Store, StoreError, Written};
+use kcl_testkit::{Decision, LocalAws, Response};
+
+fn access(endpoint: Option<String>) -> Access {
+    let credentials = Credentials::new("AKIDTEST", "secret", None, None, "test");
+    Access {
+        http: client(),
+        signer: Signer::Fixed(credentials),
+        region: "eu-north-1".to_owned(),
+        endpoint,
+        patience: patience(),
+    }
+}
+
+/// A bucket of an account of its own.
+fn bucket() -> (LocalAws, Store) {
+    let aws = LocalAws::shared().unwrap();
+    let name = format!("node-store-{}", aws.account());
+    let body = "<CreateBucketConfiguration><LocationConstraint>eu-north-1</LocationConstraint>\
+                </CreateBucketConfiguration>";
+    let answer =
+        kcl_testkit::http(&aws.endpoint(), "PUT", &format!("/{name}"), Some("s3"), &[], body).unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let location = Location::parse(&format!("s3://{name}/karlaru.com")).unwrap();
+    let store = Store::new(location, access(Some(aws.endpoint())));
+    (aws, store)
+}
+
+/// The entity tag of what was written.
+fn tag(written: Written) -> String {
+    match written {
+        Written::Yes(tag) => Some(tag),
+        Written::ConditionFailed => None,
+    }
+    .unwrap()
+}
+
+async fn conditions(store: &Store) {
+    assert_eq!(store.get("status/i-1").await.unwrap(), None);
+    let first = tag(store.put("status/i-1", b"one", Condition::Absent).await.unwrap());
+    assert_eq!(store.put("status/i-1", b"x", Condition::Absent).await.unwrap(), Written::ConditionFailed);
+    let read = store.get("status/i-1").await.unwrap().unwrap();
+    assert_eq!((read.bytes.as_slice(), &read.etag), (b"one".as_slice(), &first));
+    let unchanged = Condition::Unchanged(&first);
+    let second = tag(store.put("status/i-1", b"two", unchanged).await.unwrap());
+    assert_eq!(store.put("status/i-1", b"x", unchanged).await.unwrap(), Written::ConditionFailed);
+    assert_eq!(store.put("gone", b"x", unchanged).await.unwrap(), Written::ConditionFailed);
+    assert_ne!(first, second);
+    store.put("status/i-1", b"three", Condition::Always).await.unwrap();
+    assert_eq!(store.get_checked("status/i-1", &sha256(b"three")).await.unwrap(), b"three");
+    let error = store.get_checked("status/i-1", &sha256(b"two")).await.unwrap_err();
+    assert!(matches!(error, StoreError::Hash { .. }), "{error}");
+    let error = store.get_checked("nothing", &sha256(b"two")).await.unwrap_err();
+    assert!(matches!(error, StoreError::Missing { .. }), "{error}");
+    // Names that a URL spells in another way.
+    store.put("node/a group+1 é.yaml", b"odd", Condition::Always).await.unwrap();
+    assert_eq!(store.get("node/a group+1 é.yaml").await.unwrap().unwrap().bytes, b"odd");
+}
+
+/// Of many who want to be the first, one is.
+async fn race(store: &Store) {
+    let tries = (0..8).map(|me| async move {
+        store.put("initialised", format!("machine {me}").as_bytes(), Condition::Absent).await.unwrap()
+    });
+    let won = futures::future::join_all(tries).await;
+    assert_eq!(won.iter().filter(|written| matches!(written, Written::Yes(_))).count(), 1, "{won:?}");
+}
+
+#[tokio::test]
+async fn a_bucket_keeps_conditions() {
+    let (_aws, store) = bucket();
+    conditions(&store).await;
+    race(&store).await;
+}
+
+#[tokio::test]
+async fn a_folder_keeps_conditions() {
+    let folder = tempfile::tempdir().unwrap();
+    let location = Location::parse(&format!("file://{}/karlaru.com", folder.path().display())).unwrap();
+    let store = Store::new(location, access(None));
+    conditions(&store).await;
+    race(&store).await;
+}
+
+#[tokio::test]
+async fn what_passes_is_tried_again_and_what_does_not_is_not() {
+    let (aws, store) = bucket();
+    let refuse = |status, code: &'static str| {
+        Decision::Respond(Response::error(kcl_testkit::Protocol::S3, status, code, "no"))
+    };
+    let left = std::sync::atomic::AtomicU32::new(2);
+    aws.before(move |call| {
+        let again = left.fetch_update(
+            std::sync::atomic::Ordering::SeqCst,
+            std::sync::atomic::Ordering::SeqCst,
+            |left| left.checked_sub(1),
+        );
+        if call.service == "s3" && again.is_ok() { refuse(503, "SlowDown") } else { Decision::Forward }
+    });
+    store.put("a", b"a", Condition::Absent).await.unwrap();
+    aws.clear_rules();
+    aws.take_calls();
+    aws.before(move |_| refuse(403, "AccessDenied"));
+    let error = store.get("a").await.unwrap_err();
+    assert_eq!(aws.calls().len(), 1, "a refusal is final");
+    let said = chain(&error).replace(aws.account(), "ACCOUNT");
+    insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!(said) });
+}
+
+/// The bucket is in another region than the machine: S3 says so, and is asked there.
+#[tokio::test]
+async fn a_bucket_of_another_region_is_found() {
+    let (aws, store) = bucket();
+    store.put("a", b"a", Condition::Always).await.unwrap();
+    aws.before(move |call| {
+        if call.region == "eu-north-1" {
+            return Decision::Forward;
+        }
+        let mut response = Response::error(kcl_testkit::Protocol::S3, 301, "PermanentRedirect", "elsewhere");
+        response.headers.insert("x-amz-bucket-region", hyper::header::HeaderValue::from_static("eu-north-1"));
+        Decision::Respond(response)
+    });
+    let away = Access { region: "us-east-1".to_owned(), ..access(Some(aws.endpoint())) };
+    let away = Store::new(store.location().clone(), away);
+    assert_eq!(away.get("a").await.unwrap().unwrap().bytes, b"a");
+    aws.take_calls();
+    assert_eq!(away.get("a").await.unwrap().unwrap().bytes, b"a");
+    assert_eq!(aws.calls().len(), 1, "it is remembered");
+}
+
+#[test]
+fn locations_are_read() {
+    for text in ["s3://bucket", "s3://bucket/a/b", "file:///var/lib/state"] {
+        assert_eq!(Location::parse(text).unwrap().to_string(), text);
+    }
+    for text in ["", "s3://", "s3://UP", "s3:///a", "file://a", "https://bucket", "/a"] {
+        assert!(Location::parse(text).is_err(), "{text}");
+    }
+}
