@@ -120,7 +120,7 @@ fn config(role: Role, store: String) -> NodeConfig {
         instance_group: if control_plane { "control-plane".to_owned() } else { "nodes".to_owned() },
         role,
         kubernetes_version: "1.36.3".to_owned(),
-        store: Store { location: store, region: None },
+        store: Store { location: store },
         api: Api {
             endpoint: "api.internal.karlaru.com".to_owned(),
             port: 443,
