@@ -102,11 +102,9 @@ pub struct NodeConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Store {
-    /// The cluster's own folder: `s3://bucket/cluster.example.com`, without a slash at its end.
+    /// The cluster's own folder: `s3://bucket/cluster.example.com`, without a slash at its end. S3 itself says
+    /// in which region the bucket is.
     pub location: String,
-    /// The bucket's region, where it is not the machine's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub region: Option<String>,
 }
 
 /// The API server.

@@ -80,10 +80,7 @@ fn store(config: &NodeConfig) -> Checked {
         let why = format!("`{}` is not like s3://bucket/cluster.example.com", shown(location));
         return Err(ConfigError::field(field, why));
     }
-    match &config.store.region {
-        Some(region) => name("store.region", region),
-        None => Ok(()),
-    }
+    Ok(())
 }
 
 fn host(field: &str, text: &str) -> Checked {

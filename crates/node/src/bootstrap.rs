@@ -26,6 +26,9 @@ const CONNECT: Duration = Duration::from_secs(10);
 /// How long a server of programs may be silent.
 const SILENCE: Duration = Duration::from_secs(30);
 
+/// How long one status may hold up the work: a store that is out of reach must not make a machine late.
+const STATUS: Duration = Duration::from_secs(10);
+
 /// What is done, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
@@ -165,8 +168,8 @@ pub enum Event<'a> {
     Begins(Step),
     /// A program is there.
     Program(&'a str, Outcome),
-    /// The status could not be written; the work goes on.
-    StatusNotWritten(&'a StoreError),
+    /// The status could not be written, for this reason; the work goes on.
+    StatusNotWritten(&'a str),
 }
 
 impl Context {
@@ -220,7 +223,8 @@ impl Context {
         system.run(&commands.modprobe, &[&["--all"], MODULES.as_slice()].concat()).await?;
         for file in files.iter().filter(|file| file.path.contains("sysctl")) {
             let path = system.path(&file.path);
-            system.run(&commands.sysctl, &["--quiet", "--load", &path.to_string_lossy()]).await?;
+            let load = format!("--load={}", path.display());
+            system.run(&commands.sysctl, &["--quiet", &load]).await?;
         }
         system.run(&commands.swapoff, &["--all"]).await?;
         Ok(())
@@ -383,8 +387,13 @@ impl Report<'_> {
         };
         let text = serde_json::json!(status).to_string();
         let path = Status::path(&self.instance);
-        if let Err(error) = self.store.put(&path, text.as_bytes(), Condition::Always).await {
-            (self.tell)(&Event::StatusNotWritten(&error));
+        let write = self.store.put(&path, text.as_bytes(), Condition::Always);
+        match tokio::time::timeout(STATUS, write).await {
+            Err(_) => {
+                (self.tell)(&Event::StatusNotWritten(&format!("no answer in {} s", STATUS.as_secs())));
+            }
+            Ok(Err(error)) => (self.tell)(&Event::StatusNotWritten(&chain(&error))),
+            Ok(Ok(_)) => {}
         }
     }
 }

@@ -7,7 +7,6 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use kcl_node::bootstrap::{self, BootstrapError, ConfigUrl, Event, Settings};
 use kcl_node::download::Outcome;
-use kcl_node::http::chain;
 use kcl_node::imds;
 use kcl_node::retry::Patience;
 use kcl_node::system::{Commands, System};
@@ -109,9 +108,7 @@ fn tell(event: &Event<'_>) {
         Event::Begins(step) => say(&format!("step {step}")),
         Event::Program(name, Outcome::Kept) => say(&format!("{name} is there already")),
         Event::Program(name, Outcome::Installed) => say(&format!("{name} installed")),
-        Event::StatusNotWritten(error) => {
-            say(&format!("warning: the status was not written: {}", chain(*error)));
-        }
+        Event::StatusNotWritten(why) => say(&format!("warning: the status was not written: {why}")),
         _ => {}
     }
 }

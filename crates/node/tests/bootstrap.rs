@@ -16,6 +16,7 @@ use kcl_node_config::{
     Api, ApiVersion, CloudProvider, Kind, Kubelet, Network, NodeConfig, Role, ServiceAccounts, State, Status,
     Store, Taint, TaintEffect,
 };
+use kcl_testkit::LocalAws;
 use kcl_testkit::imds::{Imds, Instance, Mode};
 
 const INSTANCE: &str = "i-0123456789abcdef0";
@@ -119,7 +120,7 @@ fn config(role: Role, store: String) -> NodeConfig {
         instance_group: if control_plane { "control-plane".to_owned() } else { "nodes".to_owned() },
         role,
         kubernetes_version: "1.36.3".to_owned(),
-        store: Store { location: store, region: None },
+        store: Store { location: store },
         api: Api {
             endpoint: "api.internal.karlaru.com".to_owned(),
             port: 443,
@@ -364,6 +365,46 @@ fn a_second_one_keeps_away() {
     drop(lock);
     let (done, said) = finish(&machine);
     assert!(done, "{said}");
+}
+
+/// From S3, with the credentials of the machine's role.
+#[tokio::test]
+async fn the_configuration_comes_from_a_bucket_as_the_machines_role() {
+    let aws = LocalAws::shared().unwrap();
+    let bucket = format!("node-bootstrap-{}", aws.account());
+    let put = |path: &str, body: &str| {
+        let answer = kcl_testkit::http(&aws.endpoint(), "PUT", path, Some("s3"), &[], body).unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    };
+    let region = "<CreateBucketConfiguration><LocationConstraint>eu-north-1</LocationConstraint>\
+                  </CreateBucketConfiguration>";
+    put(&format!("/{bucket}"), region);
+    let mut machine = Machine::new(Role::Node);
+    machine.config.store.location = format!("s3://{bucket}/karlaru.com");
+    put(&format!("/{bucket}/karlaru.com/node/nodes.yaml"), &machine.config.to_yaml().unwrap());
+    aws.take_calls();
+    let settings = Settings { s3_endpoint: Some(aws.endpoint()), ..machine.settings() };
+    bootstrap::run(settings, &|event| assert!(!matches!(event, Event::StatusNotWritten(_)))).await.unwrap();
+
+    let calls = aws.take_calls();
+    assert!(
+        calls
+            .iter()
+            .all(|call| call.signed && call.headers["x-amz-security-token"] == "instance-role-session")
+    );
+    let status = format!("/{bucket}/karlaru.com/status/{INSTANCE}");
+    assert!(
+        calls.iter().all(|call| call.method == "GET" || call.path == status),
+        "it writes its status only"
+    );
+    let last = serde_json::from_str::<Status>(&calls.last().unwrap().body).unwrap();
+    assert_eq!(last.state, State::Done);
+    let asked = machine.imds.requests();
+    let credentials = "GET /latest/meta-data/iam/security-credentials/role.karlaru.com";
+    assert_eq!(asked.iter().filter(|request| *request == credentials).count(), 1, "they are kept");
+    let everything =
+        format!("{}{}", machine.tree(), calls.iter().map(|call| call.body.clone()).collect::<String>());
+    assert!(!everything.contains("instance-role-secret"), "a secret was written");
 }
 
 /// A configuration that is not the one the machine was started with, or not its group's, is not acted on.

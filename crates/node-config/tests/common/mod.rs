@@ -20,7 +20,7 @@ pub(crate) fn control_plane() -> NodeConfig {
         instance_group: "control-plane-eu-north-1a".to_owned(),
         role: Role::ControlPlane,
         kubernetes_version: "1.36.3".to_owned(),
-        store: Store { location: "s3://karlaru-state/karlaru.com".to_owned(), region: None },
+        store: Store { location: "s3://karlaru-state/karlaru.com".to_owned() },
         api: Api {
             endpoint: "api.internal.karlaru.com".to_owned(),
             port: 443,
