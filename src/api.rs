@@ -28,7 +28,10 @@ pub(crate) async fn access(
     let Some(server) = ways.api_server.clone().or(own_url) else { return Ok(None) };
     let published = keysets::published(store, name).await?;
     let Some(authority) = published.get(&KeysetName::KubernetesCa) else { return Ok(None) };
-    let signing = keysets::with_primary_key(store, name, authority.clone()).await?;
+    let signing = keysets::with_primary_key(store, name, authority.clone()).await.map_err(|error| {
+        CommandError::from(error)
+            .hint("--kubeconfig FILE does without that key, --skip-bootstrap without Kubernetes")
+    })?;
     let issued = admin_certificate(&signing, ADMINS, OWN_VALIDITY)?;
     Ok(Some(Access::Cluster(ClusterAccess {
         server,
