@@ -14,8 +14,8 @@ use crate::output::Printer;
 use crate::settings::Settings;
 
 const EXIT_CODES: &str = "\
-Exit codes: 0 success (changes may be pending), 1 failure, 2 wrong usage or a bad
-spec, 3 the cluster is not healthy, 4 its API server cannot be reached.
+Exit codes: 0 success (changes may be pending), 1 failure, 2 wrong usage or a
+bad spec, 3 the cluster is not healthy, 4 its API server cannot be reached.
 With --detailed-exitcode: 0 nothing to do, 1 any error, 2 changes pending.";
 
 /// One YAML file to a running Kubernetes cluster on AWS, kept in step with the file, and taken away again.
