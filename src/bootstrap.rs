@@ -121,6 +121,8 @@ pub(crate) enum Kubernetes {
         wishes: Wishes,
         /// Why nobody can be asked.
         why: String,
+        /// There is an address, and nobody there to plan with.
+        is_away: bool,
     },
     /// It was compared with what is there.
     Planned {
@@ -144,12 +146,15 @@ impl Kubernetes {
         printer: &Printer,
     ) -> Result<Self, CommandError> {
         let Some(access) = api::access(ways, store, &cluster.name, own_url).await? else {
-            return Ok(Self::Later { wishes, why: "the cluster has no API server yet".to_owned() });
+            let why = "the cluster has no API server yet".to_owned();
+            return Ok(Self::Later { wishes, why, is_away: false });
         };
         let connection = Connection::open(&access).await?;
         match ready_soon(&connection).await {
             Ok(()) => {}
-            Err(error) if may_come(&error) => return Ok(Self::Later { wishes, why: error.to_string() }),
+            Err(error) if may_come(&error) => {
+                return Ok(Self::Later { wishes, why: error.to_string(), is_away: true });
+            }
             Err(error) => return Err(error.into()),
         }
         let plan = wishes.plan(cluster, &connection, printer).await?;
@@ -190,7 +195,7 @@ impl Kubernetes {
     pub(crate) fn to_json(&self) -> Value {
         match self {
             Self::Skipped => Value::Null,
-            Self::Later { wishes, why } => json!({ "pending": wishes.count, "because": why }),
+            Self::Later { wishes, why, .. } => json!({ "pending": wishes.count, "because": why }),
             Self::Planned { plan, .. } => json!(plan),
         }
     }
@@ -209,11 +214,19 @@ impl Kubernetes {
     }
 
     /// How many objects are applied once the API server answers.
-    pub(crate) fn pending(&self) -> Option<(usize, &str)> {
+    pub(crate) fn pending(&self) -> Option<usize> {
         match self {
-            Self::Later { wishes, why } => Some((wishes.count, why)),
+            Self::Later { wishes, .. } => Some(wishes.count),
             Self::Skipped | Self::Planned { .. } => None,
         }
+    }
+
+    /// Why it was not compared, where it was to be.
+    pub(crate) fn not_compared(&self) -> Option<String> {
+        let Self::Later { why, is_away, .. } = self else { return None };
+        let ways = "--api-server URL takes another way to it, --skip-bootstrap does without";
+        let ways = if *is_away { format!(" ({ways})") } else { String::new() };
+        Some(format!("Kubernetes is not compared yet: {why}{ways}"))
     }
 
     /// The plan, where there is one.

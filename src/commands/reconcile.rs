@@ -64,8 +64,6 @@ pub(super) async fn reconcile(
     printer.warnings(&validated.warnings);
     let name = validated.cluster.name.clone();
     let store = store_of(&validated.cluster, settings).await?;
-    let input = with_objects(input, store.as_ref(), mode).await?;
-    let validated = input.validate()?;
     let aws = connect(settings, &validated.cluster.region).await?.with_state(store.clone(), &name);
     let take = || Locked::take(&store, &name, mode.command, mode.run.lock.timeout(), printer);
 
@@ -88,7 +86,8 @@ pub(super) async fn reconcile(
     }
 
     // What is shown before anybody is asked takes no lock, so it is looked at again once there is one.
-    let shown = Box::pin(prepare(validated, &aws, mode, printer)).await?;
+    let input = with_objects(input, store.as_ref(), mode).await?;
+    let shown = Box::pin(prepare(input.validate()?, &aws, mode, printer)).await?;
     shown.show(printer, &mode.run).await?;
     shown.check()?;
     if shown.is_in_step() && !mode.run.yes {
@@ -253,9 +252,8 @@ impl Prepared {
             printer.data(&format!("{} in {} (account {})\n", cluster.name, aws.region, aws.account));
             printer.data(&texts.join("\n"));
         }
-        if let Some((_, why)) = self.kubernetes.pending() {
-            printer.note(&format!("Kubernetes is not compared yet: {why}"));
-            printer.note("(--api-server URL takes another way to it, --skip-bootstrap does without)");
+        if let Some(why) = self.kubernetes.not_compared() {
+            printer.note(&why);
         }
         Ok(())
     }
@@ -271,7 +269,7 @@ impl Prepared {
     }
 
     fn kubernetes_text(&self, printer: &Printer, run: &Run) -> String {
-        if let Some((objects, _)) = self.kubernetes.pending() {
+        if let Some(objects) = self.kubernetes.pending() {
             return format!("Kubernetes: {objects} objects to apply once the API server answers\n");
         }
         let view = KubernetesView { width: printer.width, full: run.full };

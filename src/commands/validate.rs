@@ -25,7 +25,7 @@ pub(super) async fn run(
     let aws = connect(settings, &cluster.region).await?.with_state(store.clone(), &cluster.name);
     let own_url = async {
         match (&args.ways.kubeconfig, &args.ways.api_server) {
-            (None, None) => Ok(kcl_aws::lookup::api_url(&aws, &cluster).await?),
+            (None, None) => Ok(kcl_aws::lookup::own_api_url(&aws, &cluster).await?),
             _ => Ok::<_, CommandError>(None),
         }
     };

@@ -3,6 +3,7 @@
 mod health_view;
 mod kubernetes_progress;
 mod kubernetes_view;
+mod lines;
 mod names;
 mod plan_view;
 mod printer;

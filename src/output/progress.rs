@@ -6,23 +6,24 @@ use std::time::{Duration, Instant};
 use kcl_apply::Event;
 use kcl_engine::{Action, Plan};
 
+use super::lines::Lines;
 use super::names::Names;
-use super::printer::{DIM, GREEN, Printer, RED, YELLOW, paint, wrap};
+use super::printer::{GREEN, Printer, RED, YELLOW, paint};
 
 /// Draws the events of one apply.
 pub(crate) struct Progress<'a> {
-    printer: &'a Printer,
+    lines: Lines<'a>,
     plan: &'a Plan,
     names: Names,
     running: BTreeMap<usize, Instant>,
     done: usize,
-    drawn: bool,
 }
 
 impl<'a> Progress<'a> {
     /// The progress of `plan`.
     pub(crate) fn new(printer: &'a Printer, plan: &'a Plan, cluster: &str) -> Self {
-        Self { printer, plan, names: Names::new(cluster), running: BTreeMap::new(), done: 0, drawn: false }
+        let lines = Lines::new(printer);
+        Self { lines, plan, names: Names::new(cluster), running: BTreeMap::new(), done: 0 }
     }
 
     /// Takes one event.
@@ -35,7 +36,7 @@ impl<'a> Progress<'a> {
                 self.running.remove(index);
                 self.done += 1;
                 let line = format!("{} {}{}", self.sign(*index), self.name(*index), slow(*took));
-                self.line(&line);
+                self.lines.tell(&line);
             }
             Event::Failed { index, error, skipped } => {
                 self.running.remove(index);
@@ -45,10 +46,14 @@ impl<'a> Progress<'a> {
                     n => format!("; {n} steps that need it are skipped"),
                 };
                 let failed = paint(RED, "failed");
-                self.line(&format!("{} {} {failed}: {error}{skipped}", self.sign(*index), self.name(*index)));
+                self.lines.tell(&format!(
+                    "{} {} {failed}: {error}{skipped}",
+                    self.sign(*index),
+                    self.name(*index)
+                ));
             }
             Event::Stopping { running } => {
-                self.line(&format!(
+                self.lines.tell(&format!(
                     "stopping: {running} running steps are finished first; press Ctrl-C again to leave at once"
                 ));
             }
@@ -58,10 +63,10 @@ impl<'a> Progress<'a> {
 
     /// Redraws the bottom line; called from time to time so that the clock in it moves.
     pub(crate) fn draw(&mut self) {
-        if !self.printer.live {
+        if !self.lines.printer.live {
             return;
         }
-        self.clear();
+        self.lines.clear();
         let Some((oldest, since)) = self.running.iter().min_by_key(|(_, since)| **since) else { return };
         let more = match self.running.len() - 1 {
             0 => String::new(),
@@ -74,23 +79,12 @@ impl<'a> Progress<'a> {
             self.name(*oldest),
             since.elapsed().as_secs()
         );
-        let line: String = line.chars().take(self.printer.width.saturating_sub(1)).collect();
-        self.printer.write(&paint(DIM, &line));
-        self.drawn = true;
+        self.lines.bottom(&line);
     }
 
     /// Takes the bottom line away.
     pub(crate) fn clear(&mut self) {
-        if std::mem::take(&mut self.drawn) {
-            self.printer.write("\r\u{1b}[2K");
-        }
-    }
-
-    fn line(&mut self, text: &str) {
-        self.clear();
-        for (nth, line) in wrap(text, self.printer.width.saturating_sub(6)).iter().enumerate() {
-            self.printer.say(&format!("{}{line}", if nth == 0 { "  " } else { "      " }));
-        }
+        self.lines.clear();
     }
 
     fn sign(&self, index: usize) -> String {

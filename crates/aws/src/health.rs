@@ -11,10 +11,7 @@ use serde::Serialize;
 use crate::client::Aws;
 use crate::error::{During, Error};
 use crate::permission::Permission;
-use crate::tags::CLUSTER_TAG;
-
-/// The tag that tells an auto scaling group's instance group.
-const GROUP_TAG: &str = "kops.k8s.io/instancegroup";
+use crate::tags::{CLUSTER_TAG, GROUP_TAG};
 
 /// What there is of a cluster's machines.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

@@ -23,7 +23,7 @@ use crate::discovery::Seen;
 use crate::error::{During, Error, ErrorKind};
 use crate::permission::{Ground, Permission};
 use crate::store::Location;
-use crate::tags::CLUSTER_TAG;
+use crate::tags::{CLUSTER_TAG, GROUP_TAG};
 use crate::{elb, named};
 
 /// Looks up what modelling `cluster` needs. Everything that is missing or may not be read is reported
@@ -429,6 +429,15 @@ pub async fn api_url(aws: &Aws, cluster: &Cluster) -> Result<Option<String>, Err
     Ok(kcl_model::api_url(cluster, &zones, &known))
 }
 
+/// The URL at which kcl itself looks for the API; `None` where its load balancer is not there yet.
+pub async fn own_api_url(aws: &Aws, cluster: &Cluster) -> Result<Option<String>, Error> {
+    let known = match &cluster.api.load_balancer {
+        Some(_) => api_load_balancer(aws, &cluster.name).await?,
+        None => BTreeMap::new(),
+    };
+    Ok(kcl_model::own_api_url(cluster, &[], &known))
+}
+
 /// What AWS calls the load balancer in front of the cluster's API, by our name of it; empty where there is none.
 async fn api_load_balancer(aws: &Aws, cluster: &str) -> Result<BTreeMap<String, Attrs>, Error> {
     let (id, name) = kcl_model::api_load_balancer(cluster);
@@ -499,7 +508,7 @@ fn row(machine: &Instance) -> Option<InstanceRow> {
     let is_spot = machine.instance_lifecycle().is_some_and(|lifecycle| lifecycle.as_str() == "spot");
     Some(InstanceRow {
         id: machine.instance_id()?.to_owned(),
-        group: tag("kops.k8s.io/instancegroup"),
+        group: tag(GROUP_TAG),
         machine_type: machine.instance_type().map(|it| it.as_str().to_owned()).unwrap_or_default(),
         zone: machine.placement().and_then(|it| it.availability_zone()).unwrap_or_default().to_owned(),
         state: state.map(|it| it.as_str().to_owned()).unwrap_or_default(),

@@ -11,6 +11,9 @@ pub(crate) const BUCKET_MARK: (&str, &str) = ("kcl.dev/made-by", "kcl");
 /// kOps' oldest mark of a cluster's resources; every resource we make has it.
 pub(crate) const CLUSTER_TAG: &str = "KubernetesCluster";
 
+/// The tag of instances, their disks and auto scaling groups that tells the instance group.
+pub(crate) const GROUP_TAG: &str = "kops.k8s.io/instancegroup";
+
 /// The mark of what the AWS load balancer controller makes: the cluster's name.
 pub(crate) const LOAD_BALANCER_CONTROLLER_TAG: &str = "elbv2.k8s.aws/cluster";
 

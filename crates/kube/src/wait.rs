@@ -243,10 +243,14 @@ impl Nodes {
     }
 }
 
-/// Tells how far it is, when that is news.
+/// Why something is not ready in its first moment.
+const UNSEEN: &str = "its controller has not seen it yet";
+
+/// Tells how far it is, when that is news. That no controller has seen it is none in the first moment.
 fn tell(object: &ObjectRef, before: &State, now: &State, on_event: &Observer<'_>) {
     if let State::NotYet { progress, reason } = now
         && before != now
+        && reason != UNSEEN
     {
         let (object, progress, reason) = (object.clone(), *progress, reason.clone());
         on_event(Event::Waiting { object, progress, reason });
@@ -384,7 +388,7 @@ fn deployment(live: &Value) -> State {
     let (all, updated) = (number(&status["replicas"]), number(&status["updatedReplicas"]));
     let available = number(&status["availableReplicas"]).min(updated);
     if !is_observed(live) {
-        return not_yet(0, wanted, "its controller has not seen it yet");
+        return not_yet(0, wanted, UNSEEN);
     }
     if available >= wanted && updated >= wanted && all <= updated {
         return State::Ready;
@@ -402,7 +406,7 @@ fn daemon_set(live: &Value) -> State {
     let status = &live["status"];
     let wanted = number(&status["desiredNumberScheduled"]);
     if !is_observed(live) {
-        return State::NotYet { progress: None, reason: "its controller has not seen it yet".to_owned() };
+        return State::NotYet { progress: None, reason: UNSEEN.to_owned() };
     }
     if wanted == 0 {
         return not_yet(0, 0, "no node fits it");
@@ -418,7 +422,7 @@ fn stateful_set(live: &Value) -> State {
     let (status, strategy) = (&live["status"], &live["spec"]["updateStrategy"]);
     let wanted = live["spec"]["replicas"].as_u64().unwrap_or(1);
     if !is_observed(live) {
-        return not_yet(0, wanted, "its controller has not seen it yet");
+        return not_yet(0, wanted, UNSEEN);
     }
     let ready = number(&status["readyReplicas"]);
     let replaces = strategy["type"] != "OnDelete";

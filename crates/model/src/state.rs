@@ -51,7 +51,7 @@ pub fn add_state(
     let spec = RegisteredSpec {
         spec: Text::new(documents.completed),
         objects: Text::new(kcl_spec::redact(documents.objects)),
-        as_given: true,
+        up_to_date: true,
     };
     let spec = wanted.add(cluster, &spec)?;
     if let Some(bucket) = bucket {

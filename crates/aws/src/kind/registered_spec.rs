@@ -30,22 +30,22 @@ impl Kind for RegisteredSpec {
         if scope.depth == Depth::Everything {
             // It goes, whatever became of it.
             let there = registration::is_there(store, cluster).await?;
-            let fields = Wanted { spec: Text::new(""), objects: Text::new(""), as_given: true };
+            let fields = Wanted { spec: Text::new(""), objects: Text::new(""), up_to_date: true };
             let node = LiveNode::new(cluster, &fields, attrs(store, cluster), Owner::Cluster)?;
             return Ok(there.then_some(node).into_iter().collect());
         }
         let Some(registered) = registration::read(store, cluster).await? else { return Ok(Vec::new()) };
         let given = scope.aws.registration.as_deref();
-        let as_given = given.is_some_and(|given| given.digest == registered.digest);
+        let up_to_date = given.is_some_and(|given| given.digest == registered.digest);
         // The documents themselves are only read where they are not known to be the same.
         let objects = match given {
-            Some(given) if as_given => objects(given.additional_objects()),
+            Some(given) if up_to_date => objects(given.additional_objects()),
             _ => match store.get(&format!("{cluster}/{ADDITIONAL_OBJECTS}")).await? {
                 Some(object) => objects(&String::from_utf8_lossy(&object.body)),
                 None => objects(""),
             },
         };
-        let fields = Wanted { spec: Text::new(registered.completed), objects, as_given };
+        let fields = Wanted { spec: Text::new(registered.completed), objects, up_to_date };
         Ok(vec![LiveNode::new(cluster, &fields, attrs(store, cluster), Owner::Cluster)?])
     }
 
@@ -107,7 +107,7 @@ mod tests {
     fn wanted(spec: &str, objects: &str) -> kcl_engine::Wanted {
         let mut wanted = kcl_engine::Wanted::default();
         let objects = Text::new(kcl_spec::redact(objects));
-        let spec = RegisteredSpec { spec: Text::new(spec), objects, as_given: true };
+        let spec = RegisteredSpec { spec: Text::new(spec), objects, up_to_date: true };
         testing::add(&mut wanted, CLUSTER, &spec);
         wanted
     }

@@ -14,6 +14,7 @@ use crate::ec2::{self, Ours};
 use crate::error::{During, Error, ErrorKind};
 use crate::observe::Scope;
 use crate::permission::{Ground, Permission};
+use crate::tags::GROUP_TAG;
 use crate::wait::{self, SLOW_RESOURCE};
 
 /// Volumes: etcd's, and those that were made for persistent volumes.
@@ -46,7 +47,9 @@ impl Kind for Volume {
         let volumes = marked(scope).await?;
         let live = volumes.iter().filter(|volume| is_there(volume)).filter_map(|volume| {
             let mut ours = Ours::of(scope.cluster, volume.volume_id(), volume.tags())?;
-            if ours.tags.contains_key(MACHINE_TAG) {
+            // A machine's own disk: it comes and goes with the machine, and one that outlived it is removed with the
+            // cluster.
+            if ours.tags.contains_key(GROUP_TAG) {
                 if !volume.attachments().is_empty() {
                     return None;
                 }
@@ -122,10 +125,6 @@ async fn describe(aws: &Aws, filter: Filter) -> Result<Vec<types::Volume>, Error
     let call = aws.ec2.describe_volumes().filters(filter);
     call.into_paginator().items().send().try_collect().await.during("ec2:DescribeVolumes")
 }
-
-/// A machine's own disks carry the tags of its instance group. They come and go with the machine; one that
-/// outlived it is removed with the cluster.
-const MACHINE_TAG: &str = "kops.k8s.io/instancegroup";
 
 fn is_there(volume: &types::Volume) -> bool {
     !matches!(volume.state(), Some(VolumeState::Deleting | VolumeState::Deleted))

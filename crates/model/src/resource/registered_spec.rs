@@ -11,7 +11,7 @@ pub struct RegisteredSpec {
     /// The other documents as they may be shown: without what lies in Secrets.
     pub objects: Text,
     /// Whether what is registered is to the letter what was given; wanted is always that it is.
-    pub as_given: bool,
+    pub up_to_date: bool,
 }
 
 impl Resource for RegisteredSpec {
