@@ -34,3 +34,4 @@ pub use kernel::{MODULES, sysctls};
 pub use kubeadm::{JoinToken, Machine};
 pub use reserve::Resources;
 pub use status::{State, Status};
+pub use units::AGENT_UNIT;
