@@ -67,13 +67,11 @@
 mod aws;
 mod client;
 mod ec2;
-mod http;
 mod kubernetes;
 mod proof;
 mod protocol;
 mod record;
 mod refusal;
-mod region;
 mod seen;
 mod server;
 mod service;
@@ -87,7 +85,6 @@ pub use kubernetes::{
 pub use proof::{Proof, ProofError};
 pub use protocol::{Envelope, Grant, JoinRequest, MAX_BODY, PATH, PORT, Refused, Token};
 pub use refusal::Refusal;
-pub use region::sts_host;
 pub use server::{Limits, Server, ServerTls};
 pub use service::{Service, ServiceConfig, ServiceError};
-pub use tls::TlsError;
+pub use sts::sts_host;

@@ -15,6 +15,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use kcl_http::TlsError;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -25,7 +26,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::kubernetes::Kubernetes;
 use crate::protocol::{MAX_BODY, PATH, Refused};
 use crate::service::Service;
-use crate::tls::{self, TlsError};
+use crate::tls;
 
 /// The largest head of a request, in bytes; our client's has some two hundred.
 const MAX_HEAD: usize = 8 * 1024;

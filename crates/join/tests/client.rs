@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
-use aws_credential_types::provider::SharedCredentialsProvider;
+use kcl_http::Signer;
 use kcl_join::{ClientConfig, JoinError, Limits, join};
 use support::*;
 use tokio::net::TcpListener;
@@ -102,11 +102,8 @@ async fn it_does_not_wait_for_ever() {
         other => panic!("{other:?}"),
     }
     // Credentials that are nobody's session: no proof can be made of them.
-    let lasting = SharedCredentialsProvider::new(Credentials::new("AKIA", "s", None, None, "test"));
-    assert!(matches!(
-        join(ClientConfig { credentials: lasting, ..soon.clone() }).await,
-        Err(JoinError::Proof(_))
-    ));
+    let lasting = Signer::new(Credentials::new("AKIA", "s", None, None, "test"));
+    assert!(matches!(join(ClientConfig { signer: lasting, ..soon.clone() }).await, Err(JoinError::Proof(_))));
     for url in ["http://127.0.0.1:1", "127.0.0.1", "https://", "https://a b"] {
         let config = ClientConfig { url: url.to_owned(), ..soon.clone() };
         assert!(matches!(join(config).await, Err(JoinError::Config { .. })), "{url}");

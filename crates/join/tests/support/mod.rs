@@ -14,7 +14,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
-use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_lc_rs::hmac;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
@@ -23,6 +22,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use kcl_http::Signer;
 use kcl_join::{
     Claim, ClientConfig, Envelope, JoinRequest, Kubernetes, KubernetesError, Limits, Metadata, Node,
     NodeSpec, Proof, Secret, Server, ServerTls, Service, ServiceConfig, Written,
@@ -448,7 +448,7 @@ pub(crate) fn service_config(aws: &Aws) -> ServiceConfig {
         account: ACCOUNT.to_owned(),
         node_roles: vec![ROLE.to_owned()],
         api_endpoint: "api.internal.k8s.example.com:443".to_owned(),
-        credentials: SharedCredentialsProvider::new(control_plane().credentials()),
+        signer: Signer::new(control_plane().credentials()),
         sts_endpoint: Some(aws.endpoint.clone()),
         ec2_endpoint: Some(aws.endpoint.clone()),
     }
@@ -533,7 +533,7 @@ impl Listening {
             instance_id: ID.to_owned(),
             node_name: NODE.to_owned(),
             claim: Claim::load_or_create(&folder.join("claim")).unwrap(),
-            credentials: SharedCredentialsProvider::new(Person::worker().credentials()),
+            signer: Signer::new(Person::worker().credentials()),
             give_up_after: Duration::from_mins(1),
         }
     }
