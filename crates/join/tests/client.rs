@@ -50,7 +50,7 @@ async fn a_machine_that_lost_the_answer_gets_the_same_token() {
 async fn it_gives_up_at_once_when_it_is_refused() {
     let (aws, folder) = (Aws::start().await, tempfile::tempdir().unwrap());
     let service = listen(&aws, &Keys::fresh(), Memory::default(), Limits::default()).await;
-    aws.instance(ID, "stopping", NODE, &tags(CLUSTER));
+    aws.instance(ID, "stopping", &tags(CLUSTER));
     match join(service.client(folder.path())).await {
         Err(error @ JoinError::Refused { .. }) => {
             assert_eq!(error.to_string(), "the join service refused: the instance is \"stopping\"");
@@ -96,7 +96,7 @@ async fn it_does_not_wait_for_ever() {
         Err(JoinError::GaveUp { tries: 1, last, .. }) => assert!(last.contains("refused"), "{last}"),
         other => panic!("{other:?}"),
     }
-    aws.instance(ID, "pending", NODE, &tags(CLUSTER));
+    aws.instance(ID, "pending", &tags(CLUSTER));
     match join(soon.clone()).await {
         Err(JoinError::GaveUp { tries: 1, last, .. }) => assert!(last.contains("pending"), "{last}"),
         other => panic!("{other:?}"),

@@ -42,7 +42,6 @@ pub(crate) const REGION: &str = "eu-north-1";
 pub(crate) const ACCOUNT: &str = "123456789012";
 pub(crate) const ROLE: &str = "nodes.k8s.example.com";
 pub(crate) const ID: &str = "i-0123456789abcdef0";
-pub(crate) const NODE: &str = "i-0123456789abcdef0.eu-north-1.compute.internal";
 pub(crate) const STS_HOST: &str = "sts.eu-north-1.amazonaws.com";
 
 /// Somebody who has credentials.
@@ -124,7 +123,7 @@ impl Aws {
         let aws = Self { endpoint, state: Arc::new(Mutex::new(state)) };
         aws.know(&Person::worker());
         aws.know(&control_plane());
-        aws.instance(ID, "running", NODE, &tags(CLUSTER));
+        aws.instance(ID, "running", &tags(CLUSTER));
         let served = aws.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -151,7 +150,7 @@ impl Aws {
         self.state.lock().unwrap().mood = mood;
     }
 
-    pub(crate) fn instance(&self, id: &str, state: &str, name: &str, tags: &[(String, String)]) {
+    pub(crate) fn instance(&self, id: &str, state: &str, tags: &[(String, String)]) {
         let tags = tags
             .iter()
             .map(|(key, value)| format!("<item><key>{key}</key><value>{value}</value></item>"))
@@ -159,8 +158,8 @@ impl Aws {
             .concat();
         let xml = format!(
             "<item><reservationId>r-1</reservationId><groupSet/><instancesSet><item><instanceId>{id}</instanceId>\
-             <instanceState><code>16</code><name>{state}</name></instanceState><privateDnsName>{name}\
-             </privateDnsName><tagSet>{tags}</tagSet></item></instancesSet></item>"
+             <instanceState><code>16</code><name>{state}</name></instanceState>\
+             <tagSet>{tags}</tagSet></item></instancesSet></item>"
         );
         self.state.lock().unwrap().instances.insert(id.to_owned(), xml);
     }
@@ -531,7 +530,6 @@ impl Listening {
             cluster: CLUSTER.to_owned(),
             region: REGION.to_owned(),
             instance_id: ID.to_owned(),
-            node_name: NODE.to_owned(),
             claim: Claim::load_or_create(&folder.join("claim")).unwrap(),
             signer: Signer::new(Person::worker().credentials()),
             give_up_after: Duration::from_mins(1),
@@ -546,7 +544,6 @@ pub(crate) fn request(claim: char) -> JoinRequest {
     JoinRequest {
         cluster: CLUSTER.to_owned(),
         instance_id: ID.to_owned(),
-        node_name: NODE.to_owned(),
         claim: claim.to_string().repeat(64),
         nonce: hex::encode(nonce),
     }
