@@ -81,15 +81,15 @@ impl Endpoint {
 
     /// A regional service's own endpoint, or the configured one.
     pub fn regional(service: &str, region: &str, configured: Option<&str>) -> Result<Self, EndpointError> {
-        Self::own(host(service, region), configured)
+        Self::own(&host(service, region), configured)
     }
 
     /// The endpoint of a service that is one for all regions of the partition, or the configured one.
     pub fn global(service: &str, region: &str, configured: Option<&str>) -> Result<Self, EndpointError> {
-        Self::own(global_host(service, region), configured)
+        Self::own(&global_host(service, region), configured)
     }
 
-    fn own(host: String, configured: Option<&str>) -> Result<Self, EndpointError> {
+    fn own(host: &str, configured: Option<&str>) -> Result<Self, EndpointError> {
         match configured {
             Some(configured) => Self::parse(configured),
             None => Self::parse(&format!("https://{host}")),

@@ -23,6 +23,6 @@ pub use body::{Body, BodyError};
 pub use client::{Answer, Http, Opened, Options, request};
 pub use endpoint::{Endpoint, EndpointError, host, is_region, suffix};
 pub use error::{HttpError, chain};
-pub use service::{AwsError, AwsService};
+pub use service::{AwsError, AwsService, is_throttling};
 pub use sign::{CredentialsError, CredentialsSource, SignError, Signer};
 pub use tls::{Tls, TlsError, certificates, private_key};

@@ -95,22 +95,25 @@ impl AwsError {
 
     /// Whether it only wants to be asked less often.
     pub fn is_throttling(&self) -> bool {
-        let Self::Refused { status, code, .. } = self else { return false };
-        let named = matches!(
-            code.as_str(),
-            "EC2ThrottledException"
-                | "PriorRequestNotComplete"
-                | "RequestLimitExceeded"
-                | "RequestThrottled"
-                | "RequestThrottledException"
-                | "SlowDown"
-                | "ThrottledException"
-                | "Throttling"
-                | "ThrottlingException"
-                | "TooManyRequestsException"
-        );
-        named || *status == 429
+        matches!(self, Self::Refused { status, code, .. } if *status == 429 || is_throttling(code))
     }
+}
+
+/// Whether this is an error code of AWS for being asked too often.
+pub fn is_throttling(code: &str) -> bool {
+    matches!(
+        code,
+        "EC2ThrottledException"
+            | "PriorRequestNotComplete"
+            | "RequestLimitExceeded"
+            | "RequestThrottled"
+            | "RequestThrottledException"
+            | "SlowDown"
+            | "ThrottledException"
+            | "Throttling"
+            | "ThrottlingException"
+            | "TooManyRequestsException"
+    )
 }
 
 /// A service of AWS, asked as somebody.

@@ -134,7 +134,7 @@ async fn a_file_is_sent_with_its_length() {
 async fn a_file_that_becomes_shorter_is_told_apart() {
     let (base, _requests) = server(answer(200, "")).await;
     let mut file = tempfile::NamedTempFile::new().unwrap();
-    file.write_all(&[b'x'; 500_000]).unwrap();
+    file.write_all(&vec![b'x'; 500_000]).unwrap();
     let body = Body::file(file.path()).await.unwrap();
     file.as_file().set_len(10).unwrap();
     let error = plain().send(request("PUT", &base, &[], body).unwrap(), SOON).await.unwrap_err();
