@@ -73,10 +73,8 @@ pub struct ClientConfig {
     pub cluster: String,
     /// The cluster's region.
     pub region: String,
-    /// This machine's instance id.
+    /// This machine's instance id, which it is to have as a node's name.
     pub instance_id: String,
-    /// This machine's private DNS name, which it is to have as a node.
-    pub node_name: String,
     /// From this machine's disk.
     pub claim: Claim,
     /// This machine's own role.
@@ -193,7 +191,6 @@ async fn ask(config: &ClientConfig, http: &Http, url: &str) -> Result<Grant, Fai
     let asked = JoinRequest {
         cluster: config.cluster.clone(),
         instance_id: config.instance_id.clone(),
-        node_name: config.node_name.clone(),
         claim: config.claim.0.to_string(),
         nonce: random_hex(NONCE_DIGITS).map_err(JoinError::NoRandomness)?,
     };

@@ -27,7 +27,6 @@ pub(crate) struct Ec2(AwsService);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Instance {
     pub(crate) state: String,
-    pub(crate) private_dns_name: String,
     pub(crate) tags: BTreeMap<String, String>,
 }
 
@@ -73,15 +72,11 @@ impl Instance {
                 child_text(tag, "value").unwrap_or_default().to_owned(),
             ))
         });
-        Ok(Some(Self {
-            state: state.ok_or_else(unreadable)?.to_owned(),
-            private_dns_name: child_text(found, "privateDnsName").unwrap_or_default().to_owned(),
-            tags: tags.collect(),
-        }))
+        Ok(Some(Self { state: state.ok_or_else(unreadable)?.to_owned(), tags: tags.collect() }))
     }
 
-    /// Whether it may be the node that it asks to be.
-    pub(crate) fn check(&self, cluster: &str, node_name: &str) -> Result<(), Refusal> {
+    /// Whether it may be a node of the cluster.
+    pub(crate) fn check(&self, cluster: &str) -> Result<(), Refusal> {
         match self.state.as_str() {
             "running" => {}
             "pending" => return Err(Refusal::Pending),
@@ -105,12 +100,6 @@ impl Instance {
         if let Some(role) = OTHER_ROLES.iter().find(|role| self.tags.contains_key(**role)) {
             return Err(Refusal::NotMember { why: format!("it has the tag {role}") });
         }
-        if self.private_dns_name != node_name {
-            return Err(Refusal::NodeName {
-                asked: node_name.to_owned(),
-                own: self.private_dns_name.clone(),
-            });
-        }
         Ok(())
     }
 }
@@ -118,8 +107,6 @@ impl Instance {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const NODE: &str = "i-1.eu-north-1.compute.internal";
 
     fn node() -> Instance {
         let tags = [
@@ -130,38 +117,36 @@ mod tests {
         ];
         Instance {
             state: "running".to_owned(),
-            private_dns_name: NODE.to_owned(),
             tags: tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
         }
     }
 
     #[test]
     fn every_tag_counts() {
-        assert!(node().check("c.example", NODE).is_ok());
+        assert!(node().check("c.example").is_ok());
         for tag in node().tags.keys() {
             let mut without = node();
             without.tags.remove(tag);
-            assert!(matches!(without.check("c.example", NODE), Err(Refusal::NotMember { .. })), "{tag}");
+            assert!(matches!(without.check("c.example"), Err(Refusal::NotMember { .. })), "{tag}");
         }
         for tag in OTHER_ROLES {
             let mut with = node();
             with.tags.insert(tag.to_owned(), "1".to_owned());
-            assert!(matches!(with.check("c.example", NODE), Err(Refusal::NotMember { .. })), "{tag}");
+            assert!(matches!(with.check("c.example"), Err(Refusal::NotMember { .. })), "{tag}");
         }
         let mut shared = node();
         shared.tags.insert("kubernetes.io/cluster/c.example".to_owned(), "shared".to_owned());
-        assert!(shared.check("c.example", NODE).is_err());
-        assert!(matches!(node().check("other.example", NODE), Err(Refusal::NotMember { .. })));
-        assert!(matches!(node().check("c.example", "other"), Err(Refusal::NodeName { .. })));
+        assert!(shared.check("c.example").is_err());
+        assert!(matches!(node().check("other.example"), Err(Refusal::NotMember { .. })));
     }
 
     #[test]
     fn only_what_runs_may_join() {
         for state in ["shutting-down", "terminated", "stopping", "stopped", ""] {
             let instance = Instance { state: state.to_owned(), ..node() };
-            assert!(matches!(instance.check("c.example", NODE), Err(Refusal::NotRunning { .. })), "{state}");
+            assert!(matches!(instance.check("c.example"), Err(Refusal::NotRunning { .. })), "{state}");
         }
         let pending = Instance { state: "pending".to_owned(), ..node() };
-        assert!(pending.check("c.example", NODE).is_err_and(|refusal| refusal.retry()));
+        assert!(pending.check("c.example").is_err_and(|refusal| refusal.retry()));
     }
 }

@@ -132,9 +132,9 @@ impl<K: Kubernetes> Service<K> {
         let judgement = Box::pin(self.judge(&envelope, &request));
         let busy = || Err(Refusal::Busy { why: "AWS and the API server take too long to answer" });
         let outcome = timeout(JUDGEMENT, judgement).await.unwrap_or_else(|_| busy());
-        let (instance, node) = (&request.instance_id, &request.node_name);
+        let instance = &request.instance_id;
         match &outcome {
-            Ok(grant) => tracing::info!(%peer, %instance, %node, expires = grant.expires, "join granted"),
+            Ok(grant) => tracing::info!(%peer, %instance, expires = grant.expires, "join granted"),
             Err(refusal) => {
                 tracing::warn!(%peer, %instance, retry = refusal.retry(), reason = %refusal, "join refused");
             }
@@ -153,11 +153,10 @@ impl<K: Kubernetes> Service<K> {
             return Err(Refusal::Identity { arn: identity.arn, why });
         }
         self.seen.take(proof.digest, now)?;
-        self.ec2.instance(&request.instance_id).await?.check(&self.cluster, &request.node_name)?;
+        self.ec2.instance(&request.instance_id).await?.check(&self.cluster)?;
         let ask = Ask {
             cluster: request.cluster.clone(),
             instance_id: request.instance_id.clone(),
-            node_name: request.node_name.clone(),
             claim: hash(&request.claim),
             signed: proof.signed,
             proof: hex::encode(proof.digest),
@@ -179,7 +178,7 @@ impl<K: Kubernetes> Service<K> {
                     Some(record.ok_or_else(|| Refusal::TokenOfAnother { name: name.clone() })?)
                 }
             };
-            let node = self.kubernetes.node(&ask.node_name).await?;
+            let node = self.kubernetes.node(&ask.instance_id).await?;
             let now = OffsetDateTime::now_utc();
             match (ask.decide(record.as_ref(), node.as_ref(), now)?, old, record) {
                 (Step::Same, Some(mut secret), Some(record)) => {

@@ -7,6 +7,7 @@
 
 pub mod bootstrap;
 pub mod download;
+pub mod etcd;
 pub mod imds;
 pub mod retry;
 pub mod store;
