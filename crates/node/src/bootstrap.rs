@@ -391,6 +391,7 @@ impl Report<'_> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             state,
             step: step.as_str().to_owned(),
+            because: None,
             waits_for: None,
             error,
             at: now.format(&Rfc3339).unwrap_or_default(),

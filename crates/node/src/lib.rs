@@ -5,6 +5,7 @@
 //! ([`system`]). Everything outside is configuration: the metadata service, S3's endpoint, the root folder, the
 //! programs that are run. Nothing here prints or reads the environment; `main.rs` does.
 
+pub mod agent;
 pub mod bootstrap;
 pub mod download;
 pub mod etcd;

@@ -1,6 +1,8 @@
 //! The program: reads its command line, does what it says, prints what happens.
 
-use std::io::Write as _;
+mod daemon;
+mod journal;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -10,6 +12,8 @@ use kcl_node::download::Outcome;
 use kcl_node::imds;
 use kcl_node::retry::Patience;
 use kcl_node::system::{Commands, System};
+
+use crate::journal::say;
 
 /// Makes a machine part of its cluster
 #[derive(Parser)]
@@ -23,6 +27,8 @@ struct Cli {
 enum Command {
     /// Make this machine ready for kubeadm; may be run again at any time
     Bootstrap(Box<Bootstrap>),
+    /// Do what a member of the cluster has to do, until told to end
+    Agent(Box<daemon::Agent>),
 }
 
 #[derive(Args)]
@@ -70,7 +76,7 @@ fn sha256(text: &str) -> Result<String, String> {
 impl Bootstrap {
     fn settings(self) -> Result<Settings, BootstrapError> {
         let Self { modprobe, sysctl, swapoff, systemctl, .. } = self;
-        let commands = Commands { modprobe, sysctl, swapoff, systemctl };
+        let commands = Commands { modprobe, sysctl, swapoff, systemctl, ..Commands::default() };
         Ok(Settings {
             config: ConfigUrl::parse(&self.config)?,
             sha256: self.sha256,
@@ -84,17 +90,24 @@ impl Bootstrap {
 }
 
 fn main() -> ExitCode {
-    let Command::Bootstrap(arguments) = Cli::parse().command;
+    let command = Cli::parse().command;
     // One thread: it waits for the network most of the time, and a small machine has little memory.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&format!("failed to start: {error}")),
     };
+    match command {
+        Command::Bootstrap(arguments) => runtime.block_on(Box::pin(make_ready(*arguments))),
+        Command::Agent(arguments) => runtime.block_on(Box::pin(daemon::run(*arguments))),
+    }
+}
+
+async fn make_ready(arguments: Bootstrap) -> ExitCode {
     let settings = match arguments.settings() {
         Ok(settings) => settings,
         Err(error) => return failed(&error.to_string()),
     };
-    match runtime.block_on(Box::pin(bootstrap::run(settings, &tell))) {
+    match Box::pin(bootstrap::run(settings, &tell)).await {
         Ok(ready) => {
             say(&format!("{} is ready for kubeadm", ready.identity.instance_id));
             ExitCode::SUCCESS
@@ -111,11 +124,6 @@ fn tell(event: &Event<'_>) {
         Event::StatusNotWritten(why) => say(&format!("warning: the status was not written: {why}")),
         _ => {}
     }
-}
-
-/// The journal keeps standard error.
-fn say(text: &str) {
-    drop(writeln!(std::io::stderr(), "{text}"));
 }
 
 fn failed(text: &str) -> ExitCode {

@@ -75,6 +75,10 @@ pub struct Commands {
     pub swapoff: PathBuf,
     /// Talks with systemd.
     pub systemctl: PathBuf,
+    /// Writes to the disks what is not there yet.
+    pub sync: PathBuf,
+    /// Unmounts a folder.
+    pub umount: PathBuf,
 }
 
 /// Held while the machine is changed.
@@ -97,6 +101,8 @@ impl Default for Commands {
             sysctl: named("sysctl"),
             swapoff: named("swapoff"),
             systemctl: named("systemctl"),
+            sync: named("sync"),
+            umount: named("umount"),
         }
     }
 }
@@ -110,13 +116,17 @@ pub struct System {
     pub commands: Commands,
     /// How long each of those may take.
     pub timeout: Duration,
+    /// The list of what is mounted.
+    pub mounts: PathBuf,
 }
 
 impl System {
     /// A system below a root folder, with the usual programs.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         // containerd's start is the longest of what is run here.
-        Self { root: root.into(), commands: Commands::default(), timeout: Duration::from_mins(2) }
+        let timeout = Duration::from_mins(2);
+        let mounts = PathBuf::from("/proc/self/mounts");
+        Self { root: root.into(), commands: Commands::default(), timeout, mounts }
     }
 
     /// An absolute path, below the root.
@@ -154,6 +164,17 @@ impl System {
             self.write(file)?;
         }
         Ok(())
+    }
+
+    /// Removes a file; nothing to do where it is not there.
+    pub fn remove(&self, absolute: &str) -> Result<(), SystemError> {
+        let path = self.path(absolute);
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(SystemError::File { what: "remove", path, source })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether a file is there as it should be.

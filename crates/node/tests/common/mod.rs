@@ -151,7 +151,7 @@ pub(crate) struct Folder {
 impl Folder {
     pub(crate) fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
-        for program in ["modprobe", "sysctl", "swapoff", "systemctl"] {
+        for program in ["modprobe", "sysctl", "swapoff", "systemctl", "sync", "umount"] {
             let path = home.path().join(program);
             let script = "#!/bin/sh\nhere=$(dirname \"$0\")\nname=$(basename \"$0\")\n\
                           echo \"$name $*\" >> \"$here/ran\"\n\
@@ -182,6 +182,8 @@ impl Folder {
             sysctl: self.program("sysctl"),
             swapoff: self.program("swapoff"),
             systemctl: self.program("systemctl"),
+            sync: self.program("sync"),
+            umount: self.program("umount"),
         };
         System { commands, ..System::new(self.root()) }
     }
