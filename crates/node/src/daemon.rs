@@ -35,6 +35,9 @@ pub(crate) struct Agent {
     /// The etcd of this machine
     #[arg(long, value_name = "URL", default_value = etcd::LOCAL)]
     etcd: String,
+    /// What makes data of an etcd snapshot; without it, the one in etcd's image
+    #[arg(long, value_name = "PROGRAM")]
+    etcdutl: Option<PathBuf>,
     /// How often the instance metadata is looked at, in seconds
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "5")]
     watch_every: Duration,
@@ -81,7 +84,8 @@ impl Agent {
         let system = &mut settings.machine.system;
         (system.commands.sync, system.commands.umount, system.mounts) = (self.sync, self.umount, self.mounts);
         settings.endpoints = Endpoints { ec2: ec2_endpoint, sts: sts_endpoint, route53: route53_endpoint };
-        (settings.listen, settings.etcd, settings.stop_within) = (self.listen, self.etcd, self.stop_within);
+        (settings.listen, settings.etcd, settings.etcdutl) = (self.listen, self.etcd, self.etcdutl);
+        settings.stop_within = self.stop_within;
         settings.intervals = Intervals {
             watch: self.watch_every,
             snapshot: self.snapshot_every,

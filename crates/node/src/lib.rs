@@ -6,10 +6,12 @@
 //! programs that are run. Nothing here prints or reads the environment; `main.rs` does.
 
 pub mod agent;
+pub mod backup;
 pub mod bootstrap;
 pub mod download;
 pub mod etcd;
 pub mod imds;
+pub mod restore;
 pub mod retry;
 pub mod store;
 pub mod system;

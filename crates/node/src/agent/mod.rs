@@ -31,6 +31,7 @@ pub mod volume;
 mod watch;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +43,7 @@ use tokio::net::TcpStream;
 use crate::bootstrap::{self, BootstrapError, Context};
 use crate::etcd;
 use crate::imds::{Identity, Imds, ImdsError};
+use crate::restore::{Etcdutl, Image};
 use crate::retry::Patience;
 use crate::store::Store;
 use crate::system::FOLDER;
@@ -117,6 +119,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// The etcd of this machine: `https://address:port`.
     pub etcd: String,
+    /// What makes data of a snapshot; without it, the one in etcd's image.
+    pub etcdutl: Option<PathBuf>,
     /// How often what is done.
     pub intervals: Intervals,
     /// How long a machine that is turned off may take to leave; systemd waits a little longer.
@@ -131,6 +135,7 @@ impl Settings {
             endpoints: Endpoints::default(),
             listen: SocketAddr::from(([0, 0, 0, 0], PORT)),
             etcd: etcd::LOCAL.to_owned(),
+            etcdutl: None,
             intervals: Intervals::default(),
             stop_within: Duration::from_secs(80),
         }
@@ -242,6 +247,15 @@ impl Agent {
             listen: *listen,
             server: self.api_server(),
             reload_every: intervals.reload,
+        }
+    }
+
+    /// What makes data of a snapshot.
+    fn etcdutl(&self) -> Etcdutl {
+        let NodeConfig { kubernetes_version, image_repository, .. } = &self.config;
+        match &self.settings.etcdutl {
+            Some(program) => Etcdutl::Program(program.clone()),
+            None => Etcdutl::Image(Image::new(kubernetes_version, image_repository.as_deref())),
         }
     }
 

@@ -3,15 +3,12 @@
 use std::time::Duration;
 
 use kcl_http::{AwsError, AwsService, xml};
-use kcl_node_config::NodeConfig;
+use kcl_node_config::{NodeConfig, paths};
 
 use crate::system::{System, SystemError};
 
 /// The version of EC2's API.
 const EC2: &str = "2016-11-15";
-
-/// Where the volume is mounted.
-pub const ETCD: &str = "/var/lib/etcd";
 
 /// How soon unmounting is tried again: what still has a file open there is ending.
 const AGAIN: Duration = Duration::from_millis(500);
@@ -38,7 +35,7 @@ pub enum VolumeError {
 pub async fn unmount(system: &System) -> Result<(), VolumeError> {
     while is_mounted(system)? {
         system.run(&system.commands.sync, &[]).await?;
-        let folder = system.path(ETCD);
+        let folder = system.path(paths::ETCD_VOLUME);
         match system.run(&system.commands.umount, &[&folder.to_string_lossy()]).await {
             // A program that is not there does not come.
             Err(error @ SystemError::Run { .. }) => return Err(error.into()),
@@ -52,7 +49,7 @@ pub async fn unmount(system: &System) -> Result<(), VolumeError> {
 /// Whether something is mounted at etcd's folder.
 fn is_mounted(system: &System) -> Result<bool, VolumeError> {
     let mounts = std::fs::read_to_string(&system.mounts).map_err(VolumeError::Mounts)?;
-    Ok(has_mount(&mounts, &system.path(ETCD).to_string_lossy()))
+    Ok(has_mount(&mounts, &system.path(paths::ETCD_VOLUME).to_string_lossy()))
 }
 
 /// Whether a folder stands in a list like `/proc/self/mounts`, in which blanks are `\040`.
