@@ -56,6 +56,8 @@ pub struct NodeConfig {
     pub kind: Kind,
     /// The cluster's name.
     pub cluster: String,
+    /// The AWS account that it is in, twelve digits.
+    pub account: String,
     /// The instance group's name.
     pub instance_group: String,
     /// What its machines are.
@@ -66,6 +68,9 @@ pub struct NodeConfig {
     pub store: Store,
     /// How the API server is reached, and what the control plane listens on.
     pub api: Api,
+    /// What only control-plane machines are told; they always are, and others never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control_plane: Option<ControlPlane>,
     /// Who issues the tokens of service accounts; kubeadm's choice without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub service_accounts: Option<ServiceAccounts>,
@@ -111,7 +116,7 @@ pub struct Store {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Api {
-    /// The name or address that machines reach it by.
+    /// The name or address that machines reach it by. A control-plane machine is itself what it is there.
     pub endpoint: String,
     /// The port there.
     pub port: u16,
@@ -122,6 +127,69 @@ pub struct Api {
     pub cert_sans: Vec<String>,
     /// The certificates of the cluster's authority, in PEM. The document's own hash is what vouches for them.
     pub ca_bundle: String,
+}
+
+/// What a control-plane machine is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ControlPlane {
+    /// The names of the IAM roles whose machines may join the cluster as nodes.
+    pub node_roles: Vec<String>,
+    /// Which part of etcd is here.
+    pub etcd: Etcd,
+    /// The names that are kept at the machine's own address; none where a load balancer is the API's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns: Option<Dns>,
+}
+
+/// etcd, as a group's machine has to do with it. The machine's volume is found by these names: it is tagged
+/// `k8s.io/etcd/main` with `a/a,b,c`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Etcd {
+    /// The member that this group's machine is: `a`.
+    pub member: String,
+    /// All members, in the order that the volumes' tags have them in.
+    pub members: Vec<String>,
+    /// How many days a daily snapshot is kept.
+    pub backup_retention_days: u32,
+}
+
+impl Etcd {
+    /// What the volume of the group's member is tagged with.
+    pub fn volume_tag(&self) -> String {
+        format!("{}/{}", self.member, self.members.join(","))
+    }
+}
+
+/// Names in Route53.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Dns {
+    /// The hosted zone's id: `Z0123456789ABCDEFGHIJ`.
+    pub zone: String,
+    /// The names in it.
+    pub names: Vec<DnsName>,
+}
+
+/// A name and which of the machine's addresses it has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DnsName {
+    /// `api.internal.example.com`.
+    pub name: String,
+    /// Which address.
+    pub address: DnsAddress,
+}
+
+/// One of a machine's addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum DnsAddress {
+    /// Inside the VPC.
+    Private,
+    /// On the Internet; the one inside the VPC if the machine has none there.
+    Public,
 }
 
 /// The tokens of service accounts.
@@ -241,9 +309,11 @@ impl NodeConfig {
         crate::file::yaml("the node configuration", self)
     }
 
-    /// Where the configuration of a group is, relative to the cluster's folder in the store.
-    pub fn path(group: &str) -> String {
-        format!("node/{group}.yaml")
+    /// Where the configuration of a group with this hash (64 hexadecimal digits, in lower case) is, relative to
+    /// the cluster's folder in the store. A launch template that is older than the newest configuration still
+    /// finds its own.
+    pub fn path(group: &str, sha256: &str) -> String {
+        format!("node/{group}/{sha256}.yaml")
     }
 
     /// Where an asset is fetched from: its own URL, or the path of that in the file repository.

@@ -1,9 +1,11 @@
 //! Encryption of secrets in etcd.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
 use serde_json::json;
 use zeroize::Zeroizing;
 
@@ -53,6 +55,62 @@ impl EncryptionKey {
     }
 }
 
+/// The keys of a cluster, as `kcl` keeps them in the store: the object `secrets/encryption.json`,
+/// `{"keys":[{"name":"key-1","secret":"<32 bytes in base64>"}]}`. The first encrypts, all of them decrypt.
+#[derive(Clone, Debug)]
+pub struct EncryptionKeys(Vec<EncryptionKey>);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeysText {
+    keys: Vec<KeyText>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyText {
+    name: String,
+    secret: String,
+}
+
+impl EncryptionKeys {
+    /// Where they are, relative to the cluster's folder.
+    pub const PATH: &'static str = "secrets/encryption.json";
+
+    /// Keys, the one that encrypts first.
+    pub fn new(keys: Vec<EncryptionKey>) -> Result<Self, ConfigError> {
+        let mut names = HashSet::new();
+        if keys.is_empty() {
+            return Err(ConfigError::NoEncryptionKey);
+        }
+        match keys.iter().find(|key| !names.insert(key.name.as_str())) {
+            Some(twice) => Err(ConfigError::EncryptionKeyTwice { name: twice.name.clone() }),
+            None => Ok(Self(keys)),
+        }
+    }
+
+    /// Reads them.
+    pub fn read(bytes: &[u8]) -> Result<Self, ConfigError> {
+        let text: KeysText = serde_json::from_slice(bytes)
+            .map_err(|error| ConfigError::EncryptionKeys { line: error.line(), column: error.column() })?;
+        let keys: Result<Vec<_>, _> =
+            text.keys.into_iter().map(|KeyText { name, secret }| EncryptionKey::new(name, secret)).collect();
+        Self::new(keys?)
+    }
+
+    /// Their text, for the store.
+    pub fn to_json(&self) -> Zeroizing<String> {
+        let keys: Vec<_> =
+            self.0.iter().map(|key| json!({"name": key.name, "secret": key.base64.as_str()})).collect();
+        Zeroizing::new(json!({ "keys": keys }).to_string())
+    }
+
+    /// The API server's configuration of them.
+    pub fn file(&self) -> Result<File, ConfigError> {
+        EncryptionKey::file(&self.0)
+    }
+}
+
 impl fmt::Debug for EncryptionKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "EncryptionKey({}, not shown)", self.name)
@@ -72,5 +130,24 @@ mod tests {
         assert!(!short.to_string().contains(&STANDARD.encode([7; 16])));
         assert!(EncryptionKey::new("a\nb", text).is_err(), "names stand in a file");
         assert!(EncryptionKey::file(&[]).is_err());
+    }
+
+    #[test]
+    fn keys_are_read_as_they_are_written() {
+        let secret = |byte| STANDARD.encode([byte; KEY_BYTES]);
+        let key = |name: &str, byte| EncryptionKey::new(name, secret(byte)).unwrap();
+        let keys = EncryptionKeys::new(vec![key("key-2", 2), key("key-1", 1)]).unwrap();
+        let text = keys.to_json();
+        let again = EncryptionKeys::read(text.as_bytes()).unwrap();
+        assert_eq!(again.file().unwrap(), keys.file().unwrap());
+        assert!(!format!("{again:?}").contains(&secret(1)));
+        assert!(
+            EncryptionKeys::new(vec![key("a", 1), key("a", 2)]).is_err(),
+            "etcd tells them by their names"
+        );
+        for broken in ["", "{}", r#"{"keys":[]}"#, &text.replace("key-2", "key-1"), &text[..40]] {
+            let said = EncryptionKeys::read(broken.as_bytes()).unwrap_err().to_string();
+            assert!(!said.contains(&secret(2)[..8]), "{said}");
+        }
     }
 }

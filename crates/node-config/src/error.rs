@@ -45,10 +45,36 @@ pub enum ConfigError {
         /// The writer's words.
         why: String,
     },
+    /// An object of the store that machines write for each other.
+    #[error(
+        "{path} in the state store cannot be read: {why}\nhint: it is written by kcl-node; restore its last version"
+    )]
+    Object {
+        /// Where it is, relative to the cluster's folder.
+        path: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The object with the keys of encryption at rest. Nothing of it is repeated.
+    #[error(
+        "secrets/encryption.json in the state store cannot be read, at line {line} column {column}\nhint: it is written by kcl, once; restore its first version, or secrets in etcd stay unreadable"
+    )]
+    EncryptionKeys {
+        /// Where in it.
+        line: usize,
+        /// Where in the line.
+        column: usize,
+    },
     /// A key that is not one of encryption at rest.
     #[error("the encryption key `{name}` is not 32 bytes in base64")]
     EncryptionKey {
         /// Its name.
+        name: String,
+    },
+    /// Two keys of one name, by which etcd's data says which of them it needs.
+    #[error("there are two encryption keys of the name `{name}`")]
+    EncryptionKeyTwice {
+        /// The name.
         name: String,
     },
     /// No key at all.

@@ -3,6 +3,7 @@
 //! [`NodeConfig`] is the document that `kcl` writes into the state store for each instance group and that
 //! `kcl-node` reads on each of its machines. Together with what only the machine knows ([`Machine`]) it gives
 //! kubeadm's configuration, containerd's, the kubelet's, the systemd units and what the kernel must be set to.
+//! What machines write into the store for others to read is here too ([`Status`], [`Mark`], [`MemberRecord`]).
 //! [`assets`] knows which upstream files a Kubernetes version consists of, with their hashes.
 //!
 //! Pure: text in, text out. It reads no file, asks nobody, and knows neither the spec nor AWS' SDK, so that
@@ -13,6 +14,7 @@ mod containerd;
 mod document;
 mod encryption;
 mod error;
+mod etcd;
 mod file;
 mod kernel;
 mod kubeadm;
@@ -24,11 +26,12 @@ mod units;
 mod validate;
 
 pub use document::{
-    Api, ApiVersion, Asset, AssetFile, CloudProvider, Kind, Kubelet, Network, NodeConfig, Role,
-    ServiceAccounts, Store, Taint, TaintEffect,
+    Api, ApiVersion, Asset, AssetFile, CloudProvider, ControlPlane, Dns, DnsAddress, DnsName, Etcd, Kind,
+    Kubelet, Network, NodeConfig, Role, ServiceAccounts, Store, Taint, TaintEffect,
 };
-pub use encryption::EncryptionKey;
+pub use encryption::{EncryptionKey, EncryptionKeys};
 pub use error::ConfigError;
+pub use etcd::{LastEntry, Mark, MarkState, MemberRecord};
 pub use file::{File, paths};
 pub use kernel::{MODULES, sysctls};
 pub use kubeadm::{JoinToken, Machine};

@@ -31,6 +31,9 @@ pub struct Status {
     pub state: State,
     /// The step that it is at, stopped at, or did last.
     pub step: String,
+    /// What it waits for at this step: a volume that another machine still has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waits_for: Option<String>,
     /// The error that stopped it, with its hint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use crate::document::{Asset, AssetFile, NodeConfig};
+use crate::document::{Asset, AssetFile, ControlPlane, Dns, Etcd, NodeConfig, Role};
 use crate::error::ConfigError;
 use crate::reserve::Resources;
 
@@ -18,10 +18,24 @@ const NO_PORT: u16 = 0;
 
 pub(crate) fn check(config: &NodeConfig) -> Checked {
     name("cluster", &config.cluster)?;
+    if config.account.len() != 12 || !config.account.chars().all(|c| c.is_ascii_digit()) {
+        let why = format!("`{}` is not an account's twelve digits", shown(&config.account));
+        return Err(ConfigError::field("account", why));
+    }
     name("instanceGroup", &config.instance_group)?;
     version(&config.kubernetes_version)?;
     store(config)?;
     api(config)?;
+    match (config.role, &config.control_plane) {
+        (Role::ControlPlane, Some(told)) => control_plane(told)?,
+        (Role::Node, None) => {}
+        (Role::ControlPlane, None) => {
+            return Err(ConfigError::field("controlPlane", "a machine of the control plane needs it"));
+        }
+        (Role::Node, Some(_)) => {
+            return Err(ConfigError::field("controlPlane", "a machine of this role must not have it"));
+        }
+    }
     network(config)?;
     labels(config)?;
     kubelet(config)?;
@@ -118,6 +132,47 @@ fn api(config: &NodeConfig) -> Checked {
     for (index, audience) in accounts.audiences.iter().enumerate() {
         let field = format!("serviceAccounts.audiences[{index}]");
         all(&field, "text", audience, |c| c.is_ascii_graphic() && c != ',')?;
+    }
+    Ok(())
+}
+
+fn control_plane(told: &ControlPlane) -> Checked {
+    let ControlPlane { node_roles, etcd, dns } = told;
+    for (index, role) in node_roles.iter().enumerate() {
+        // IAM API reference, "CreateRole".
+        let fits = |c: char| c.is_ascii_alphanumeric() || "+=,.@-_".contains(c);
+        all(&format!("controlPlane.nodeRoles[{index}]"), "name", role, fits)?;
+    }
+    etcd_members(etcd)?;
+    let Some(Dns { zone, names }) = dns else { return Ok(()) };
+    let fits = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit();
+    all("controlPlane.dns.zone", "id", zone, fits)?;
+    if names.is_empty() {
+        return Err(ConfigError::field("controlPlane.dns.names", "there is none"));
+    }
+    for (index, entry) in names.iter().enumerate() {
+        name(&format!("controlPlane.dns.names[{index}].name"), &entry.name)?;
+    }
+    Ok(())
+}
+
+fn etcd_members(etcd: &Etcd) -> Checked {
+    let Etcd { member, members, backup_retention_days } = etcd;
+    let field = "controlPlane.etcd.members";
+    for (index, one) in members.iter().enumerate() {
+        // It is part of a tag, and of a path in the store.
+        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        all(&format!("{field}[{index}]"), "name", one, fits)?;
+        if members.iter().filter(|other| *other == one).count() > 1 {
+            return Err(ConfigError::field(field, format!("`{}` is there twice", shown(one))));
+        }
+    }
+    if !members.contains(member) {
+        let why = format!("`{}` is not one of the members", shown(member));
+        return Err(ConfigError::field("controlPlane.etcd.member", why));
+    }
+    if *backup_retention_days == 0 {
+        return Err(ConfigError::field("controlPlane.etcd.backupRetentionDays", "0 days keep nothing"));
     }
     Ok(())
 }

@@ -78,11 +78,29 @@ fn what_cannot_be_used_is_refused() {
         ("/assets/0/files/0/to", json!("/usr/../etc/passwd")),
         ("/assets/0/files/0/mode", json!("4755")),
         ("/assets/3/files/0/member", json!("../containerd")),
+        ("/account", json!("12345678901")),
+        ("/account", json!("12345678901a")),
+        ("/role", json!("ControlPlane")),
+        ("/controlPlane", Value::Null),
+        ("/controlPlane/unknown", json!(1)),
+        ("/controlPlane/nodeRoles", json!(["arn:aws:iam::1:role/nodes"])),
+        ("/controlPlane/etcd/member", json!("b")),
+        ("/controlPlane/etcd/members", json!([])),
+        ("/controlPlane/etcd/members", json!(["a", "a"])),
+        ("/controlPlane/etcd/members", json!(["a", "../b"])),
+        ("/controlPlane/etcd/members", json!(["a", "b,c"])),
+        ("/controlPlane/etcd/backupRetentionDays", json!(0)),
+        ("/controlPlane/dns/zone", json!("/hostedzone/Z1")),
+        ("/controlPlane/dns/names", json!([])),
+        ("/controlPlane/dns/names/0/name", json!("api karlaru")),
+        ("/controlPlane/dns/names/0/address", json!("both")),
     ];
     let fine = serde_json::to_value(worker()).unwrap();
+    let told = serde_json::to_value(control_plane()).unwrap();
     let mut said = String::new();
     for (pointer, value) in changes {
-        let mut document = fine.clone();
+        let control_plane = pointer.starts_with("/controlPlane");
+        let mut document = if control_plane { told.clone() } else { fine.clone() };
         let (parent, key) = pointer.rsplit_once('/').unwrap();
         let written = value.to_string();
         match document.pointer_mut(parent).unwrap() {
@@ -93,6 +111,24 @@ fn what_cannot_be_used_is_refused() {
         said += &format!("{pointer} = {written}\n    {}\n", error.to_string().replace('\n', "\n    "));
     }
     insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!(said) });
+}
+
+/// What is for the control plane does not go to workers.
+#[test]
+fn a_worker_is_not_told_what_the_control_plane_is() {
+    let config = NodeConfig { control_plane: control_plane().control_plane, ..worker() };
+    let error = config.to_yaml().unwrap_err().to_string();
+    assert!(error.contains("a machine of this role must not have it"), "{error}");
+}
+
+/// Each content has a place of its own, and the volume's tag is kOps'.
+#[test]
+fn names_in_store_and_cloud() {
+    assert_eq!(NodeConfig::path("nodes", &"0a".repeat(32)), format!("node/nodes/{}.yaml", "0a".repeat(32)));
+    let mut etcd = control_plane().control_plane.unwrap().etcd;
+    assert_eq!(etcd.volume_tag(), "a/a");
+    etcd.members = ["a", "b", "c"].map(str::to_owned).to_vec();
+    assert_eq!(etcd.volume_tag(), "a/a,b,c");
 }
 
 #[test]

@@ -94,7 +94,7 @@ pub enum BootstrapError {
     System(#[from] SystemError),
     /// Not where node configurations are.
     #[error(
-        "`{url}` is not where a node configuration is\nhint: it is like s3://bucket/cluster/node/group.yaml"
+        "`{url}` is not where a node configuration is\nhint: it is like s3://bucket/cluster/node/GROUP/SHA256.yaml"
     )]
     Url {
         /// What was given.
@@ -122,13 +122,18 @@ pub struct ConfigUrl {
 }
 
 impl ConfigUrl {
-    /// `s3://bucket/cluster/node/group.yaml`.
+    /// `s3://bucket/cluster/node/GROUP/SHA256.yaml`. The hash in it is a name only: what is read there is held
+    /// to the hash that the machine was started with.
     pub fn parse(url: &str) -> Result<Self, BootstrapError> {
         let broken = || BootstrapError::Url { url: url.to_owned() };
-        let (folder, group) = url.rsplit_once("/node/").ok_or_else(broken)?;
-        let group = group.strip_suffix(".yaml").filter(|group| !group.is_empty() && !group.contains('/'));
-        let group = group.ok_or_else(broken)?.to_owned();
-        let key = NodeConfig::path(&group);
+        let (folder, rest) = url.rsplit_once("/node/").ok_or_else(broken)?;
+        let (group, hash) = rest.split_once('/').ok_or_else(broken)?;
+        let hash = hash.strip_suffix(".yaml").ok_or_else(broken)?;
+        let digits = hash.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f'));
+        if group.is_empty() || hash.len() != 64 || !digits {
+            return Err(broken());
+        }
+        let (key, group) = (NodeConfig::path(group, hash), group.to_owned());
         Ok(Self { url: url.to_owned(), folder: Location::parse(folder)?, key, group })
     }
 }
@@ -382,6 +387,7 @@ impl Report<'_> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             state,
             step: step.as_str().to_owned(),
+            waits_for: None,
             error,
             at: now.format(&Rfc3339).unwrap_or_default(),
         };

@@ -27,7 +27,7 @@ enum Command {
 
 #[derive(Args)]
 struct Bootstrap {
-    /// Where the node configuration is: s3://BUCKET/CLUSTER/node/GROUP.yaml
+    /// Where the node configuration is: s3://BUCKET/CLUSTER/node/GROUP/SHA256.yaml
     #[arg(long, value_name = "URL")]
     config: String,
     /// The sha256 of the node configuration, in hexadecimal

@@ -13,8 +13,8 @@ use common::{Folder, Reply, Web, archive, patience, sha256};
 use kcl_node::bootstrap::{self, Context, Event, Ready, Settings, Step, Stopped};
 use kcl_node_config::assets::{Architecture, for_version};
 use kcl_node_config::{
-    Api, ApiVersion, CloudProvider, Kind, Kubelet, Network, NodeConfig, Role, ServiceAccounts, State, Status,
-    Store, Taint, TaintEffect,
+    Api, ApiVersion, CloudProvider, ControlPlane, Etcd, Kind, Kubelet, Network, NodeConfig, Role,
+    ServiceAccounts, State, Status, Store, Taint, TaintEffect,
 };
 use kcl_testkit::LocalAws;
 use kcl_testkit::imds::{Imds, Instance, Mode};
@@ -47,20 +47,30 @@ impl Machine {
         self.folder.home.path().join("store/karlaru.com").join(path)
     }
 
+    /// The hash of the node configuration.
+    fn sha256(&self) -> String {
+        sha256(self.config.to_yaml().unwrap().as_bytes())
+    }
+
+    /// Where the node configuration is in the store.
+    fn path(&self) -> String {
+        NodeConfig::path(&self.config.instance_group, &self.sha256())
+    }
+
     fn publish(&self) {
-        let path = self.object(&NodeConfig::path(&self.config.instance_group));
+        let path = self.object(&self.path());
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, self.config.to_yaml().unwrap()).unwrap();
     }
 
     fn url(&self) -> String {
-        format!("{}/{}", self.config.store.location, NodeConfig::path(&self.config.instance_group))
+        format!("{}/{}", self.config.store.location, self.path())
     }
 
     fn settings(&self) -> Settings {
         Settings {
             config: bootstrap::ConfigUrl::parse(&self.url()).unwrap(),
-            sha256: sha256(self.config.to_yaml().unwrap().as_bytes()),
+            sha256: self.sha256(),
             imds: self.imds.endpoint(),
             s3_endpoint: None,
             system: self.folder.system(),
@@ -117,6 +127,7 @@ fn config(role: Role, store: String) -> NodeConfig {
         api_version: ApiVersion::V1Alpha1,
         kind: Kind::NodeConfig,
         cluster: "karlaru.com".to_owned(),
+        account: "123456789012".to_owned(),
         instance_group: if control_plane { "control-plane".to_owned() } else { "nodes".to_owned() },
         role,
         kubernetes_version: "1.36.3".to_owned(),
@@ -128,6 +139,11 @@ fn config(role: Role, store: String) -> NodeConfig {
             cert_sans: vec!["api.karlaru.com".to_owned()],
             ca_bundle: "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n".to_owned(),
         },
+        control_plane: control_plane.then(|| ControlPlane {
+            node_roles: vec!["nodes.karlaru.com".to_owned()],
+            etcd: Etcd { member: "a".to_owned(), members: vec!["a".to_owned()], backup_retention_days: 90 },
+            dns: None,
+        }),
         service_accounts: control_plane.then(|| ServiceAccounts {
             issuer: "https://karlaru-oidc.s3.eu-north-1.amazonaws.com/karlaru.com".to_owned(),
             audiences: vec!["kubernetes.svc.default".to_owned()],
@@ -218,7 +234,7 @@ async fn a_second_run_changes_nothing() {
 
 /// What makes a step fail, and what mends it.
 fn break_step(machine: &Machine, step: Step) -> Box<dyn Fn(&Machine)> {
-    let config = machine.object(&NodeConfig::path(&machine.config.instance_group));
+    let config = machine.object(&machine.path());
     match step {
         Step::Identity => {
             machine.imds.set_mode(Mode::Disabled);
@@ -381,7 +397,7 @@ async fn the_configuration_comes_from_a_bucket_as_the_machines_role() {
     put(&format!("/{bucket}"), region);
     let mut machine = Machine::new(Role::Node);
     machine.config.store.location = format!("s3://{bucket}/karlaru.com");
-    put(&format!("/{bucket}/karlaru.com/node/nodes.yaml"), &machine.config.to_yaml().unwrap());
+    put(&format!("/{bucket}/karlaru.com/{}", machine.path()), &machine.config.to_yaml().unwrap());
     aws.take_calls();
     let settings = Settings { s3_endpoint: Some(aws.endpoint()), ..machine.settings() };
     bootstrap::run(settings, &|event| assert!(!matches!(event, Event::StatusNotWritten(_)))).await.unwrap();
@@ -411,16 +427,18 @@ async fn the_configuration_comes_from_a_bucket_as_the_machines_role() {
 #[tokio::test]
 async fn another_configuration_is_refused() {
     let mut machine = Machine::new(Role::Node);
-    let before = machine.settings();
+    let (before, place) = (machine.settings(), machine.object(&machine.path()));
     machine.config.labels.insert("team".to_owned(), "other".to_owned());
     machine.publish();
+    fs::copy(machine.object(&machine.path()), place).unwrap();
     let stopped = bootstrap::run(before, &|_| {}).await.unwrap_err();
     assert!(stopped.to_string().contains("has the sha256"), "{stopped}");
     assert!(!machine.folder.root().join("etc").exists(), "nothing was written");
 
-    let from = machine.object("node/nodes.yaml");
-    fs::copy(&from, machine.object("node/others.yaml")).unwrap();
-    let url = machine.url().replace("nodes.yaml", "others.yaml");
+    let others = machine.object(&machine.path().replace("/nodes/", "/others/"));
+    fs::create_dir_all(others.parent().unwrap()).unwrap();
+    fs::copy(machine.object(&machine.path()), others).unwrap();
+    let url = machine.url().replace("/nodes/", "/others/");
     let settings = Settings { config: bootstrap::ConfigUrl::parse(&url).unwrap(), ..machine.settings() };
     let stopped = bootstrap::run(settings, &|_| {}).await.unwrap_err();
     assert!(stopped.to_string().contains("is the node configuration of the group nodes"), "{stopped}");
@@ -443,14 +461,19 @@ async fn a_status_that_cannot_be_written_stops_nothing() {
 
 #[test]
 fn only_a_node_configurations_place_is_one() {
+    let hash = "0a".repeat(32);
     for url in [
-        "",
-        "s3://bucket/x.yaml",
-        "s3://bucket/c/node/x",
-        "s3://bucket/c/node/.yaml",
-        "https://b/c/node/x.yaml",
+        String::new(),
+        format!("s3://bucket/{hash}.yaml"),
+        "s3://bucket/c/node/x.yaml".to_owned(),
+        "s3://bucket/c/node/x/y.yaml".to_owned(),
+        format!("s3://bucket/c/node/x/{hash}"),
+        format!("s3://bucket/c/node//{hash}.yaml"),
+        format!("s3://bucket/c/node/x/y/{hash}.yaml"),
+        format!("https://b/c/node/x/{hash}.yaml"),
     ] {
-        assert!(bootstrap::ConfigUrl::parse(url).is_err(), "{url}");
+        assert!(bootstrap::ConfigUrl::parse(&url).is_err(), "{url}");
     }
-    bootstrap::ConfigUrl::parse("s3://bucket/clusters/karlaru.com/node/nodes.yaml").unwrap();
+    let url = format!("s3://bucket/clusters/karlaru.com/node/nodes/{hash}.yaml");
+    bootstrap::ConfigUrl::parse(&url).unwrap();
 }

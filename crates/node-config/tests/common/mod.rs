@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use kcl_node_config::assets::{Architecture, for_version};
 use kcl_node_config::{
-    Api, ApiVersion, CloudProvider, Kind, Kubelet, Network, NodeConfig, Role, ServiceAccounts, Store, Taint,
-    TaintEffect,
+    Api, ApiVersion, CloudProvider, ControlPlane, Dns, DnsAddress, DnsName, Etcd, Kind, Kubelet, Network,
+    NodeConfig, Role, ServiceAccounts, Store, Taint, TaintEffect,
 };
 
 /// A stand-in: nothing here looks into it.
@@ -17,6 +17,7 @@ pub(crate) fn control_plane() -> NodeConfig {
         api_version: ApiVersion::V1Alpha1,
         kind: Kind::NodeConfig,
         cluster: "karlaru.com".to_owned(),
+        account: "123456789012".to_owned(),
         instance_group: "control-plane-eu-north-1a".to_owned(),
         role: Role::ControlPlane,
         kubernetes_version: "1.36.3".to_owned(),
@@ -28,6 +29,17 @@ pub(crate) fn control_plane() -> NodeConfig {
             cert_sans: vec!["api.karlaru.com".to_owned(), "127.0.0.1".to_owned()],
             ca_bundle: CA.to_owned(),
         },
+        control_plane: Some(ControlPlane {
+            node_roles: vec!["nodes.karlaru.com".to_owned()],
+            etcd: Etcd { member: "a".to_owned(), members: vec!["a".to_owned()], backup_retention_days: 90 },
+            dns: Some(Dns {
+                zone: "Z0123456789ABCDEFGHIJ".to_owned(),
+                names: vec![
+                    DnsName { name: "api.karlaru.com".to_owned(), address: DnsAddress::Public },
+                    DnsName { name: "api.internal.karlaru.com".to_owned(), address: DnsAddress::Private },
+                ],
+            }),
+        }),
         service_accounts: Some(ServiceAccounts {
             issuer: "https://karlaru-oidc.s3.eu-north-1.amazonaws.com/karlaru.com".to_owned(),
             audiences: vec!["kubernetes.svc.default".to_owned(), "amazonaws.com".to_owned()],
@@ -55,6 +67,7 @@ pub(crate) fn worker() -> NodeConfig {
     NodeConfig {
         instance_group: "nodes".to_owned(),
         role: Role::Node,
+        control_plane: None,
         service_accounts: None,
         labels: BTreeMap::from([
             ("node.kubernetes.io/lifecycle".to_owned(), "spot".to_owned()),
