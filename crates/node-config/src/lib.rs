@@ -22,6 +22,7 @@ mod kubelet;
 mod reserve;
 mod security;
 mod status;
+mod template;
 mod units;
 mod validate;
 
@@ -37,3 +38,5 @@ pub use kernel::{MODULES, sysctls};
 pub use kubeadm::{JoinToken, Machine};
 pub use reserve::Resources;
 pub use status::{State, Status};
+pub use template::{AUTHORITIES, LOAD_BALANCER};
+pub use validate::is_own_label;
