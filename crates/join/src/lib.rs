@@ -34,6 +34,8 @@
 //! 4. EC2 says that the instance runs, and is tagged as a node of this cluster.
 //! 5. Kubernetes says what was given before, as below. The answer is `{"token", "expires", "api_endpoint"}`.
 //!
+//! `GET /healthz` is answered with 200 as long as the service runs: for load balancers, which may speak TLS 1.2.
+//!
 //! Anything else is answered with `{"reason", "retry"}`. `reason` says what helps the person at the machine; what
 //! would help a stranger (what roles and accounts are let in) is only in the service's log. `retry` (status 503) says
 //! that waiting may help; the client then signs anew and asks again, and otherwise gives up at once.
@@ -84,7 +86,7 @@ pub use kubernetes::{
     ApiServer, ApiServerConfig, Kubernetes, KubernetesError, Metadata, Node, NodeSpec, RBAC, Secret, Written,
 };
 pub use proof::{Proof, ProofError};
-pub use protocol::{Envelope, Grant, JoinRequest, MAX_BODY, PATH, PORT, Refused, Token};
+pub use protocol::{Envelope, Grant, HEALTH_PATH, JoinRequest, MAX_BODY, PATH, PORT, Refused, Token};
 pub use refusal::Refusal;
 pub use server::{Limits, Server, ServerTls};
 pub use service::{Service, ServiceConfig, ServiceError};

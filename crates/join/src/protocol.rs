@@ -10,8 +10,11 @@ use crate::proof::Proof;
 /// The port of the join service, behind the API's load balancer.
 pub const PORT: u16 = 3988;
 
-/// The one path that it answers.
+/// The path that machines ask at.
 pub const PATH: &str = "/v1/join";
+
+/// The path that load balancers ask at whether somebody is there.
+pub const HEALTH_PATH: &str = "/healthz";
 
 /// The largest body of a request, in bytes. A role's session token has one to two kilobytes; STS reserves the
 /// right to make them larger.

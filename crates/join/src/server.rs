@@ -24,7 +24,7 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::kubernetes::Kubernetes;
-use crate::protocol::{MAX_BODY, PATH, Refused};
+use crate::protocol::{HEALTH_PATH, MAX_BODY, PATH, Refused};
 use crate::service::Service;
 use crate::tls;
 
@@ -172,6 +172,10 @@ async fn handle<K: Kubernetes>(
         let retry = status == StatusCode::REQUEST_TIMEOUT;
         answer(status, &Refused { reason: reason.to_owned(), retry })
     };
+    // A load balancer asks every few seconds: nothing is logged, and nobody is asked.
+    if request.uri().path() == HEALTH_PATH && request.method() == Method::GET {
+        return Response::new(Full::new(Bytes::from_static(b"ok\n")));
+    }
     if request.uri().path() != PATH {
         return refuse(StatusCode::NOT_FOUND, "there is nothing at this path");
     }

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use kcl_http::{TlsError, certificates, private_key};
 use rustls::ServerConfig;
-use rustls::version::TLS13;
 use x509_parser::prelude::{FromDer as _, X509Certificate};
 
 use crate::proof::digest;
 
-/// What a server serves with. Its clients are ours too, so the newest TLS is enough.
+/// What a server serves with. Our client speaks TLS 1.3; the health checks of a network load balancer fail against a
+/// server that speaks nothing older
+/// (<https://docs.aws.amazon.com/elasticloadbalancing/latest/network/target-group-health-checks.html>).
 pub(crate) fn server(certificate_pem: &str, key_pem: &str) -> Result<ServerConfig, TlsError> {
     const WHAT: &str = "the join service's certificate";
     let chain = certificates(certificate_pem, WHAT)?;
@@ -17,7 +18,7 @@ pub(crate) fn server(certificate_pem: &str, key_pem: &str) -> Result<ServerConfi
     let unusable = |source| TlsError::Unusable { what: WHAT, source };
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(provider);
-    let builder = builder.with_protocol_versions(&[&TLS13]).map_err(unusable)?;
+    let builder = builder.with_safe_default_protocol_versions().map_err(unusable)?;
     let mut config = builder.with_no_client_auth().with_single_cert(chain, key).map_err(unusable)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)

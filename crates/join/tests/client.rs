@@ -5,6 +5,7 @@
 mod support;
 
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
@@ -83,6 +84,34 @@ async fn it_trusts_the_cluster_only() {
     let other = ClientConfig { url, ..service.client(folder.path()) };
     assert!(matches!(join(other).await, Err(JoinError::Untrusted { .. })));
     assert!(aws.seen().is_empty(), "nothing was sent to a stranger");
+}
+
+/// A server of the cluster's that speaks nothing newer than TLS 1.2 is not asked.
+#[tokio::test]
+async fn it_speaks_the_newest_tls_only() {
+    let (keys, folder) = (Keys::fresh(), tempfile::tempdir().unwrap());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let old = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS12])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            kcl_http::certificates(&keys.certificate, "certificate").unwrap(),
+            kcl_http::private_key(&keys.key, "key").unwrap(),
+        )
+        .unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let service = Listening { address: listener.local_addr().unwrap(), ca: keys.ca };
+    let handshake = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        tokio_rustls::TlsAcceptor::from(Arc::new(old)).accept(stream).await.map(drop)
+    });
+    let soon = ClientConfig { give_up_after: Duration::from_millis(1), ..service.client(folder.path()) };
+    match join(soon).await {
+        Err(JoinError::GaveUp { last, .. }) => assert!(last.contains("ProtocolVersion"), "{last}"),
+        other => panic!("{other:?}"),
+    }
+    assert!(handshake.await.unwrap().is_err());
 }
 
 #[tokio::test]

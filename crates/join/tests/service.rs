@@ -385,6 +385,25 @@ async fn a_visit_of_the_load_balancer_is_no_refusal() {
     assert_eq!(log.text().matches("WARN").count(), 1, "{}", log.text());
 }
 
+/// As a network load balancer asks: with a TLS that is not the newest.
+#[tokio::test]
+async fn a_health_check_is_answered_and_no_refusal() {
+    let (aws, _memory, service) = service().await;
+    let (log, _guard) = Log::begin();
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let stream = service.connect_with(&[version]).await;
+        assert_eq!(stream.get_ref().1.protocol_version(), Some(version.version));
+        let check = b"GET /healthz HTTP/1.1\r\nhost: a\r\nuser-agent: ELB-HealthChecker/2.0\r\n\r\n";
+        let answer = Listening::exchange(stream, check).await;
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\nok\n"), "{answer}");
+    }
+    assert!(!log.text().contains("join refused"), "{}", log.text());
+    let answer = service.raw(b"POST /healthz HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+    assert!(log.last().contains("join refused"), "{}", log.text());
+    assert!(aws.seen().is_empty());
+}
+
 #[tokio::test]
 async fn the_log_holds_no_secret() {
     let (_aws, memory, service) = service().await;

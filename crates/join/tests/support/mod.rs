@@ -481,13 +481,21 @@ pub(crate) async fn listen_with<K: Kubernetes>(
 impl Listening {
     /// A connection, with TLS.
     pub(crate) async fn connect(&self) -> TlsStream<TcpStream> {
+        self.connect_with(rustls::DEFAULT_VERSIONS).await
+    }
+
+    /// Likewise, with these versions of TLS.
+    pub(crate) async fn connect_with(
+        &self,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+    ) -> TlsStream<TcpStream> {
         let mut roots = rustls::RootCertStore::empty();
         for certificate in rustls::pki_types::CertificateDer::pem_slice_iter(self.ca.as_bytes()) {
             roots.add(certificate.unwrap()).unwrap();
         }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
@@ -498,7 +506,11 @@ impl Listening {
 
     /// Sends bytes as they are; gives what comes back until the end.
     pub(crate) async fn raw(&self, bytes: &[u8]) -> String {
-        let mut stream = self.connect().await;
+        Self::exchange(self.connect().await, bytes).await
+    }
+
+    /// Likewise, over this connection.
+    pub(crate) async fn exchange(mut stream: TlsStream<TcpStream>, bytes: &[u8]) -> String {
         // The service may have answered and hung up before it has everything.
         let _ = stream.write_all(bytes).await;
         let _ = stream.flush().await;
