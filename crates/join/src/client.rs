@@ -6,22 +6,16 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use aws_credential_types::provider::{ProvideCredentials as _, SharedCredentialsProvider};
-use http_body_util::Full;
-use hyper::Request;
-use hyper::body::Bytes;
-use hyper::header::CONTENT_TYPE;
-use rustls::CertificateError;
+use kcl_http::{Http, HttpError, Options, Signer, Tls, TlsError, chain, request};
 use thiserror::Error;
 use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
-use crate::http::{Http, HttpError};
 use crate::proof::{Proof, ProofError};
 use crate::protocol::{
     CLAIM_DIGITS, Envelope, Grant, JoinRequest, MAX_BODY, NONCE_DIGITS, PATH, Refused, Token, is_hex,
 };
-use crate::tls::{self, TlsError};
+use crate::tls;
 
 /// How long one answer may take: longer than the service's judgement.
 const ANSWER: Duration = Duration::from_secs(30);
@@ -79,14 +73,12 @@ pub struct ClientConfig {
     pub cluster: String,
     /// The cluster's region.
     pub region: String,
-    /// This machine's instance id.
+    /// This machine's instance id, which it is to have as a node's name.
     pub instance_id: String,
-    /// This machine's private DNS name, which it is to have as a node.
-    pub node_name: String,
     /// From this machine's disk.
     pub claim: Claim,
-    /// This machine's own role credentials.
-    pub credentials: SharedCredentialsProvider,
+    /// This machine's own role.
+    pub signer: Signer,
     /// How long to go on asking while it may help.
     pub give_up_after: Duration,
 }
@@ -167,7 +159,7 @@ impl<E: Into<JoinError>> From<E> for Failed {
 /// Asks the join service for a token.
 pub async fn join(config: ClientConfig) -> Result<Joined, JoinError> {
     let ca_cert_hashes = tls::ca_cert_hashes(&config.ca_pem)?;
-    let http = Http::new(tls::client(&config.ca_pem, None)?, false);
+    let http = Http::new(Tls::of_cluster(&config.ca_pem, None)?, Options::default());
     let url = url(&config.url)?;
     let begun = Instant::now();
     let (mut tries, mut pause) = (0, Duration::from_secs(2));
@@ -192,28 +184,27 @@ pub async fn join(config: ClientConfig) -> Result<Joined, JoinError> {
 
 /// Asks once, with a proof of its own.
 async fn ask(config: &ClientConfig, http: &Http, url: &str) -> Result<Grant, Failed> {
-    let credentials = config.credentials.provide_credentials().await;
-    let credentials = credentials
-        .map_err(|error| Failed::Passing(format!("this machine has no role credentials: {error}")))?;
-    let request = JoinRequest {
+    let credentials = config.signer.credentials().await;
+    let credentials = credentials.map_err(|error| {
+        Failed::Passing(format!("this machine has no role credentials: {}", chain(&error)))
+    })?;
+    let asked = JoinRequest {
         cluster: config.cluster.clone(),
         instance_id: config.instance_id.clone(),
-        node_name: config.node_name.clone(),
         claim: config.claim.0.to_string(),
         nonce: random_hex(NONCE_DIGITS).map_err(JoinError::NoRandomness)?,
     };
     let unwritable = |_| JoinError::Config { what: "the request cannot be written" };
-    let request = serde_json::to_string(&request).map_err(unwritable)?;
-    let proof = Proof::sign(&credentials, &config.region, &request, SystemTime::now())?;
-    let body = serde_json::to_vec(&Envelope { request, proof }).map_err(unwritable)?;
-    let request = Request::post(url)
-        .header(CONTENT_TYPE, "application/json")
-        .body(Full::new(Bytes::from(body)))
+    let asked = serde_json::to_string(&asked).map_err(unwritable)?;
+    let proof = Proof::sign(&credentials, &config.region, &asked, SystemTime::now())?;
+    let body = serde_json::to_vec(&Envelope { request: asked, proof }).map_err(unwritable)?;
+    let request = request("POST", url, &[("content-type", "application/json")], body)
         .map_err(|_| JoinError::Config { what: "the join service's address is not one" })?;
-    let reply = match http.send_within(request, MAX_BODY, ANSWER).await {
+    let reply = match http.send_bounded(request, MAX_BODY, ANSWER).await {
         Ok(reply) => reply,
-        Err(HttpError::Untrusted(fault)) if !is_a_matter_of_time(&fault) => {
-            return Err(JoinError::Untrusted { url: config.url.clone(), why: fault.to_string() }.into());
+        // A clock that is wrong when a machine boots is set soon after.
+        Err(HttpError::Untrusted { why, by_clock: false, .. }) => {
+            return Err(JoinError::Untrusted { url: config.url.clone(), why }.into());
         }
         Err(error) => return Err(Failed::Passing(error.to_string())),
     };
@@ -237,17 +228,6 @@ fn url(configured: &str) -> Result<String, JoinError> {
         });
     }
     Ok(format!("{base}{PATH}"))
-}
-
-/// Whether the certificate would do at another time: a machine's clock may be wrong when it boots.
-fn is_a_matter_of_time(fault: &CertificateError) -> bool {
-    matches!(
-        fault,
-        CertificateError::Expired
-            | CertificateError::ExpiredContext { .. }
-            | CertificateError::NotValidYet
-            | CertificateError::NotValidYetContext { .. }
-    )
 }
 
 /// Between half of it and all of it, at least a second: the service takes proofs in the order of their seconds.

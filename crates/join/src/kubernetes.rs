@@ -6,17 +6,14 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 
-use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::header::CONTENT_TYPE;
-use hyper::{Method, Request, StatusCode};
+use hyper::{Method, StatusCode};
+use kcl_http::{Endpoint, Http, Options, Tls, TlsError, chain, request};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use thiserror::Error;
 
-use crate::aws::Endpoint;
-use crate::http::{Http, HttpError};
-use crate::tls::{self, TlsError};
+use crate::aws::TIMEOUT;
 
 /// The roles that the service needs, and their bindings to the user `kcl:join-service` (YAML, to be applied).
 pub const RBAC: &str = include_str!("../rbac.yaml");
@@ -144,12 +141,13 @@ impl ApiServer {
     /// Connects to nothing yet.
     pub fn new(config: &ApiServerConfig) -> Result<Self, TlsError> {
         let ApiServerConfig { url, ca_pem, certificate_pem, key_pem } = config;
-        let endpoint = Endpoint::new("", "", Some(url)).filter(|endpoint| !endpoint.plain);
-        let Endpoint { base, .. } = endpoint.ok_or_else(|| TlsError::Pem {
+        let endpoint = Endpoint::parse(url).ok().filter(|endpoint| !endpoint.is_plain());
+        let endpoint = endpoint.ok_or_else(|| TlsError::Pem {
             what: "the API server's address",
             why: "it is not `https://` with a host and a port".to_owned(),
         })?;
-        Ok(Self { http: Http::new(tls::client(ca_pem, Some((certificate_pem, key_pem)))?, false), base })
+        let tls = Tls::of_cluster(ca_pem, Some((certificate_pem, key_pem)))?;
+        Ok(Self { http: Http::new(tls, Options::default()), base: endpoint.base().to_owned() })
     }
 
     async fn send(
@@ -160,14 +158,11 @@ impl ApiServer {
         body: Vec<u8>,
     ) -> Result<(StatusCode, Bytes), KubernetesError> {
         let failed = |why: String| KubernetesError { what: what(), why };
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("{}{path}", self.base))
-            .header(CONTENT_TYPE, "application/json")
-            .body(Full::new(Bytes::from(body)))
+        let url = format!("{}{path}", self.base);
+        let request = request(method.as_str(), &url, &[("content-type", "application/json")], body)
             .map_err(|_| failed("its name cannot stand in a path".to_owned()))?;
-        let reply = self.http.send(request, MAX_ANSWER).await;
-        let reply = reply.map_err(|error: HttpError| failed(error.to_string()))?;
+        let reply = self.http.send_bounded(request, MAX_ANSWER, TIMEOUT).await;
+        let reply = reply.map_err(|error| failed(chain(&error)))?;
         match reply.status {
             status if status.is_success() => Ok((status, reply.body)),
             status @ (StatusCode::NOT_FOUND | StatusCode::CONFLICT) => Ok((status, reply.body)),

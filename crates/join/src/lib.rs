@@ -12,7 +12,7 @@
 //!
 //! ```json
 //! {
-//!   "request": "{\"cluster\":..., \"instance_id\":..., \"node_name\":..., \"claim\":..., \"nonce\":...}",
+//!   "request": "{\"cluster\":..., \"instance_id\":..., \"claim\":..., \"nonce\":...}",
 //!   "proof": {"credential": ..., "date": ..., "expires": ..., "security_token": ..., "signature": ...}
 //! }
 //! ```
@@ -31,15 +31,18 @@
 //! 2. STS says who signed: account, role and session. The account must be the cluster's, the role one of its
 //!    nodes' roles, and the session's name the instance id that is asked for: EC2 names a session so.
 //! 3. The same proof is taken once.
-//! 4. EC2 says that the instance runs, is tagged as a node of this cluster, and is called what it wants to be as
-//!    a node.
+//! 4. EC2 says that the instance runs, and is tagged as a node of this cluster.
 //! 5. Kubernetes says what was given before, as below. The answer is `{"token", "expires", "api_endpoint"}`.
+//!
+//! `GET /healthz` is answered with 200 as long as the service runs: for load balancers, which may speak TLS 1.2.
 //!
 //! Anything else is answered with `{"reason", "retry"}`. `reason` says what helps the person at the machine; what
 //! would help a stranger (what roles and accounts are let in) is only in the service's log. `retry` (status 503) says
 //! that waiting may help; the client then signs anew and asks again, and otherwise gives up at once.
 //!
 //! # Once per instance
+//!
+//! A node is called as its instance: so nobody has to say what it is called, and no two machines ever share a name.
 //!
 //! The token is a Secret `bootstrap-token-<id>` in `kube-system`, and the Secret is also the record. Its id is
 //! derived from cluster and instance, so two control planes that are asked at the same time make the same object,
@@ -51,7 +54,7 @@
 //! | any of this instance | valid | the recorded one | the same token; a new one if it is about to expire |
 //! | any of this instance | valid | another | refused: given already |
 //! | of this instance | none, or expired | any | refused: joined already |
-//! | of another instance | any | any | later: its Node has to go first |
+//! | of another instance, by mistake | any | any | later: that Node has to go first |
 //!
 //! The claim is a secret that a machine makes before it first asks and keeps on its disk. With it, a machine whose
 //! answer was lost, or that was killed on its way into the cluster, gets its token again; somebody who only has
@@ -67,13 +70,11 @@
 mod aws;
 mod client;
 mod ec2;
-mod http;
 mod kubernetes;
 mod proof;
 mod protocol;
 mod record;
 mod refusal;
-mod region;
 mod seen;
 mod server;
 mod service;
@@ -85,9 +86,8 @@ pub use kubernetes::{
     ApiServer, ApiServerConfig, Kubernetes, KubernetesError, Metadata, Node, NodeSpec, RBAC, Secret, Written,
 };
 pub use proof::{Proof, ProofError};
-pub use protocol::{Envelope, Grant, JoinRequest, MAX_BODY, PATH, PORT, Refused, Token};
+pub use protocol::{Envelope, Grant, HEALTH_PATH, JoinRequest, MAX_BODY, PATH, PORT, Refused, Token};
 pub use refusal::Refusal;
-pub use region::sts_host;
 pub use server::{Limits, Server, ServerTls};
 pub use service::{Service, ServiceConfig, ServiceError};
-pub use tls::TlsError;
+pub use sts::sts_host;

@@ -9,7 +9,6 @@ use std::time::{Duration as StdDuration, SystemTime};
 use aws_credential_types::Credentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign};
 use aws_sigv4::sign::v4;
-use aws_smithy_runtime_api::client::identity::Identity;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -20,7 +19,7 @@ use time::{Duration, OffsetDateTime, PrimitiveDateTime};
 
 use crate::protocol::is_hex;
 use crate::refusal::Refusal;
-use crate::region::sts_host;
+use crate::sts::sts_host;
 
 /// The header that binds a proof to a request: the SHA-256 of its text.
 pub(crate) const HASH_HEADER: &str = "x-kcl-join";
@@ -89,7 +88,7 @@ impl Proof {
         now: SystemTime,
     ) -> Result<Self, ProofError> {
         let security_token = credentials.session_token().ok_or(ProofError::NoSessionToken)?.to_owned();
-        let identity = Identity::from(credentials.clone());
+        let identity = credentials.clone().into();
         let mut settings = SigningSettings::default();
         settings.signature_location = SignatureLocation::QueryParams;
         settings.expires_in = Some(StdDuration::from_secs(EXPIRES.into()));

@@ -10,14 +10,17 @@ use crate::proof::Proof;
 /// The port of the join service, behind the API's load balancer.
 pub const PORT: u16 = 3988;
 
-/// The one path that it answers.
+/// The path that machines ask at.
 pub const PATH: &str = "/v1/join";
+
+/// The path that load balancers ask at whether somebody is there.
+pub const HEALTH_PATH: &str = "/healthz";
 
 /// The largest body of a request, in bytes. A role's session token has one to two kilobytes; STS reserves the
 /// right to make them larger.
 pub const MAX_BODY: usize = 16 * 1024;
 
-/// The longest DNS name.
+/// The longest DNS name, in bytes.
 const MAX_DNS_NAME: usize = 253;
 
 /// A secret in hexadecimal digits has so many of them: 32 bytes.
@@ -32,10 +35,8 @@ pub(crate) const NONCE_DIGITS: usize = 32;
 pub struct JoinRequest {
     /// The cluster's name.
     pub cluster: String,
-    /// The machine's instance id.
+    /// The machine's instance id, which is also its name as a node.
     pub instance_id: String,
-    /// The name that it wants as a node: its private DNS name.
-    pub node_name: String,
     /// What the machine proves with that it is the one that asked before: 64 hexadecimal digits.
     pub claim: String,
     /// Other ones in each request, so that no two proofs are equal: 32 hexadecimal digits.
@@ -49,8 +50,6 @@ impl JoinRequest {
             Some("`cluster` is not a cluster's name")
         } else if !is_instance_id(&self.instance_id) {
             Some("`instance_id` is not an instance id")
-        } else if !is_dns_name(&self.node_name) {
-            Some("`node_name` is not a node's name")
         } else if !is_hex(&self.claim, CLAIM_DIGITS) {
             Some("`claim` is not 64 hexadecimal digits")
         } else if !is_hex(&self.nonce, NONCE_DIGITS) {
@@ -66,7 +65,6 @@ impl fmt::Debug for JoinRequest {
         f.debug_struct("JoinRequest")
             .field("cluster", &self.cluster)
             .field("instance_id", &self.instance_id)
-            .field("node_name", &self.node_name)
             .finish_non_exhaustive()
     }
 }
@@ -139,7 +137,7 @@ impl fmt::Debug for Token {
     }
 }
 
-/// `i-` and 8 or 17 hexadecimal digits.
+/// `i-` and 8 or 17 hexadecimal digits: so it can also be a node's name, and stand in a path as it is.
 pub(crate) fn is_instance_id(text: &str) -> bool {
     text.strip_prefix("i-").is_some_and(|digits| is_hex(digits, 8) || is_hex(digits, 17))
 }
@@ -149,7 +147,7 @@ pub(crate) fn is_hex(text: &str, digits: usize) -> bool {
     text.len() == digits && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// A DNS name in lower case, which a node's name has to be; so it can also stand in a path as it is.
+/// A DNS name in lower case, which a cluster's name is.
 pub(crate) fn is_dns_name(text: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     let label = |label: &str| {
@@ -173,7 +171,7 @@ mod tests {
         for id in ["", "i-", "i-0123456789ABCDEF0", "i-0123456789abcdef01", "mi-01234567", "i-0123456\n"] {
             assert!(!is_instance_id(id), "{id}");
         }
-        assert!(is_dns_name("i-01.eu-north-1.compute.internal"));
+        assert!(is_dns_name("k8s.example.com"));
         for name in ["", ".", "a..b", "a/b", "A", "-a", "a-", "a\n", "..", "a%2f"] {
             assert!(!is_dns_name(name), "{name}");
         }
@@ -184,7 +182,6 @@ mod tests {
         let request = JoinRequest {
             cluster: "c".to_owned(),
             instance_id: "i-01234567".to_owned(),
-            node_name: "n".to_owned(),
             claim: "5ec4e7".to_owned(),
             nonce: "nonce".to_owned(),
         };

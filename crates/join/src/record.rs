@@ -41,7 +41,6 @@ const ALPHABET: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
 pub(crate) struct Ask {
     pub(crate) cluster: String,
     pub(crate) instance_id: String,
-    pub(crate) node_name: String,
     /// SHA-256, in hexadecimal digits.
     pub(crate) claim: String,
     pub(crate) signed: OffsetDateTime,
@@ -115,7 +114,7 @@ impl Ask {
     ) -> Result<Step, Refusal> {
         let owner = node.and_then(|node| node.spec.provider_id.rsplit('/').next()).unwrap_or_default();
         if !owner.is_empty() && owner != self.instance_id {
-            return Err(Refusal::NodeOfAnother { node: self.node_name.clone(), owner: owner.to_owned() });
+            return Err(Refusal::NodeOfAnother { node: self.instance_id.clone(), owner: owner.to_owned() });
         }
         if let Some(record) = record.filter(|record| record.proof == self.proof) {
             tracing::debug!(expires = %record.expires, "the proof is in the record");
@@ -128,7 +127,7 @@ impl Ask {
             Some(record) if record.claim != self.claim => Err(Refusal::Given { until: record.expires }),
             Some(record) if record.expires - now < ENOUGH => Ok(Step::New),
             Some(_) => Ok(Step::Same),
-            None if node.is_some() => Err(Refusal::Joined { node: self.node_name.clone() }),
+            None if node.is_some() => Err(Refusal::Joined { node: self.instance_id.clone() }),
             None => Ok(Step::New),
         }
     }
@@ -213,7 +212,6 @@ mod tests {
         Ask {
             cluster: "c.example".to_owned(),
             instance_id: ID.to_owned(),
-            node_name: "node".to_owned(),
             claim: claim.to_owned(),
             signed,
             proof: format!("{claim}{signed}"),

@@ -63,14 +63,6 @@ pub enum Refusal {
         /// EC2's name of its state.
         state: String,
     },
-    /// The node's name is another machine's.
-    #[error("the instance asks for the node name {asked:?}, and its own is {own:?}")]
-    NodeName {
-        /// The name that it asks for.
-        asked: String,
-        /// Its private DNS name.
-        own: String,
-    },
     /// It has a token already, and cannot show that it is the one that got it.
     #[error("the instance has a token already, which expires at {until}")]
     Given {
@@ -140,7 +132,6 @@ impl Refusal {
             | Self::Replayed
             | Self::NotMember { .. }
             | Self::NotRunning { .. }
-            | Self::NodeName { .. }
             | Self::Given { .. }
             | Self::Joined { .. } => false,
             // A clock that is wrong when a machine boots is set soon after.
@@ -175,7 +166,6 @@ impl Refusal {
             | Self::Replayed
             | Self::Outdated
             | Self::NotRunning { .. }
-            | Self::NodeName { .. }
             | Self::NotMember { .. }
             | Self::Unknown
             | Self::Pending

@@ -15,6 +15,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use kcl_http::TlsError;
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -23,9 +24,9 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 
 use crate::kubernetes::Kubernetes;
-use crate::protocol::{MAX_BODY, PATH, Refused};
+use crate::protocol::{HEALTH_PATH, MAX_BODY, PATH, Refused};
 use crate::service::Service;
-use crate::tls::{self, TlsError};
+use crate::tls;
 
 /// The largest head of a request, in bytes; our client's has some two hundred.
 const MAX_HEAD: usize = 8 * 1024;
@@ -171,6 +172,10 @@ async fn handle<K: Kubernetes>(
         let retry = status == StatusCode::REQUEST_TIMEOUT;
         answer(status, &Refused { reason: reason.to_owned(), retry })
     };
+    // A load balancer asks every few seconds: nothing is logged, and nobody is asked.
+    if request.uri().path() == HEALTH_PATH && request.method() == Method::GET {
+        return Response::new(Full::new(Bytes::from_static(b"ok\n")));
+    }
     if request.uri().path() != PATH {
         return refuse(StatusCode::NOT_FOUND, "there is nothing at this path");
     }

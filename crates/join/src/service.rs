@@ -4,23 +4,19 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use aws_credential_types::provider::SharedCredentialsProvider;
+use kcl_http::{Endpoint, Http, Options, Signer, Tls, TlsError, is_region};
 use thiserror::Error;
 use time::OffsetDateTime;
 use tokio::time::timeout;
 
-use crate::aws::Endpoint;
 use crate::ec2::Ec2;
-use crate::http::Http;
 use crate::kubernetes::{Kubernetes, Written};
 use crate::proof::hash;
 use crate::protocol::{Envelope, Grant, JoinRequest, MAX_BODY};
 use crate::record::{Ask, Record, Step, rfc3339};
 use crate::refusal::Refusal;
-use crate::region::is_region;
 use crate::seen::Seen;
 use crate::sts::Sts;
-use crate::tls::{self, TlsError};
 
 /// How long a judgement may take. STS and EC2 take tenths of a second each.
 const JUDGEMENT: Duration = Duration::from_secs(20);
@@ -42,8 +38,8 @@ pub struct ServiceConfig {
     pub node_roles: Vec<String>,
     /// Host and port of the API server, for the nodes.
     pub api_endpoint: String,
-    /// The credentials of the control plane's own role, which has to allow `ec2:DescribeInstances`.
-    pub credentials: SharedCredentialsProvider,
+    /// The control plane's own role, which has to allow `ec2:DescribeInstances`.
+    pub signer: Signer,
     /// `http(s)://host[:port]` in place of the region's STS.
     pub sts_endpoint: Option<String>,
     /// `http(s)://host[:port]` in place of the region's EC2.
@@ -96,7 +92,7 @@ impl<K: Kubernetes> Service<K> {
             account,
             node_roles,
             api_endpoint,
-            credentials,
+            signer,
             sts_endpoint,
             ec2_endpoint,
         } = config;
@@ -108,16 +104,16 @@ impl<K: Kubernetes> Service<K> {
         if account.len() != 12 || !account.bytes().all(|b| b.is_ascii_digit()) {
             return Err(wrong("account", &account, "an account id of twelve digits"));
         }
-        let endpoint = |service, what, configured: Option<String>| {
-            Endpoint::new(service, &region, configured.as_deref())
-                .ok_or_else(|| wrong(what, configured.as_deref().unwrap_or_default(), "https://host:port"))
-        };
-        let sts = endpoint("sts", "the STS endpoint", sts_endpoint)?;
-        let ec2 = endpoint("ec2", "the EC2 endpoint", ec2_endpoint)?;
-        let tls = tls::public_client()?;
+        let wanted = "https://host:port";
+        // Without TLS only where the configuration says so: AWS' own endpoints have it.
+        let http = Http::new(Tls::of_this_machine()?, Options { plain: true, ..Options::default() });
+        let sts = Endpoint::regional("sts", &region, sts_endpoint.as_deref())
+            .map_err(|error| wrong("the STS endpoint", &error.text, wanted))?;
+        let ec2 = Ec2::new(http.clone(), signer, &region, ec2_endpoint.as_deref())
+            .map_err(|error| wrong("the EC2 endpoint", &error.text, wanted))?;
         Ok(Self {
-            sts: Sts::new(Http::new(tls.clone(), sts.plain), sts, &region),
-            ec2: Ec2::new(Http::new(tls, ec2.plain), ec2, &region, credentials),
+            sts: Sts::new(http, sts, &region),
+            ec2,
             seen: Seen::default(),
             cluster,
             region,
@@ -136,9 +132,9 @@ impl<K: Kubernetes> Service<K> {
         let judgement = Box::pin(self.judge(&envelope, &request));
         let busy = || Err(Refusal::Busy { why: "AWS and the API server take too long to answer" });
         let outcome = timeout(JUDGEMENT, judgement).await.unwrap_or_else(|_| busy());
-        let (instance, node) = (&request.instance_id, &request.node_name);
+        let instance = &request.instance_id;
         match &outcome {
-            Ok(grant) => tracing::info!(%peer, %instance, %node, expires = grant.expires, "join granted"),
+            Ok(grant) => tracing::info!(%peer, %instance, expires = grant.expires, "join granted"),
             Err(refusal) => {
                 tracing::warn!(%peer, %instance, retry = refusal.retry(), reason = %refusal, "join refused");
             }
@@ -157,11 +153,10 @@ impl<K: Kubernetes> Service<K> {
             return Err(Refusal::Identity { arn: identity.arn, why });
         }
         self.seen.take(proof.digest, now)?;
-        self.ec2.instance(&request.instance_id).await?.check(&self.cluster, &request.node_name)?;
+        self.ec2.instance(&request.instance_id).await?.check(&self.cluster)?;
         let ask = Ask {
             cluster: request.cluster.clone(),
             instance_id: request.instance_id.clone(),
-            node_name: request.node_name.clone(),
             claim: hash(&request.claim),
             signed: proof.signed,
             proof: hex::encode(proof.digest),
@@ -183,7 +178,7 @@ impl<K: Kubernetes> Service<K> {
                     Some(record.ok_or_else(|| Refusal::TokenOfAnother { name: name.clone() })?)
                 }
             };
-            let node = self.kubernetes.node(&ask.node_name).await?;
+            let node = self.kubernetes.node(&ask.instance_id).await?;
             let now = OffsetDateTime::now_utc();
             match (ask.decide(record.as_ref(), node.as_ref(), now)?, old, record) {
                 (Step::Same, Some(mut secret), Some(record)) => {

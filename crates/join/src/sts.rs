@@ -1,15 +1,11 @@
 //! STS says who signed a proof.
 
-use http_body_util::Full;
-use hyper::Request;
-use hyper::body::Bytes;
-use hyper::header::HOST;
+use kcl_http::xml::{child, child_text, error_code};
+use kcl_http::{Body, Endpoint, Http, chain, host, is_throttling, request};
 
-use crate::aws::{Endpoint, aws_failed, child_text, error_code, is_throttling};
-use crate::http::Http;
+use crate::aws::{TIMEOUT, aws_failed};
 use crate::proof::{Checked, HASH_HEADER};
 use crate::refusal::Refusal;
-use crate::region::sts_host;
 
 /// The largest answer that is read: a real one has half a kilobyte.
 const MAX_ANSWER: usize = 16 * 1024;
@@ -21,6 +17,11 @@ pub(crate) struct Sts {
     http: Http,
     endpoint: Endpoint,
     host: String,
+}
+
+/// The host of the region's STS.
+pub fn sts_host(region: &str) -> String {
+    host("sts", region)
 }
 
 /// Who somebody is to AWS.
@@ -38,14 +39,13 @@ impl Sts {
 
     /// Sends the one request that there is, with the values of a proof.
     pub(crate) async fn identity(&self, proof: &Checked) -> Result<Identity, Refusal> {
-        let request = Request::get(format!("{}/?{}", self.endpoint.base, proof.query))
-            // The name that was signed, wherever the connection goes.
-            .header(HOST, &self.host)
-            .header(HASH_HEADER, &proof.hash)
-            .body(Full::new(Bytes::new()))
+        let url = format!("{}/?{}", self.endpoint.base(), proof.query);
+        // The host that was signed, wherever the connection goes.
+        let headers = [("host", self.host.as_str()), (HASH_HEADER, &proof.hash)];
+        let request = request("GET", &url, &headers, Body::empty())
             .map_err(|_| aws_failed(NAME, "the request cannot be built"))?;
-        let reply = self.http.send(request, MAX_ANSWER).await;
-        let reply = reply.map_err(|error| aws_failed(NAME, error))?;
+        let reply = self.http.send_bounded(request, MAX_ANSWER, TIMEOUT).await;
+        let reply = reply.map_err(|error| aws_failed(NAME, chain(&error)))?;
         let text = String::from_utf8_lossy(&reply.body);
         if reply.status.is_success() {
             return Identity::parse(&text).ok_or_else(|| aws_failed(NAME, "its answer names nobody"));
@@ -63,7 +63,7 @@ impl Identity {
     fn parse(xml: &str) -> Option<Self> {
         let document = roxmltree::Document::parse(xml).ok()?;
         let root = document.root_element();
-        let result = root.children().find(|node| node.tag_name().name() == "GetCallerIdentityResult")?;
+        let result = child(root, "GetCallerIdentityResult")?;
         let text = |name| child_text(result, name).map(str::to_owned);
         Some(Self { account: text("Account")?, arn: text("Arn")?, user_id: text("UserId")? })
     }

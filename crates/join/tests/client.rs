@@ -5,10 +5,11 @@
 mod support;
 
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
-use aws_credential_types::provider::SharedCredentialsProvider;
+use kcl_http::Signer;
 use kcl_join::{ClientConfig, JoinError, Limits, join};
 use support::*;
 use tokio::net::TcpListener;
@@ -50,7 +51,7 @@ async fn a_machine_that_lost_the_answer_gets_the_same_token() {
 async fn it_gives_up_at_once_when_it_is_refused() {
     let (aws, folder) = (Aws::start().await, tempfile::tempdir().unwrap());
     let service = listen(&aws, &Keys::fresh(), Memory::default(), Limits::default()).await;
-    aws.instance(ID, "stopping", NODE, &tags(CLUSTER));
+    aws.instance(ID, "stopping", &tags(CLUSTER));
     match join(service.client(folder.path())).await {
         Err(error @ JoinError::Refused { .. }) => {
             assert_eq!(error.to_string(), "the join service refused: the instance is \"stopping\"");
@@ -85,6 +86,34 @@ async fn it_trusts_the_cluster_only() {
     assert!(aws.seen().is_empty(), "nothing was sent to a stranger");
 }
 
+/// A server of the cluster's that speaks nothing newer than TLS 1.2 is not asked.
+#[tokio::test]
+async fn it_speaks_the_newest_tls_only() {
+    let (keys, folder) = (Keys::fresh(), tempfile::tempdir().unwrap());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let old = rustls::ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS12])
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(
+            kcl_http::certificates(&keys.certificate, "certificate").unwrap(),
+            kcl_http::private_key(&keys.key, "key").unwrap(),
+        )
+        .unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let service = Listening { address: listener.local_addr().unwrap(), ca: keys.ca };
+    let handshake = tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        tokio_rustls::TlsAcceptor::from(Arc::new(old)).accept(stream).await.map(drop)
+    });
+    let soon = ClientConfig { give_up_after: Duration::from_millis(1), ..service.client(folder.path()) };
+    match join(soon).await {
+        Err(JoinError::GaveUp { last, .. }) => assert!(last.contains("ProtocolVersion"), "{last}"),
+        other => panic!("{other:?}"),
+    }
+    assert!(handshake.await.unwrap().is_err());
+}
+
 #[tokio::test]
 async fn it_does_not_wait_for_ever() {
     let (aws, folder) = (Aws::start().await, tempfile::tempdir().unwrap());
@@ -96,17 +125,14 @@ async fn it_does_not_wait_for_ever() {
         Err(JoinError::GaveUp { tries: 1, last, .. }) => assert!(last.contains("refused"), "{last}"),
         other => panic!("{other:?}"),
     }
-    aws.instance(ID, "pending", NODE, &tags(CLUSTER));
+    aws.instance(ID, "pending", &tags(CLUSTER));
     match join(soon.clone()).await {
         Err(JoinError::GaveUp { tries: 1, last, .. }) => assert!(last.contains("pending"), "{last}"),
         other => panic!("{other:?}"),
     }
     // Credentials that are nobody's session: no proof can be made of them.
-    let lasting = SharedCredentialsProvider::new(Credentials::new("AKIA", "s", None, None, "test"));
-    assert!(matches!(
-        join(ClientConfig { credentials: lasting, ..soon.clone() }).await,
-        Err(JoinError::Proof(_))
-    ));
+    let lasting = Signer::new(Credentials::new("AKIA", "s", None, None, "test"));
+    assert!(matches!(join(ClientConfig { signer: lasting, ..soon.clone() }).await, Err(JoinError::Proof(_))));
     for url in ["http://127.0.0.1:1", "127.0.0.1", "https://", "https://a b"] {
         let config = ClientConfig { url: url.to_owned(), ..soon.clone() };
         assert!(matches!(join(config).await, Err(JoinError::Config { .. })), "{url}");

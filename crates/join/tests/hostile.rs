@@ -84,7 +84,7 @@ fn attacks() -> Vec<BoxedStrategy<Attack>> {
         (prop::sample::select(pointers.to_vec()), value)
             .prop_map(|(at, value)| Attack::Value(at, value))
             .boxed(),
-        (0..5_usize, text()).prop_map(|(field, text)| Attack::Signed(field, text)).boxed(),
+        (0..4_usize, text()).prop_map(|(field, text)| Attack::Signed(field, text)).boxed(),
         (bytes(), "[A-Z]{1,8} [!-~]{1,40} HTTP/1\\.[01]")
             .prop_map(|(rest, line)| Attack::Http([line.as_bytes(), b"\r\n", &rest, b"\r\n\r\n"].concat()))
             .boxed(),
@@ -113,11 +113,10 @@ impl Attack {
                 json.to_string().replace("DECOY", decoy).into_bytes()
             }
             Self::Signed(field, text) => {
-                let JoinRequest { mut cluster, mut instance_id, mut node_name, mut claim, mut nonce } =
-                    request('a');
-                *[&mut cluster, &mut instance_id, &mut node_name, &mut claim, &mut nonce][field] =
+                let JoinRequest { mut cluster, mut instance_id, mut claim, mut nonce } = request('a');
+                *[&mut cluster, &mut instance_id, &mut claim, &mut nonce][field] =
                     text.replace("DECOY", decoy);
-                let request = JoinRequest { cluster, instance_id, node_name, claim, nonce };
+                let request = JoinRequest { cluster, instance_id, claim, nonce };
                 let envelope: Envelope = signed(&Person::worker(), &request);
                 serde_json::to_vec(&envelope).unwrap()
             }

@@ -64,18 +64,17 @@ impl World {
     }
 
     /// Another worker, whose instance is there.
-    fn worker(&self, number: u8) -> (Person, String, String) {
+    fn worker(&self, number: u8) -> (Person, String) {
         let id = format!("i-{number:017x}");
-        let node = format!("{id}.{REGION}.compute.internal");
         let person = Person::session(ACCOUNT, ROLE, &id);
         self.aws.know(&person);
-        self.aws.instance(&id, "running", &node, &tags(CLUSTER));
-        (person, id, node)
+        self.aws.instance(&id, "running", &tags(CLUSTER));
+        (person, id)
     }
 
     /// A worker's request.
-    fn request(id: &str, node: &str, claim: char) -> kcl_join::JoinRequest {
-        kcl_join::JoinRequest { instance_id: id.to_owned(), node_name: node.to_owned(), ..request(claim) }
+    fn request(id: &str, claim: char) -> kcl_join::JoinRequest {
+        kcl_join::JoinRequest { instance_id: id.to_owned(), ..request(claim) }
     }
 
     /// Who a token is to the API server, with nothing but the token.
@@ -170,8 +169,8 @@ async fn a_token_is_let_in(world: &World) {
 async fn a_token_is_given_once(world: &World) {
     let [here, there] = &world.services;
     world.forget_all();
-    let (person, id, node) = world.worker(1);
-    let ask = |claim, ago| signed_ago(&person, &World::request(&id, &node, claim), ago);
+    let (person, id) = world.worker(1);
+    let ask = |claim, ago| signed_ago(&person, &World::request(&id, claim), ago);
     let envelope = ask('a', 40);
     let (status, first) = here.ask(&envelope).await;
     assert_eq!(status, 200, "{first}");
@@ -193,8 +192,8 @@ async fn a_token_is_given_once(world: &World) {
 async fn an_unused_token_is_replaced_and_a_used_one_is_not(world: &World) {
     let [here, there] = &world.services;
     world.forget_all();
-    let (person, id, node) = world.worker(2);
-    let ask = |claim, ago| signed_ago(&person, &World::request(&id, &node, claim), ago);
+    let (person, id) = world.worker(2);
+    let ask = |claim, ago| signed_ago(&person, &World::request(&id, claim), ago);
     let (_, first) = here.ask(&ask('a', 50)).await;
     let uid = world.secrets()[0]["metadata"]["uid"].clone();
     world.expire();
@@ -209,7 +208,7 @@ async fn an_unused_token_is_replaced_and_a_used_one_is_not(world: &World) {
     // It joins, and its token expires.
     let provider = format!("aws:///eu-north-1a/{id}");
     let object = json!({
-        "apiVersion": "v1", "kind": "Node", "metadata": {"name": node}, "spec": {"providerID": provider}
+        "apiVersion": "v1", "kind": "Node", "metadata": {"name": id}, "spec": {"providerID": provider}
     });
     world.apply(&object);
     let (status, back) = here.ask(&ask('b', 30)).await;
@@ -217,21 +216,21 @@ async fn an_unused_token_is_replaced_and_a_used_one_is_not(world: &World) {
     world.expire();
     let (status, late) = here.ask(&ask('b', 20)).await;
     assert_eq!(status, 403);
-    assert!(late["reason"].as_str().unwrap().contains(&format!("kubectl delete node {node}")), "{late}");
-    world.kubectl(&["delete", "node", &node]);
+    assert!(late["reason"].as_str().unwrap().contains(&format!("kubectl delete node {id}")), "{late}");
+    world.kubectl(&["delete", "node", &id]);
     assert_eq!(there.ask(&ask('c', 10)).await.0, 200);
 }
 
 async fn of_two_control_planes_one_gives(world: &World) {
     for round in 0..5_u8 {
         world.forget_all();
-        let (person, id, node) = world.worker(10 + round);
+        let (person, id) = world.worker(10 + round);
         let mut asked = tokio::task::JoinSet::new();
         // Eight that have the machine's credentials at the same time, each with a claim of its own.
         for (number, claim) in "abcdef01".chars().enumerate() {
             let service = world.services[number % 2].clone();
             let ago = 10 + i64::try_from(number).unwrap();
-            let envelope = signed_ago(&person, &World::request(&id, &node, claim), ago);
+            let envelope = signed_ago(&person, &World::request(&id, claim), ago);
             asked.spawn(async move { service.ask(&envelope).await });
         }
         let answers = asked.join_all().await;
@@ -244,8 +243,8 @@ async fn of_two_control_planes_one_gives(world: &World) {
 
 async fn what_another_has_made_is_left_alone(world: &World) {
     world.forget_all();
-    let (person, id, node) = world.worker(3);
-    let ask = |ago| signed_ago(&person, &World::request(&id, &node, 'a'), ago);
+    let (person, id) = world.worker(3);
+    let ask = |ago| signed_ago(&person, &World::request(&id, 'a'), ago);
     assert_eq!(world.services[0].ask(&ask(30)).await.0, 200);
     let name = world.secrets()[0]["metadata"]["name"].as_str().unwrap().to_owned();
     world.kubectl(&[
@@ -287,8 +286,8 @@ fn no_right_is_missing_and_none_is_left_over(world: &World) {
 async fn a_control_plane_that_does_not_serve_yet_is_waited_for() {
     let mut world = World::start().await;
     world.server.kill_api_server();
-    let (person, id, node) = world.worker(1);
-    let ask = |ago| signed_ago(&person, &World::request(&id, &node, 'a'), ago);
+    let (person, id) = world.worker(1);
+    let ask = |ago| signed_ago(&person, &World::request(&id, 'a'), ago);
     let (log, _guard) = Log::begin();
     let (status, answer) = world.services[0].ask(&ask(20)).await;
     assert_eq!((status, &answer["retry"]), (503, &json!(true)), "{answer}");

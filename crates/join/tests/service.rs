@@ -198,27 +198,25 @@ async fn the_instance_has_to_be_a_node_that_runs() {
     // Each in a second of its own would take long, and the record is not reached.
     let ask = || signed(&Person::worker(), &request('a'));
     for state in ["stopped", "stopping", "shutting-down", "terminated"] {
-        aws.instance(ID, state, NODE, &tags(CLUSTER));
+        aws.instance(ID, state, &tags(CLUSTER));
         refused(&service, &log, &ask(), 403, state, state).await;
         assert!(log.last().contains(ID));
     }
-    aws.instance(ID, "pending", NODE, &tags(CLUSTER));
+    aws.instance(ID, "pending", &tags(CLUSTER));
     refused(&service, &log, &ask(), 503, "still pending", "pending").await;
-    aws.instance(ID, "running", NODE, &tags("other.example.com"));
+    aws.instance(ID, "running", &tags("other.example.com"));
     refused(&service, &log, &ask(), 403, "not a node of this cluster", "KubernetesCluster").await;
     let bare = tags(CLUSTER).into_iter().filter(|(key, _)| key != "k8s.io/role/node").collect::<Vec<_>>();
-    aws.instance(ID, "running", NODE, &bare);
+    aws.instance(ID, "running", &bare);
     refused(&service, &log, &ask(), 403, "not a node of this cluster", "k8s.io/role/node").await;
-    aws.instance(ID, "running", "i-0ccccccccccccccc0.eu-north-1.compute.internal", &tags(CLUSTER));
-    refused(&service, &log, &ask(), 403, "its own is", "i-0ccccccccccccccc0").await;
     aws.no_instance(ID);
     refused(&service, &log, &ask(), 503, "EC2 does not know the instance", "EC2").await;
     assert!(memory.secrets().is_empty());
 
-    aws.instance(ID, "running", NODE, &tags(CLUSTER));
-    memory.add_node(NODE, "aws:///eu-north-1a/i-0ddddddddddddddd0");
+    aws.instance(ID, "running", &tags(CLUSTER));
+    memory.add_node(ID, "aws:///eu-north-1a/i-0ddddddddddddddd0");
     refused(&service, &log, &ask(), 503, "kubectl delete node", "i-0ddddddddddddddd0").await;
-    memory.add_node(NODE, &format!("aws:///eu-north-1a/{ID}"));
+    memory.add_node(ID, &format!("aws:///eu-north-1a/{ID}"));
     refused(&service, &log, &ask(), 403, "is the node", "already").await;
     assert!(memory.secrets().is_empty());
 }
@@ -271,10 +269,10 @@ async fn a_proof_that_was_of_no_use_is_used_all_the_same() {
     let (aws, memory, service) = service().await;
     let (log, _guard) = Log::begin();
     let envelope = signed(&Person::worker(), &request('a'));
-    aws.instance(ID, "pending", NODE, &tags(CLUSTER));
+    aws.instance(ID, "pending", &tags(CLUSTER));
     refused(&service, &log, &envelope, 503, "pending", "pending").await;
     // Who has seen it cannot have its turn when the machine runs.
-    aws.instance(ID, "running", NODE, &tags(CLUSTER));
+    aws.instance(ID, "running", &tags(CLUSTER));
     refused(&service, &log, &envelope, 403, "used before", "used before").await;
     assert!(memory.secrets().is_empty());
 }
@@ -303,8 +301,7 @@ async fn what_is_not_a_join_request_is_refused() {
         assert!(log.last().contains("malformed"), "{}", log.last());
     }
     for bad in [
-        JoinRequest { node_name: "../../secrets".to_owned(), ..request('a') },
-        JoinRequest { node_name: "Node".to_owned(), ..request('a') },
+        JoinRequest { instance_id: "../../secrets".to_owned(), ..request('a') },
         JoinRequest { instance_id: "i-0&Action=X".to_owned(), ..request('a') },
         JoinRequest { claim: "short".to_owned(), ..request('a') },
         JoinRequest { cluster: "a\nb".to_owned(), ..request('a') },
@@ -386,6 +383,25 @@ async fn a_visit_of_the_load_balancer_is_no_refusal() {
     // The next one is served after it.
     assert_eq!(service.post(b"{}").await.0, 400);
     assert_eq!(log.text().matches("WARN").count(), 1, "{}", log.text());
+}
+
+/// As a network load balancer asks: with a TLS that is not the newest.
+#[tokio::test]
+async fn a_health_check_is_answered_and_no_refusal() {
+    let (aws, _memory, service) = service().await;
+    let (log, _guard) = Log::begin();
+    for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+        let stream = service.connect_with(&[version]).await;
+        assert_eq!(stream.get_ref().1.protocol_version(), Some(version.version));
+        let check = b"GET /healthz HTTP/1.1\r\nhost: a\r\nuser-agent: ELB-HealthChecker/2.0\r\n\r\n";
+        let answer = Listening::exchange(stream, check).await;
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("\r\n\r\nok\n"), "{answer}");
+    }
+    assert!(!log.text().contains("join refused"), "{}", log.text());
+    let answer = service.raw(b"POST /healthz HTTP/1.1\r\nhost: a\r\ncontent-length: 0\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+    assert!(log.last().contains("join refused"), "{}", log.text());
+    assert!(aws.seen().is_empty());
 }
 
 #[tokio::test]

@@ -8,14 +8,13 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use kcl_http::{CredentialsSource, Http, Options, Signer, Tls, TlsError, chain};
 use kcl_node_config::{ConfigError, File, MODULES, Machine, NodeConfig, Role, State, Status};
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::aws::Signer;
 use crate::download::{DownloadError, Downloads, Outcome};
-use crate::http::{Http, HttpError, chain};
 use crate::imds::{Identity, Imds, ImdsError};
 use crate::retry::Patience;
 use crate::store::{Access, Condition, Location, Store, StoreError};
@@ -76,7 +75,7 @@ impl fmt::Display for Step {
 pub enum BootstrapError {
     /// The client.
     #[error(transparent)]
-    Http(#[from] HttpError),
+    Tls(#[from] TlsError),
     /// The metadata service.
     #[error(transparent)]
     Imds(#[from] ImdsError),
@@ -163,6 +162,7 @@ pub struct Context {
     settings: Settings,
     http: Http,
     imds: Arc<Imds>,
+    signer: Signer,
 }
 
 /// What is told while it works.
@@ -180,12 +180,16 @@ pub enum Event<'a> {
 impl Context {
     /// Nothing is asked yet.
     pub fn new(settings: Settings) -> Result<Self, BootstrapError> {
-        let http = Http::new(CONNECT)?;
+        // The metadata service has no TLS, and a mirror or another endpoint may have none.
+        let options = Options { connect_timeout: CONNECT, plain: true };
+        let http = Http::new(Tls::of_this_machine()?, options);
         let mut imds = Imds::new(http.clone(), &settings.imds, settings.patience);
         if let Some(timeout) = settings.imds_timeout {
             imds = imds.with_timeout(timeout);
         }
-        Ok(Self { settings, http, imds: Arc::new(imds) })
+        let imds = Arc::new(imds);
+        let signer = Signer::shared(Arc::clone(&imds) as Arc<dyn CredentialsSource>);
+        Ok(Self { settings, http, imds, signer })
     }
 
     /// Step 1: who this machine is.
@@ -197,7 +201,7 @@ impl Context {
     pub fn store(&self, identity: &Identity) -> Store {
         let access = Access {
             http: self.http.clone(),
-            signer: Signer::role(Arc::clone(&self.imds)),
+            signer: self.signer.clone(),
             region: identity.region.clone(),
             endpoint: self.settings.s3_endpoint.clone(),
             patience: self.settings.patience,

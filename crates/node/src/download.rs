@@ -12,16 +12,14 @@ use std::time::Duration;
 
 use flate2::read::GzDecoder;
 use futures::{StreamExt as _, TryStreamExt as _};
-use http_body_util::BodyExt as _;
 use hyper::StatusCode;
-use hyper::body::{Body as _, Bytes};
 use hyper::header::LOCATION;
+use kcl_http::{Body, Http, HttpError, Opened, request};
 use kcl_node_config::{Asset, ConfigError};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
-use crate::http::{Http, HttpError, chain, request};
 use crate::retry::{Patience, retry};
 use crate::system::{FOLDER, System, SystemError, replace};
 
@@ -170,7 +168,8 @@ impl Downloads {
 
     /// Fetches into a file that is gone when it is dropped.
     async fn fetch(&self, system: &System, asset: &Asset, url: &str) -> Result<NamedTempFile, DownloadError> {
-        let mut response = self.open(url).await?;
+        let mut opened = self.open(url).await?;
+        let broken = |source| DownloadError::Http { url: url.to_owned(), source };
         let folder = system.path(FOLDER).join("downloads");
         let failed = |what, path: &Path, source| {
             let source = SystemError::File { what, path: path.to_owned(), source };
@@ -179,7 +178,7 @@ impl Downloads {
         fs::create_dir_all(&folder).map_err(|source| failed("create", &folder, source))?;
         let mut file = NamedTempFile::new_in(&folder).map_err(|source| failed("create", &folder, source))?;
         let (mut hash, mut size) = (Sha256::new(), 0_u64);
-        while let Some(data) = self.next(&mut response, url).await? {
+        while let Some(data) = opened.next(self.silence).await.map_err(broken)? {
             size = size.saturating_add(data.len() as u64);
             if size > LARGEST {
                 return Err(DownloadError::TooLarge { url: url.to_owned() });
@@ -194,46 +193,22 @@ impl Downloads {
         Err(DownloadError::Hash { url: url.to_owned(), wanted: asset.sha256.clone(), found })
     }
 
-    /// The next piece of a body; nothing at its end. hyper takes a body that ends too early for an error.
-    async fn next(
-        &self,
-        response: &mut hyper::Response<hyper::body::Incoming>,
-        url: &str,
-    ) -> Result<Option<Bytes>, DownloadError> {
-        let failed = |source| DownloadError::Http { url: url.to_owned(), source };
-        let host = || url.split('/').nth(2).unwrap_or_default().to_owned();
-        while !response.body().is_end_stream() {
-            let frame = match tokio::time::timeout(self.silence, response.body_mut().frame()).await {
-                Err(_) => return Err(failed(HttpError::Timeout { host: host(), after: self.silence })),
-                Ok(None) => return Ok(None),
-                Ok(Some(Err(error))) => {
-                    return Err(failed(HttpError::Connection { host: host(), why: chain(&error) }));
-                }
-                Ok(Some(Ok(frame))) => frame,
-            };
-            if let Ok(data) = frame.into_data() {
-                return Ok(Some(data));
-            }
-        }
-        Ok(None)
-    }
-
     /// The answer, wherever it turns out to be.
-    async fn open(&self, url: &str) -> Result<hyper::Response<hyper::body::Incoming>, DownloadError> {
+    async fn open(&self, url: &str) -> Result<Opened, DownloadError> {
         let failed = |source| DownloadError::Http { url: url.to_owned(), source };
         let astray = |why: String| DownloadError::Redirect { url: url.to_owned(), why };
         let mut at = url.to_owned();
         for _ in 0..=REDIRECTS {
-            let request = request("GET", &at, &[], Bytes::new()).map_err(failed)?;
-            let response = self.http.open(request, self.silence).await.map_err(failed)?;
-            let status = response.status();
+            let request = request("GET", &at, &[], Body::empty()).map_err(failed)?;
+            let opened = self.http.open(request, self.silence).await.map_err(failed)?;
+            let status = opened.status;
             if status == StatusCode::OK {
-                return Ok(response);
+                return Ok(opened);
             }
             if !status.is_redirection() {
                 return Err(refusal(url, status));
             }
-            let to = response.headers().get(LOCATION).and_then(|to| to.to_str().ok());
+            let to = opened.headers.get(LOCATION).and_then(|to| to.to_str().ok());
             let to = to.ok_or_else(|| astray(format!("HTTP {} names no place", status.as_u16())))?;
             at = absolute(&at, to).ok_or_else(|| astray(format!("it was sent to `{to}`")))?;
         }

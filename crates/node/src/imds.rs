@@ -3,19 +3,20 @@
 //! Version 1 is never used: it would hand the role to whoever can make the machine fetch a URL.
 
 use std::net::IpAddr;
+use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
 use hyper::StatusCode;
 use hyper::body::Bytes;
+use kcl_http::{Body, CredentialsError, CredentialsSource, Http, HttpError, request};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use crate::http::{Http, HttpError, request};
 use crate::retry::{Patience, retry};
 
 /// Where it is on EC2.
@@ -288,7 +289,7 @@ impl Imds {
         let url = format!("{}/latest/{path}", self.endpoint);
         let headers = [("x-aws-ec2-metadata-token", token)];
         let request =
-            request("GET", &url, &headers, Bytes::new()).map_err(|error| self.unreachable(error))?;
+            request("GET", &url, &headers, Body::empty()).map_err(|error| self.unreachable(error))?;
         let answer = self.http.send(request, self.timeout).await.map_err(|error| self.unreachable(error))?;
         Ok((answer.status, answer.body))
     }
@@ -298,7 +299,7 @@ impl Imds {
         let url = format!("{}/latest/api/token", self.endpoint);
         let headers = [("x-aws-ec2-metadata-token-ttl-seconds", TOKEN_LIFE)];
         let request =
-            request("PUT", &url, &headers, Bytes::new()).map_err(|error| self.unreachable(error))?;
+            request("PUT", &url, &headers, Body::empty()).map_err(|error| self.unreachable(error))?;
         let answer = match self.http.send(request, self.timeout).await {
             Err(HttpError::Timeout { .. }) => return Err(ImdsError::NoToken { endpoint: endpoint() }),
             answer => answer.map_err(|error| self.unreachable(error))?,
@@ -323,6 +324,15 @@ impl Imds {
 
     fn kept(&self) -> std::sync::MutexGuard<'_, Option<String>> {
         self.token.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The machine's role signs.
+impl CredentialsSource for Imds {
+    fn credentials(
+        &self,
+    ) -> Pin<Box<dyn Future<Output = Result<Credentials, CredentialsError>> + Send + '_>> {
+        Box::pin(async { Ok(Self::credentials(self).await?) })
     }
 }
 

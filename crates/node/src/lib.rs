@@ -5,10 +5,8 @@
 //! ([`system`]). Everything outside is configuration: the metadata service, S3's endpoint, the root folder, the
 //! programs that are run. Nothing here prints or reads the environment; `main.rs` does.
 
-pub mod aws;
 pub mod bootstrap;
 pub mod download;
-pub mod http;
 pub mod imds;
 pub mod retry;
 pub mod store;

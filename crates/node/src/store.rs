@@ -11,13 +11,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hyper::StatusCode;
-use hyper::body::Bytes;
 use hyper::header::ETAG;
+use kcl_http::{Answer, Http, HttpError, SignError, Signer, request, suffix, xml};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sha2::{Digest as _, Sha256};
 
-use crate::aws::{SignError, Signer};
-use crate::http::{Answer, Http, HttpError, request};
 use crate::retry::{Patience, retry};
 
 /// What stands for itself in a path (RFC 3986, unreserved, and the slash between parts).
@@ -335,13 +333,11 @@ impl Store {
     ) -> Result<Answer, StoreError> {
         let http = |source| StoreError::Http { what, object: self.object(key), source };
         let url = self.url(region, key);
-        let mut request = request(method, &url, headers, Bytes::copy_from_slice(body)).map_err(http)?;
-        let signed = self.access.signer.sign(&mut request, body, "s3", region).await;
+        let mut request = request(method, &url, headers, body.to_vec()).map_err(http)?;
+        let signed = self.access.signer.sign(&mut request, "s3", region).await;
         signed.map_err(|source| StoreError::Sign { what, object: self.object(key), source })?;
         let answer = self.access.http.send(request, TIMEOUT).await.map_err(http)?;
-        if matches!(code(&answer).as_str(), "ExpiredToken" | "InvalidToken" | "InvalidAccessKeyId") {
-            self.access.signer.forget();
-        }
+        self.access.signer.forget_if_refused(&code(&answer));
         Ok(answer)
     }
 
@@ -374,11 +370,6 @@ impl Store {
     }
 }
 
-/// The domain of a region's services.
-fn suffix(region: &str) -> &'static str {
-    if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" }
-}
-
 fn etag(answer: &Answer) -> String {
     answer.headers.get(ETAG).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
 }
@@ -388,10 +379,8 @@ fn code(answer: &Answer) -> String {
     if answer.status.is_success() {
         return String::new();
     }
-    let body = String::from_utf8_lossy(&answer.body);
-    let code = body.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
-    let plain = |code: &&str| code.len() < 60 && code.chars().all(|c| c.is_ascii_alphanumeric());
-    code.map(|(code, _)| code).filter(plain).unwrap_or("no reason given").to_owned()
+    let code = xml::error_code(&String::from_utf8_lossy(&answer.body));
+    code.unwrap_or_else(|| "no reason given".to_owned())
 }
 
 fn read_file(path: &Path, object: &str) -> Result<Option<Object>, StoreError> {

@@ -7,8 +7,8 @@ use std::fs;
 use std::time::Duration;
 
 use common::{Folder, Reply, Web, archive, client, patience, sha256};
+use kcl_http::chain;
 use kcl_node::download::{DownloadError, Downloads, Outcome};
-use kcl_node::http::chain;
 use kcl_node_config::{Asset, AssetFile};
 
 fn downloads() -> Downloads {

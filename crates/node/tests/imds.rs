@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use common::{client, patience};
-use kcl_node::http::chain;
+use kcl_http::chain;
 use kcl_node::imds::{Imds, ImdsError};
 use kcl_testkit::imds::{Imds as Service, Instance, Mode};
 use kcl_testkit::kubernetes::free_port;

@@ -5,8 +5,7 @@ mod common;
 
 use aws_credential_types::Credentials;
 use common::{client, patience, sha256};
-use kcl_node::aws::Signer;
-use kcl_node::http::chain;
+use kcl_http::{Signer, chain};
 use kcl_node::store::{Access, Condition, Location, Store, StoreError, Written};
 use kcl_testkit::{Decision, LocalAws, Response};
 
@@ -14,7 +13,7 @@ fn access(endpoint: Option<String>) -> Access {
     let credentials = Credentials::new("AKIDTEST", "secret", None, None, "test");
     Access {
         http: client(),
-        signer: Signer::Fixed(credentials),
+        signer: Signer::new(credentials),
         region: "eu-north-1".to_owned(),
         endpoint,
         patience: patience(),

@@ -14,7 +14,6 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use aws_credential_types::Credentials;
-use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_lc_rs::hmac;
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
@@ -23,6 +22,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use kcl_http::Signer;
 use kcl_join::{
     Claim, ClientConfig, Envelope, JoinRequest, Kubernetes, KubernetesError, Limits, Metadata, Node,
     NodeSpec, Proof, Secret, Server, ServerTls, Service, ServiceConfig, Written,
@@ -42,7 +42,6 @@ pub(crate) const REGION: &str = "eu-north-1";
 pub(crate) const ACCOUNT: &str = "123456789012";
 pub(crate) const ROLE: &str = "nodes.k8s.example.com";
 pub(crate) const ID: &str = "i-0123456789abcdef0";
-pub(crate) const NODE: &str = "i-0123456789abcdef0.eu-north-1.compute.internal";
 pub(crate) const STS_HOST: &str = "sts.eu-north-1.amazonaws.com";
 
 /// Somebody who has credentials.
@@ -124,7 +123,7 @@ impl Aws {
         let aws = Self { endpoint, state: Arc::new(Mutex::new(state)) };
         aws.know(&Person::worker());
         aws.know(&control_plane());
-        aws.instance(ID, "running", NODE, &tags(CLUSTER));
+        aws.instance(ID, "running", &tags(CLUSTER));
         let served = aws.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -151,7 +150,7 @@ impl Aws {
         self.state.lock().unwrap().mood = mood;
     }
 
-    pub(crate) fn instance(&self, id: &str, state: &str, name: &str, tags: &[(String, String)]) {
+    pub(crate) fn instance(&self, id: &str, state: &str, tags: &[(String, String)]) {
         let tags = tags
             .iter()
             .map(|(key, value)| format!("<item><key>{key}</key><value>{value}</value></item>"))
@@ -159,8 +158,8 @@ impl Aws {
             .concat();
         let xml = format!(
             "<item><reservationId>r-1</reservationId><groupSet/><instancesSet><item><instanceId>{id}</instanceId>\
-             <instanceState><code>16</code><name>{state}</name></instanceState><privateDnsName>{name}\
-             </privateDnsName><tagSet>{tags}</tagSet></item></instancesSet></item>"
+             <instanceState><code>16</code><name>{state}</name></instanceState>\
+             <tagSet>{tags}</tagSet></item></instancesSet></item>"
         );
         self.state.lock().unwrap().instances.insert(id.to_owned(), xml);
     }
@@ -448,7 +447,7 @@ pub(crate) fn service_config(aws: &Aws) -> ServiceConfig {
         account: ACCOUNT.to_owned(),
         node_roles: vec![ROLE.to_owned()],
         api_endpoint: "api.internal.k8s.example.com:443".to_owned(),
-        credentials: SharedCredentialsProvider::new(control_plane().credentials()),
+        signer: Signer::new(control_plane().credentials()),
         sts_endpoint: Some(aws.endpoint.clone()),
         ec2_endpoint: Some(aws.endpoint.clone()),
     }
@@ -482,13 +481,21 @@ pub(crate) async fn listen_with<K: Kubernetes>(
 impl Listening {
     /// A connection, with TLS.
     pub(crate) async fn connect(&self) -> TlsStream<TcpStream> {
+        self.connect_with(rustls::DEFAULT_VERSIONS).await
+    }
+
+    /// Likewise, with these versions of TLS.
+    pub(crate) async fn connect_with(
+        &self,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+    ) -> TlsStream<TcpStream> {
         let mut roots = rustls::RootCertStore::empty();
         for certificate in rustls::pki_types::CertificateDer::pem_slice_iter(self.ca.as_bytes()) {
             roots.add(certificate.unwrap()).unwrap();
         }
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = rustls::ClientConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .unwrap()
             .with_root_certificates(roots)
             .with_no_client_auth();
@@ -499,7 +506,11 @@ impl Listening {
 
     /// Sends bytes as they are; gives what comes back until the end.
     pub(crate) async fn raw(&self, bytes: &[u8]) -> String {
-        let mut stream = self.connect().await;
+        Self::exchange(self.connect().await, bytes).await
+    }
+
+    /// Likewise, over this connection.
+    pub(crate) async fn exchange(mut stream: TlsStream<TcpStream>, bytes: &[u8]) -> String {
         // The service may have answered and hung up before it has everything.
         let _ = stream.write_all(bytes).await;
         let _ = stream.flush().await;
@@ -531,9 +542,8 @@ impl Listening {
             cluster: CLUSTER.to_owned(),
             region: REGION.to_owned(),
             instance_id: ID.to_owned(),
-            node_name: NODE.to_owned(),
             claim: Claim::load_or_create(&folder.join("claim")).unwrap(),
-            credentials: SharedCredentialsProvider::new(Person::worker().credentials()),
+            signer: Signer::new(Person::worker().credentials()),
             give_up_after: Duration::from_mins(1),
         }
     }
@@ -546,7 +556,6 @@ pub(crate) fn request(claim: char) -> JoinRequest {
     JoinRequest {
         cluster: CLUSTER.to_owned(),
         instance_id: ID.to_owned(),
-        node_name: NODE.to_owned(),
         claim: claim.to_string().repeat(64),
         nonce: hex::encode(nonce),
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
-use kcl_node::http::Http;
+use kcl_http::{Http, Options, Tls};
 use kcl_node::retry::Patience;
 use kcl_node::system::{Commands, System};
 use sha2::{Digest as _, Sha256};
@@ -24,7 +24,8 @@ pub(crate) fn patience() -> Patience {
 }
 
 pub(crate) fn client() -> Http {
-    Http::new(Duration::from_secs(5)).unwrap()
+    let options = Options { connect_timeout: Duration::from_secs(5), plain: true };
+    Http::new(Tls::of_this_machine().unwrap(), options)
 }
 
 pub(crate) fn sha256(bytes: &[u8]) -> String {
