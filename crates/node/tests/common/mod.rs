@@ -2,6 +2,7 @@
 #![expect(dead_code, reason = "no test uses all of it")]
 
 pub(crate) mod etcd;
+pub(crate) mod member;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
