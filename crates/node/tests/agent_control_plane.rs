@@ -74,7 +74,13 @@ fn joins(machine: &ControlPlaneMachine, worker: &str, ca_pem: &str) -> Result<Jo
         region: machine.aws.region().to_owned(),
         instance_id: worker.to_owned(),
         claim: Claim::load_or_create(&claim).unwrap(),
-        signer: Signer::new(Credentials::new("ASIATEST", "secret", Some("session".to_owned()), None, "test")),
+        signer: Signer::new(Credentials::new(
+            "ASIA0123456789ABCDEF",
+            "secret",
+            Some("session".to_owned()),
+            None,
+            "test",
+        )),
         give_up_after: Duration::from_mins(2),
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -109,7 +115,7 @@ fn a_notice_frees_the_volume_for_the_next_machine() {
     let worker = worker(&machine.aws);
     let joined = joins(&machine, &worker, &ca(&machine, "ca.crt")).unwrap();
     assert_eq!(joined.api_endpoint, member.config.api_address());
-    daemon.says(&format!("join granted peer=127.0.0.1"));
+    daemon.says("join granted peer=127.0.0.1");
     let record = || fs::read(member.store_folder().join(MemberRecord::path("a")));
     let begun = std::time::Instant::now();
     while addresses(&machine, &format!("api.internal.{CLUSTER}")).is_empty() {
@@ -131,7 +137,7 @@ fn a_notice_frees_the_volume_for_the_next_machine() {
     // The budget's owner gives way, so that this test need not wait for the deadline.
     world.kubectl(&["delete", "pdb", "held"]);
     let left = member.until("left", |status| status.step == "left");
-    assert_eq!((left.state, left.error), (State::Leaving, None), "{}", daemon.log());
+    assert_eq!((left.state, left.error.as_deref()), (State::Leaving, None), "{}", daemon.log());
     assert!(left.at < at, "{left:?}");
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -143,7 +149,11 @@ fn a_notice_frees_the_volume_for_the_next_machine() {
     let ran = member.folder.ran();
     assert!(ran.contains("sync \numount ROOT/var/lib/etcd\n"), "{ran}");
     assert_eq!(machine.volume_state(), "available");
-    assert_eq!(machine.aws.count("route53", "ChangeResourceRecordSets"), 1, "nobody else is there to lead to");
+    assert_eq!(
+        machine.aws.count("route53", "ChangeResourceRecordSets"),
+        1,
+        "nobody else is there to lead to"
+    );
     assert!(machine.aws.unsupported().is_empty());
     // Told here, and bounded where it is built as it is shipped.
     eprintln!("resident: {} KiB", daemon.resident());

@@ -93,12 +93,14 @@ impl World {
     /// Pods that draining leaves alone, and two that it does not: `web`, and `held`, which a disruption budget keeps.
     pub(crate) fn pods(&self, node: &str) {
         let uid = self.kubectl(&["get", "node", node, "-o=jsonpath={.metadata.uid}"]);
-        let owner = |kind: &str, group: &str| {
-            json!([{"apiVersion": group, "kind": kind, "name": node, "uid": uid, "controller": true}])
-        };
+        let owner = |kind: &str, group: &str| json!([{"apiVersion": group, "kind": kind, "name": node, "uid": uid, "controller": true}]);
         self.pod("web", node, &json!({}));
         self.pod("held", node, &json!({"spec": {"terminationGracePeriodSeconds": 600}}));
-        self.pod("everywhere", node, &json!({"metadata": {"ownerReferences": owner("DaemonSet", "apps/v1")}}));
+        self.pod(
+            "everywhere",
+            node,
+            &json!({"metadata": {"ownerReferences": owner("DaemonSet", "apps/v1")}}),
+        );
         let mirror = json!({
             "annotations": {"kubernetes.io/config.mirror": "0123"},
             "ownerReferences": owner("Node", "v1"),
@@ -221,12 +223,12 @@ impl Member {
         self.folder.system()
     }
 
-    /// The daemon.
+    /// The daemon, with a log of its own.
     pub(crate) fn start(&self) -> Daemon {
         let program = |name: &str| format!("{}", self.folder.program(name).display());
         let url = format!("{}/{}", self.config.store.location, self.path());
         let log = self.folder.home.path().join("log");
-        let file = fs::File::options().create(true).append(true).open(&log).unwrap();
+        let file = fs::File::create(&log).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_kcl-node"))
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap())
