@@ -89,7 +89,10 @@ fn lasting(agent: &Arc<Agent>, outlook: watch::Sender<Outlook>) -> JoinSet<Infal
         let outlook = Arc::new(outlook);
         let begin = move || {
             let (agent, outlook) = (Arc::clone(&watched), Arc::clone(&outlook));
-            async move { watch(&agent.imds, agent.settings.intervals.watch, &agent.report, &outlook).await }
+            async move {
+                let (every, role) = (agent.settings.intervals.watch, agent.config.role);
+                watch(&agent.imds, every, role, &agent.report, &outlook).await
+            }
         };
         keep(again, move |why: &str| report.trouble(METADATA, why), begin).await
     });
