@@ -126,9 +126,15 @@ impl Node {
             pki: self.system.path("/etc/kubernetes/pki"),
             initial_cluster: initial_cluster.to_owned(),
             joins,
-            extra_args: Vec::new(),
+            // Else a member is only added or removed once all have known each other for five seconds.
+            extra_args: vec!["--strict-reconfig-check=false".to_owned()],
         };
         self.kubelet = Some(Kubelet::start(self.manifest("etcd"), config));
+    }
+
+    /// Whether its kubelet looks at manifests.
+    pub(crate) fn kubelet_sleeps(&self, sleeps: bool) {
+        self.kubelet.as_ref().unwrap().sleeps.store(sleeps, Ordering::SeqCst);
     }
 
     /// The machine is gone, with all but its volume.
@@ -188,7 +194,7 @@ pub(crate) async fn until(what: &str, mut is: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// Tries until it succeeds. Who is a member is only changed once all have known each other for five seconds.
+/// Tries until it succeeds: who has just come or gone is in the way of changes for a moment.
 pub(crate) async fn persist<T>(mut attempt: impl AsyncFnMut() -> Result<T, EtcdError>) -> T {
     let begun = Instant::now();
     loop {
@@ -205,19 +211,22 @@ pub(crate) async fn persist<T>(mut attempt: impl AsyncFnMut() -> Result<T, EtcdE
 /// Runs etcd while its manifest is there.
 struct Kubelet {
     ends: Arc<AtomicBool>,
+    sleeps: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Kubelet {
     fn start(manifest: PathBuf, config: EtcdConfig) -> Self {
-        let ends = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&ends);
+        let (ends, sleeps) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+        let (told, paused) = (Arc::clone(&ends), Arc::clone(&sleeps));
         let thread = std::thread::spawn(move || {
             let mut member: Option<EtcdMember> = None;
             while !told.load(Ordering::SeqCst) {
                 let wanted = manifest.exists();
                 let runs = member.as_mut().is_some_and(EtcdMember::is_running);
-                if wanted && !runs {
+                if paused.load(Ordering::SeqCst) {
+                    // Nothing changes.
+                } else if wanted && !runs {
                     member = Some(EtcdMember::start(&config).unwrap());
                 } else if !wanted {
                     member = None;
@@ -225,7 +234,7 @@ impl Kubelet {
                 std::thread::sleep(PAUSE);
             }
         });
-        Self { ends, thread: Some(thread) }
+        Self { ends, sleeps, thread: Some(thread) }
     }
 }
 
