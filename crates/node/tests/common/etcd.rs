@@ -132,6 +132,19 @@ impl Node {
         self.kubelet = Some(Kubelet::start(self.manifest("etcd"), config));
     }
 
+    /// Joins the cluster of another member, as kubeadm does it: without a vote first. A vote before it has come would
+    /// stop a small cluster until it is there.
+    pub(crate) async fn join(&mut self, there: &Node) {
+        let etcd = there.etcd();
+        let learner = persist(async || etcd.add_member(&peer_url(self.ip()), true).await).await;
+        let started = etcd.members().await.unwrap().into_iter().filter(|member| !member.name.is_empty());
+        let others = started.map(|member| format!("{}={}", member.name, member.peer_urls[0]));
+        let initial: Vec<String> = others.chain([self.initial()]).collect();
+        self.start(&initial.join(","), true);
+        persist(async || etcd.promote_member(learner.id()).await).await;
+        self.healthy().await;
+    }
+
     /// Whether its kubelet looks at manifests.
     pub(crate) fn kubelet_sleeps(&self, sleeps: bool) {
         self.kubelet.as_ref().unwrap().sleeps.store(sleeps, Ordering::SeqCst);
