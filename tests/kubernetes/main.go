@@ -17,6 +17,7 @@ import (
 	_ "time/tzdata" // A CronJob may name a time zone, and the machine may know none.
 
 	"github.com/spf13/cobra"
+	"go.etcd.io/etcd/etcdutl/v3/etcdutl"
 	etcd "go.etcd.io/etcd/server/v3/etcdmain"
 	_ "k8s.io/client-go/plugin/pkg/client/auth" // kubectl with a kubeconfig that asks a provider.
 	"k8s.io/component-base/cli"
@@ -37,6 +38,7 @@ import (
 // Each reads os.Args by itself, gives its exit code, or exits with it.
 var programs = map[string]func() int{
 	"etcd":                    func() int { etcd.Main(os.Args); return 0 },
+	"etcdutl":                 runEtcdutl,
 	"kube-apiserver":          component(apiserver.NewAPIServerCommand),
 	"kube-controller-manager": component(controllermanager.NewControllerManagerCommand),
 	"kube-scheduler":          component(func() *cobra.Command { return scheduler.NewSchedulerCommand() }),
@@ -93,6 +95,19 @@ func runKubectl() int {
 	}
 	if err := cli.RunNoErrOutput(kubectl.NewDefaultKubectlCommand()); err != nil {
 		kubectlutil.CheckErr(err)
+	}
+	return 0
+}
+
+// runEtcdutl puts etcdutl's commands together as its own main package does, which cannot be imported.
+func runEtcdutl() int {
+	root := &cobra.Command{Use: "etcdutl", Short: "An administrative command line tool for etcd3."}
+	root.PersistentFlags().StringVarP(&etcdutl.OutputFormat, "write-out", "w", "simple",
+		"set the output format (fields, json, protobuf, simple, table)")
+	root.AddCommand(etcdutl.NewDefragCommand(), etcdutl.NewSnapshotCommand(), etcdutl.NewHashKVCommand(),
+		etcdutl.NewVersionCommand(), etcdutl.NewMigrateCommand())
+	if root.Execute() != nil {
+		return 1
 	}
 	return 0
 }

@@ -3,7 +3,7 @@
 #
 # k8s.io/kubernetes requires its staging modules at v0.0.0 and replaces them by folders of its own, and a
 # replacement holds in the main module only: here each one is replaced by its release, v0.36.4 for v1.36.4.
-# etcd's server comes in the version of the client that the API server uses.
+# etcd's server and etcdutl come in the version of the client that the API server uses.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -18,7 +18,9 @@ field() { sed -n "s|^\t*$1 \(v\?[^ ]*\)$|\1|p" "$source" | head -n 1; }
   printf 'module kcl.dev/kcl/tests/kubernetes\n\n'
   grep -E '^(go|godebug) ' "$source"
   printf '\nrequire (\n'
-  printf '\tgo.etcd.io/etcd/server/v3 %s\n' "$(field go.etcd.io/etcd/client/v3)"
+  for module in etcdutl server; do
+    printf '\tgo.etcd.io/etcd/%s/v3 %s\n' "$module" "$(field go.etcd.io/etcd/client/v3)"
+  done
   printf '\tk8s.io/kubernetes %s\n' "$version"
   printf ')\n\nreplace (\n'
   sed -n "s|^\t\(k8s.io/[^ ]*\) => ./staging/.*|\t\1 => \1 $staging|p" "$source"

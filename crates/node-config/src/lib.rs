@@ -10,6 +10,7 @@
 //! the program that plans and the small one that runs on machines can both use it.
 
 pub mod assets;
+mod backup;
 mod containerd;
 mod document;
 mod encryption;
@@ -20,12 +21,14 @@ mod kernel;
 mod kubeadm;
 mod kubelet;
 mod reserve;
+mod restore;
 mod security;
 mod status;
 mod template;
 mod units;
 mod validate;
 
+pub use backup::{BACKUPS, Backup, BackupName, BackupReason, rfc3339};
 pub use document::{
     Api, ApiVersion, Asset, AssetFile, CloudProvider, ControlPlane, Dns, DnsAddress, DnsName, Etcd, Kind,
     Kubelet, Network, NodeConfig, Role, ServiceAccounts, Store, Taint, TaintEffect,
@@ -37,6 +40,7 @@ pub use file::{File, paths};
 pub use kernel::{MODULES, sysctls};
 pub use kubeadm::{JoinToken, Machine};
 pub use reserve::Resources;
+pub use restore::{RestoreMember, RestorePlan, RestoreProgress, RestoreRequest, RestoreState};
 pub use status::{State, Status};
 pub use template::{AUTHORITIES, LOAD_BALANCER};
 pub use validate::is_own_label;

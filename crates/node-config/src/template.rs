@@ -27,11 +27,7 @@ impl NodeConfig {
     }
 
     /// Reads a document with gaps and fills them; `endpoint` only where that is one.
-    pub fn from_template(
-        text: &str,
-        endpoint: Option<&str>,
-        authorities: &str,
-    ) -> Result<Self, ConfigError> {
+    pub fn from_template(text: &str, endpoint: Option<&str>, authorities: &str) -> Result<Self, ConfigError> {
         let mut config: Self = serde_yaml::from_str(text).map_err(|error| ConfigError::syntax(&error))?;
         config.fill(endpoint, authorities);
         validate::check(&config)?;

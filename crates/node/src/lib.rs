@@ -5,9 +5,12 @@
 //! ([`system`]). Everything outside is configuration: the metadata service, S3's endpoint, the root folder, the
 //! programs that are run. Nothing here prints or reads the environment; `main.rs` does.
 
+pub mod backup;
 pub mod bootstrap;
 pub mod download;
+pub mod etcd;
 pub mod imds;
+pub mod restore;
 pub mod retry;
 pub mod store;
 pub mod system;

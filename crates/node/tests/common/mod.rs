@@ -1,6 +1,8 @@
 //! What tests of the agent share: a web server that misbehaves, archives, a machine in a folder.
 #![expect(dead_code, reason = "no test uses all of it")]
 
+pub(crate) mod etcd;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -151,21 +153,28 @@ pub(crate) struct Folder {
 impl Folder {
     pub(crate) fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
-        for program in ["modprobe", "sysctl", "swapoff", "systemctl"] {
-            let path = home.path().join(program);
-            let script = "#!/bin/sh\nhere=$(dirname \"$0\")\nname=$(basename \"$0\")\n\
-                          echo \"$name $*\" >> \"$here/ran\"\n\
-                          if [ -e \"$here/$name-fails\" ]; then echo 'it does not work' >&2; exit 3; fi\n";
-            // Written by a process of its own: a program cannot be run while any process has it open for
-            // writing, and one that this one forks meanwhile would.
-            let source = home.path().join("source");
-            fs::write(&source, script).unwrap();
-            let installed =
-                std::process::Command::new("install").args(["-m", "755"]).arg(&source).arg(&path).status();
-            assert!(installed.unwrap().success());
-        }
         fs::create_dir(home.path().join("root")).unwrap();
-        Self { home }
+        let folder = Self { home };
+        for program in ["modprobe", "sysctl", "swapoff", "systemctl"] {
+            folder.add_program(program, "");
+        }
+        folder
+    }
+
+    /// A program that does this once it has noted that it was run.
+    pub(crate) fn add_program(&self, name: &str, does: &str) {
+        let script = format!(
+            "#!/bin/sh\nhere=$(dirname \"$0\")\nname=$(basename \"$0\")\n\
+             echo \"$name $*\" >> \"$here/ran\"\n\
+             if [ -e \"$here/$name-fails\" ]; then echo 'it does not work' >&2; exit 3; fi\n{does}\n"
+        );
+        // Written by a process of its own: a program cannot be run while any process has it open for
+        // writing, and one that this one forks meanwhile would.
+        let source = self.home.path().join("source");
+        fs::write(&source, script).unwrap();
+        let mut install = std::process::Command::new("install");
+        let installed = install.args(["-m", "755"]).arg(&source).arg(self.program(name)).status();
+        assert!(installed.unwrap().success());
     }
 
     pub(crate) fn root(&self) -> PathBuf {

@@ -176,7 +176,8 @@ impl ApiServer {
 
         let arguments = etcd_arguments(tls.as_ref(), home.path(), etcd_port, peer_port, metrics_port);
         let mut etcd = Process::start(programs, "etcd", &arguments, home.path(), &logs)?;
-        etcd.wait_until(config.timeout, || etcd_health(metrics_port))?;
+        let health = SocketAddr::from((Ipv4Addr::LOCALHOST, metrics_port));
+        etcd.wait_until(config.timeout, || etcd_health(health))?;
 
         let arguments = api_server_arguments(config, tls.as_ref(), home.path(), port, etcd_port);
         let mut server = Self {
@@ -549,7 +550,7 @@ fn etcd_url(tls: Option<&EtcdFiles>, port: u16) -> String {
     format!("{}://127.0.0.1:{port}", if tls.is_some() { "https" } else { "http" })
 }
 
-fn flag(name: &str, value: &str) -> String {
+pub(super) fn flag(name: &str, value: &str) -> String {
     format!("--{name}={value}")
 }
 
@@ -566,9 +567,10 @@ fn ask(programs: &Programs, args: &[&str]) -> Result<(), String> {
     }
 }
 
-fn etcd_health(port: u16) -> Result<(), String> {
+/// What etcd says of itself, where it says it without a certificate.
+pub(super) fn etcd_health(address: SocketAddr) -> Result<(), String> {
     let answer = || {
-        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        let mut stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
         stream.write_all(b"GET /health HTTP/1.0\r\n\r\n")?;
         let mut answer = String::new();
@@ -600,7 +602,7 @@ fn free_ports<const N: usize>() -> Result<[u16; N], Error> {
     Ok(ports)
 }
 
-fn new_logs(cache: &Path) -> Result<PathBuf, Error> {
+pub(super) fn new_logs(cache: &Path) -> Result<PathBuf, Error> {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let all = cache.join("kubernetes-logs");
     fs::create_dir_all(&all).map_err(file("create", &all))?;

@@ -21,10 +21,13 @@
 //! # }
 //! ```
 //!
+//! [`EtcdMember`] is an etcd without an API server, as a machine of the control plane has it.
+//!
 //! [`Cluster`] is a control plane with [`Machines`], of which only the machines are fakes: workloads roll out.
 
 mod api_server;
 mod cluster;
+mod etcd;
 mod kubectl;
 mod machines;
 pub mod pki;
@@ -33,6 +36,7 @@ mod programs;
 
 pub use api_server::{ApiServer, ApiServerConfig, ComponentConfig, free_port};
 pub use cluster::Cluster;
+pub use etcd::{EtcdConfig, EtcdMember, etcd_address};
 pub use kubectl::{kubectl, kubectl_reads, write_kubeconfig};
 pub use machines::{Machine, Machines, cluster_machines};
 pub use programs::{Programs, programs, version};

@@ -84,7 +84,30 @@ impl Pki {
         Ok(path)
     }
 
+    /// What a machine with an etcd member has for it, as in kubeadm's folder of keys: the authority, and
+    /// certificates for this address of its own.
+    pub fn etcd_machine(&self, node: &str, address: IpAddr, into: &Path) -> Result<(), Error> {
+        let alt_names = || SubjectAltNames {
+            dns: vec!["localhost".to_owned(), node.to_owned()],
+            ips: vec![address, IpAddr::V4(Ipv4Addr::LOCALHOST)],
+        };
+        put(into, "etcd/ca.crt", &self.keysets[&KeysetName::EtcdCa].trust_bundle())?;
+        for profile in [
+            Profile::EtcdServer { node: node.to_owned(), alt_names: alt_names() },
+            Profile::EtcdPeer { node: node.to_owned(), alt_names: alt_names() },
+            Profile::ApiServerEtcdClient,
+            Profile::EtcdHealthcheckClient,
+        ] {
+            self.issue_into(into, &profile, profile.kubeadm_file().unwrap_or_else(|| profile.name()))?;
+        }
+        Ok(())
+    }
+
     fn issue(&self, profile: &Profile, name: &str) -> Result<Client, Error> {
+        self.issue_into(&self.folder, profile, name)
+    }
+
+    fn issue_into(&self, folder: &Path, profile: &Profile, name: &str) -> Result<Client, Error> {
         let what = || format!("issue the certificate {name}");
         let Issued { certificate_pem, private_key, .. } = self.keysets[&profile.authority()]
             .authority(OffsetDateTime::now_utc())
@@ -92,8 +115,8 @@ impl Pki {
             .issue(profile, VALIDITY, &mut SystemEntropy)
             .map_err(failed(what()))?;
         Ok(Client {
-            certificate: put(&self.folder, &format!("{name}.crt"), &certificate_pem)?,
-            key: put(&self.folder, &format!("{name}.key"), private_key.to_pem().reveal())?,
+            certificate: put(folder, &format!("{name}.crt"), &certificate_pem)?,
+            key: put(folder, &format!("{name}.key"), private_key.to_pem().reveal())?,
         })
     }
 }

@@ -61,6 +61,11 @@ impl Process {
         self.child.id()
     }
 
+    /// Whether it has not ended by itself.
+    pub(super) fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Waits until `ready` is; what it said last is in the error if it never was.
     pub(super) fn wait_until(
         &mut self,

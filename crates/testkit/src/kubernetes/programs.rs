@@ -25,8 +25,9 @@ const SOURCES: [(&str, &str); 4] = [
 ];
 
 /// What the binary knows to be, each by the name that it is started under.
-const PROGRAMS: [&str; 8] = [
+const PROGRAMS: [&str; 9] = [
     "etcd",
+    "etcdutl",
     "kube-apiserver",
     "kube-controller-manager",
     "kube-scheduler",
