@@ -296,6 +296,8 @@ pub(crate) struct Run {
     pub(crate) timeout: Duration,
     #[command(flatten)]
     pub(crate) ways: Ways,
+    #[command(flatten)]
+    pub(crate) machines: Machines,
     /// Read also what AWS tells one resource at a time (lifecycle hooks changed by hand)
     #[arg(long)]
     pub(crate) deep: bool,
@@ -307,6 +309,26 @@ pub(crate) struct Run {
     pub(crate) output: PlanFormat,
     #[command(flatten)]
     pub(crate) lock: LockOptions,
+}
+
+/// What machines are given.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Machines {
+    /// A build of kcl-node for the machines; once for each kind of processor [default: those beside kcl]
+    #[arg(long, value_name = "FILE", env = "KCL_NODE_BINARY", value_delimiter = ',')]
+    pub(crate) node_binary: Vec<PathBuf>,
+    /// Where hashes of release files are looked up that kcl does not know [default: the spec's
+    /// assets.fileRepository, else where Kubernetes is released]
+    #[arg(long, value_name = "URL", env = "KCL_FILE_REPOSITORY", value_parser = web_server)]
+    pub(crate) file_repository: Option<String>,
+}
+
+fn web_server(text: &str) -> Result<String, String> {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    match host.map(|host| host.trim_end_matches('/')) {
+        Some(host) if !host.is_empty() => Ok(text.trim_end_matches('/').to_owned()),
+        _ => Err("expected a URL: https://files.example.com/mirror".to_owned()),
+    }
 }
 
 /// How the cluster is reached, where its own addresses are not the way.

@@ -8,7 +8,9 @@ mod error;
 mod health;
 mod interrupt;
 mod locked;
+mod node_agents;
 mod output;
+mod releases;
 mod session;
 mod settings;
 

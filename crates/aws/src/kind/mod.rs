@@ -9,6 +9,7 @@ mod dhcp_options;
 mod discovery_document;
 mod dns_record;
 mod elastic_ip;
+mod encryption_key;
 mod event_rule;
 mod iam_role;
 mod instance;
@@ -21,6 +22,8 @@ mod listener;
 mod load_balancer;
 mod nat_gateway;
 mod network_interface;
+mod node_agent;
+mod node_configuration;
 mod oidc_provider;
 mod queue;
 mod registered_spec;
@@ -257,6 +260,7 @@ pub(crate) fn all() -> &'static [&'static dyn AnyKind] {
         kind::<bucket::Bucket>(),
         kind::<registered_spec::RegisteredSpec>(),
         kind::<keyset::Keyset>(),
+        kind::<encryption_key::EncryptionKey>(),
         kind::<vpc::Vpc>(),
         kind::<dhcp_options::DhcpOptions>(),
         kind::<internet_gateway::InternetGateway>(),
@@ -280,6 +284,8 @@ pub(crate) fn all() -> &'static [&'static dyn AnyKind] {
         kind::<listener::Listener>(),
         kind::<classic_load_balancer::ClassicLoadBalancer>(),
         kind::<dns_record::DnsRecord>(),
+        kind::<node_agent::NodeAgent>(),
+        kind::<node_configuration::NodeConfiguration>(),
         kind::<launch_template::LaunchTemplate>(),
         kind::<auto_scaling_group::AutoScalingGroup>(),
         kind::<instance::Instance>(),

@@ -62,9 +62,9 @@ pub use launch_template::{AGENT_GAP, BlockDevice, CONFIGURATION_GAP, LaunchTempl
 pub use listener::Listener;
 pub use load_balancer::{AccessLog, LoadBalancer};
 pub use nat_gateway::NatGateway;
+pub use network_interface::NetworkInterface;
 pub use node_agent::NodeAgent;
 pub use node_configuration::NodeConfiguration;
-pub use network_interface::NetworkInterface;
 pub use oidc_provider::OidcProvider;
 pub use queue::Queue;
 pub use registered_spec::RegisteredSpec;

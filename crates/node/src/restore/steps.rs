@@ -18,9 +18,11 @@ pub(super) async fn all(
 ) -> Result<Option<ClusterId>, RestoreError> {
     let site = at.site;
     let (source, volume) = (&site.source, Volume::of(&site.source.system));
-    at.begin(Step::Plan).await;
+    (at.tell)(&Event::Begins(Step::Plan));
     let plan = documents::plan(site, request).await?;
+    // Who is not in it has nothing to say about it.
     let Some(membership) = Membership::of(&plan, &source.member) else { return Ok(None) };
+    at.write(None).await;
     if !volume.is_restored(&request.id) {
         if let Some(cluster) = joined(site, &request.id).await? {
             return Ok(Some(cluster));
@@ -63,7 +65,8 @@ pub(super) async fn fetch(site: &Site, backup: &Backup) -> Result<(), RestoreErr
     Ok(backup::fetch(&site.source.store, backup, &Volume::of(system).snapshot()).await?)
 }
 
-/// Stops what writes to etcd, saves what it wrote, and stops etcd.
+/// Stops what writes to etcd, saves what it wrote, and stops etcd. What the API server still writes while it ends may
+/// not be in the backup, but is in the old data.
 async fn stop(at: &mut At<'_>) -> Result<(), RestoreError> {
     let (source, waits) = (&at.site.source, at.site.waits);
     at.begin(Step::StopApiServer).await;
