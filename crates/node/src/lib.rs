@@ -11,6 +11,7 @@ pub mod bootstrap;
 pub mod download;
 pub mod etcd;
 pub mod imds;
+mod manifests;
 pub mod restore;
 pub mod retry;
 pub mod store;

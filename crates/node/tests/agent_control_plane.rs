@@ -144,7 +144,7 @@ fn a_notice_frees_the_volume_for_the_next_machine() {
     let backups = runtime.block_on(backup::read_all(&member.store())).unwrap();
     let [backup] = backups.as_slice() else { unreachable!("{backups:?}") };
     assert_eq!((backup.reason, &backup.instance), (BackupReason::Termination, &instance));
-    assert!(!machine.etcd.manifest("etcd").exists());
+    assert!(!machine.etcd.manifest("etcd").exists() && machine.etcd.manifest("kube-apiserver").exists());
     assert!(!runtime.block_on(machine.etcd.etcd().listens()));
     let ran = member.folder.ran();
     assert!(ran.contains("sync \numount ROOT/var/lib/etcd\n"), "{ran}");
@@ -158,6 +158,23 @@ fn a_notice_frees_the_volume_for_the_next_machine() {
     // Told here, and bounded where it is built as it is shipped.
     eprintln!("resident: {} KiB", daemon.resident());
     assert!(daemon.terminate());
+}
+
+/// Nobody announced it, and etcd is gone already, as systemd ends everything at the same time: the volume is free
+/// all the same.
+#[test]
+fn a_machine_that_is_turned_off_frees_its_volume_even_without_etcd() {
+    let (_world, mut machine) = machine();
+    machine.member.more.extend(["--stop-within", "60"].map(str::to_owned));
+    machine.member.folder.add_program("systemctl", "echo '77 poweroff.target start waiting'");
+    let mut daemon = machine.member.start();
+    daemon.says("begins");
+    machine.etcd.terminate();
+    assert!(daemon.terminate());
+    let left = machine.member.status().unwrap();
+    assert_eq!((left.state, left.step.as_str()), (State::Leaving, "left"), "{}", daemon.log());
+    assert!(left.error.unwrap().starts_with("snapshot: "), "that it is not saved is said");
+    assert_eq!(machine.volume_state(), "available");
 }
 
 #[test]

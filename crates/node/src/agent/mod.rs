@@ -13,7 +13,6 @@
 pub mod certificate;
 pub mod dns;
 pub mod drain;
-pub mod etcd_pod;
 pub mod join;
 pub mod kubelet;
 pub mod kubernetes;

@@ -17,7 +17,8 @@ use super::report::{Report, Tell};
 use super::shutdown::{Ending, ending};
 use super::supervise::{Failure, keep};
 use super::watch::{METADATA, watch};
-use super::{Agent, AgentError, Settings, etcd_pod, join, snapshots};
+use super::{Agent, AgentError, Settings, join, snapshots};
+use crate::manifests::{self, Place};
 
 const JOIN: &str = "join service";
 const NAMES: &str = "API names";
@@ -139,9 +140,9 @@ async fn keep_names(agent: Arc<Agent>) -> Result<Infallible, Failure> {
 /// Starts etcd again on a machine that had left and is back.
 async fn come_back(agent: Arc<Agent>) -> Result<Infallible, Failure> {
     let system = &agent.settings.machine.system;
-    if etcd_pod::is_away(system) {
+    if Place::Leaving.has(system, manifests::ETCD) {
         agent.attach_volume().await?;
-        etcd_pod::bring_back(system)?;
+        Place::Leaving.put_back(system)?;
         agent.report.tell("etcd's volume and manifest are back: the machine was only stopped");
     }
     agent.report.works(ETCD);
