@@ -1,7 +1,9 @@
 //! Where clients reach the cluster's API server, and its ingress controllers.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
+use ipnet::Ipv4Net;
 use kcl_engine::{Attrs, Resource, ResourceId};
 use kcl_spec::cluster::{Cluster, IngressController, LoadBalancerManager};
 
@@ -43,6 +45,11 @@ fn url(cluster: &Cluster, host: &str) -> String {
         443 => format!("https://{host}"),
         port => format!("https://{host}:{port}"),
     }
+}
+
+/// The address of the cluster's DNS: the tenth of the services', as kubeadm has it.
+pub(crate) fn dns_ip(services: Ipv4Net) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(services.network()).saturating_add(10))
 }
 
 /// The load balancer in front of the API, and its name in AWS.

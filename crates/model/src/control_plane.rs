@@ -4,17 +4,18 @@
 //! `main` has volumes.
 //!
 //! Where an ingress controller shares the load balancer (`shareWithApi`), it has port 443 and the API's
-//! listener is at 6443 (the spec has worked out which); the control plane itself stays at 443.
+//! listener is at 6443 (the spec has worked out which). The control plane itself stays at 443, unless its machines
+//! reach the API through the load balancer, too: they listen where they look for it.
 
 use kcl_engine::Ref;
-use kcl_spec::cluster::{ApiLoadBalancer, Cluster, DnsType, EtcdCluster, EtcdMember, Role, Scheme};
+use kcl_spec::cluster::{ApiLoadBalancer, Cluster, EtcdCluster, EtcdMember, Role, Scheme};
 
 use crate::builder::Builder;
 use crate::error::ModelError;
+use crate::facts::HostedZone;
 use crate::load_balancing::{self, Balancer, Target, Tls, listener, target_group, target_ref};
 use crate::resource::{AccessLog, Protocol, Volume};
-use crate::security::API_PORT;
-use crate::{names, tags};
+use crate::{machines, names, tags};
 
 /// The prefix of the API's load balancer.
 pub(crate) const API: &str = "api";
@@ -24,9 +25,9 @@ const TLS: &str = "tls";
 const JOIN: &str = "kops-controller";
 const JOIN_PORT: u16 = 3988;
 /// Where clients with certificates go when TLS ends at the load balancer.
-const PLAIN_PORT: u16 = 8443;
+pub(crate) const PLAIN_PORT: u16 = 8443;
 /// The etcd cluster that there is.
-const MAIN: &str = "main";
+pub(crate) const MAIN: &str = "main";
 
 pub(crate) fn add(builder: &mut Builder<'_>) -> Result<(), ModelError> {
     let cluster = builder.cluster;
@@ -56,15 +57,14 @@ pub(crate) fn volumes_of(cluster: &Cluster, group: &str) -> Vec<String> {
 }
 
 /// The target groups of control-plane machines.
-pub(crate) fn target_groups(cluster: &Cluster) -> Vec<Ref> {
+pub(crate) fn target_groups(cluster: &Cluster, zones: &[HostedZone]) -> Vec<Ref> {
     let Some(balancer) = &cluster.api.load_balancer else { return Vec::new() };
-    targets(cluster, balancer).iter().map(|target| target_ref(target.prefix, &cluster.name)).collect()
+    targets(cluster, zones, balancer).iter().map(|target| target_ref(target.prefix, &cluster.name)).collect()
 }
 
 fn etcd_volume(builder: &mut Builder<'_>, etcd: &EtcdCluster, member: &EtcdMember) -> Result<(), ModelError> {
     let name = names::etcd_volume(&member.name, &etcd.name, builder.name());
-    let mut all: Vec<&str> = etcd.members.iter().map(|member| member.name.as_str()).collect();
-    all.sort_unstable();
+    let all = member_names(etcd);
     let mut tags = builder.tags(&name);
     tags.extend(tags::control_plane());
     tags.insert(format!("k8s.io/etcd/{}", etcd.name), format!("{}/{}", member.name, all.join(",")));
@@ -83,12 +83,20 @@ fn etcd_volume(builder: &mut Builder<'_>, etcd: &EtcdCluster, member: &EtcdMembe
     Ok(())
 }
 
-fn targets(cluster: &Cluster, balancer: &ApiLoadBalancer) -> Vec<Target> {
-    let mut targets = vec![Target::tcp(TCP, API_PORT)];
+/// The members' names, as the tags of their volumes list them.
+pub(crate) fn member_names(etcd: &EtcdCluster) -> Vec<String> {
+    let mut all: Vec<String> = etcd.members.iter().map(|member| member.name.clone()).collect();
+    all.sort_unstable();
+    all
+}
+
+fn targets(cluster: &Cluster, zones: &[HostedZone], balancer: &ApiLoadBalancer) -> Vec<Target> {
+    let port = machines::endpoint(cluster, zones).port;
+    let mut targets = vec![Target::tcp(TCP, port)];
     if balancer.ssl_certificate.is_some() {
-        targets.push(Target { protocol: "TLS", ..Target::tcp(TLS, API_PORT) });
+        targets.push(Target { protocol: "TLS", ..Target::tcp(TLS, port) });
     }
-    if cluster.network.dns == DnsType::None {
+    if machines::by_load_balancer(cluster, zones) {
         targets.push(Target { health_path: Some("/healthz"), ..Target::tcp(JOIN, JOIN_PORT) });
     }
     targets
@@ -116,7 +124,7 @@ fn load_balancer(builder: &mut Builder<'_>, spec: &ApiLoadBalancer) -> Result<()
             "`allocationId` and `privateIPv4Address` of its subnets are not acted on yet",
         );
     }
-    for target in targets(cluster, spec) {
+    for target in targets(cluster, &builder.facts.zones, spec) {
         target_group(builder, &target)?;
     }
     listeners(builder, spec)?;
@@ -132,7 +140,7 @@ fn listeners(builder: &mut Builder<'_>, spec: &ApiLoadBalancer) -> Result<(), Mo
     } else {
         listener(builder, API, cluster.api.port, None, TCP)?;
     }
-    if cluster.network.dns == DnsType::None {
+    if machines::by_load_balancer(cluster, &builder.facts.zones) {
         listener(builder, API, JOIN_PORT, None, JOIN)?;
     }
     Ok(())
@@ -141,18 +149,18 @@ fn listeners(builder: &mut Builder<'_>, spec: &ApiLoadBalancer) -> Result<(), Mo
 fn rules(builder: &mut Builder<'_>, spec: &ApiLoadBalancer) -> Result<(), ModelError> {
     let cluster = builder.cluster;
     let masters = names::security_group(Role::ControlPlane, &cluster.name);
-    let without_dns = cluster.network.dns == DnsType::None;
+    let for_machines = machines::by_load_balancer(cluster, &builder.facts.zones);
 
     let plain = spec.ssl_certificate.is_some().then_some(PLAIN_PORT);
     let ports: Vec<u16> = [cluster.api.port].into_iter().chain(plain).collect();
     for cidr in &cluster.api.access {
         load_balancing::open(builder, API, &ports, cidr)?;
     }
-    let join = without_dns.then_some(JOIN_PORT);
-    let ports: Vec<u16> = [API_PORT].into_iter().chain(join).collect();
+    let join = for_machines.then_some(JOIN_PORT);
+    let ports: Vec<u16> = [machines::endpoint(cluster, &builder.facts.zones).port].into_iter().chain(join).collect();
     load_balancing::lead_to(builder, API, &masters, &ports)?;
     // Machines that have no other name for the API come through here too.
-    if without_dns || spec.use_for_internal_api {
+    if for_machines {
         let group = names::load_balancer_security_group(API, &cluster.name);
         let nodes = names::security_group(Role::Node, &cluster.name);
         builder.allow_group(&group, Protocol::all(), &nodes)?;

@@ -91,6 +91,15 @@ pub enum ModelError {
         /// The store as the spec has it.
         store: String,
     },
+    /// A folder of the state store that machines cannot be told of.
+    #[error("the state store's folder `{prefix}` has characters that cannot stand in user data: choose letters, digits, `-`, `.`, `_` and `/`")]
+    StorePrefix {
+        /// The folder.
+        prefix: String,
+    },
+    /// A node configuration that cannot be.
+    #[error(transparent)]
+    NodeConfiguration(#[from] kcl_node_config::ConfigError),
     /// Two resources that are both to have the same name.
     #[error("two parts of the spec both ask for {0}")]
     Conflict(ResourceId),

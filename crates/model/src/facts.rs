@@ -11,6 +11,8 @@ use kcl_spec::cluster::{
     SubnetOrigin, Vpc,
 };
 
+use crate::machines;
+
 /// What was looked up.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
@@ -30,6 +32,10 @@ pub struct Facts {
     pub addresses: BTreeMap<Ipv4Addr, String>,
     /// The state store, where machines can read it: not for `file://`.
     pub store: Option<StoreLocation>,
+    /// The builds of kcl-node that machines get: kind of processor (`amd64`, `arm64`) to sha256.
+    pub node_agents: BTreeMap<String, String>,
+    /// What was found out of release files beside what kcl knows of them: URL to sha256.
+    pub asset_hashes: BTreeMap<String, String>,
     /// The region of the bucket with the OIDC documents; `None`: the cluster's.
     pub issuer_region: Option<String>,
     /// Anybody can read the OIDC documents already.
@@ -92,6 +98,12 @@ pub struct StoreLocation {
 }
 
 impl StoreLocation {
+    /// Whether the prefix can stand in user data and in a URL as it is.
+    pub(crate) fn is_plain(&self) -> bool {
+        let fits = |c: char| c.is_ascii_alphanumeric() || "-._/".contains(c);
+        self.prefix.chars().all(fits) && !self.prefix.split('/').any(|part| part.starts_with('.'))
+    }
+
     /// The key of the cluster's folder: no slash at either end.
     pub(crate) fn folder(&self, cluster: &str) -> String {
         match self.prefix.as_str() {
@@ -116,6 +128,10 @@ pub struct Needs {
     pub dns_names: BTreeSet<String>,
     /// Where the OIDC documents are, or will be: the bucket's region, and whether they can be read.
     pub discovery: Option<IssuerBucket>,
+    /// The kinds of processor that need a build of kcl-node.
+    pub node_agents: BTreeSet<&'static str>,
+    /// Release files whose hashes are not known, by URL. Only needed where machines can read the state store.
+    pub assets: BTreeSet<String>,
 }
 
 /// What has to be looked up for `cluster`.
@@ -138,6 +154,8 @@ pub fn needed(cluster: &Cluster) -> Needs {
         }
     }
     needs.dns_names = dns_names(cluster);
+    needs.node_agents = machines::processors(cluster);
+    needs.assets = machines::unknown_assets(cluster);
     needs
 }
 
@@ -192,6 +210,9 @@ impl Facts {
             subnets: subnets.collect(),
             addresses: needs.addresses.iter().map(|address| (*address, any())).collect(),
             store,
+            // Of what is uploaded only its place counts where nothing is made.
+            node_agents: needs.node_agents.iter().map(|processor| ((*processor).to_owned(), any())).collect(),
+            asset_hashes: needs.assets.iter().map(|url| (url.clone(), "0".repeat(64))).collect(),
             issuer_region: None,
             discovery_is_public: false,
             thumbprints: Vec::new(),

@@ -7,7 +7,7 @@
 //! know, and what other tools look for, holds here too.
 //!
 //! One file per concern: network, security (groups and rules), keys, identity (roles, profiles, OIDC provider),
-//! control plane (etcd volumes, API load balancer), nodes (launch templates and groups of every role),
+//! control plane (etcd volumes, API load balancer), machines (what they are told, and run), nodes (launch templates and groups of every role),
 //! bastion, ingress, dns, events; and [`kubernetes`], the objects that the cluster itself holds. None of them reads what another one built: each takes the cluster.
 
 mod addresses;
@@ -25,6 +25,7 @@ mod issuer;
 mod keys;
 pub mod kubernetes;
 mod load_balancing;
+mod machines;
 pub mod names;
 mod network;
 mod nodes;
@@ -77,6 +78,7 @@ pub fn build(cluster: &Cluster, facts: &Facts) -> Result<Model, ModelError> {
     ingress::add(&mut builder)?;
     dns::add(&mut builder)?;
     events::add(&mut builder)?;
+    machines::add(&mut builder)?;
     nodes::add(&mut builder)?;
     Ok(builder.finish())
 }

@@ -16,7 +16,7 @@ use crate::resource::{
     SpotOptions, TargetGroup, Volume,
 };
 use crate::{
-    bastion, control_plane, events, identity, ingress, instance_store, keys, names, security, ssh_key, tags,
+    bastion, control_plane, events, identity, ingress, instance_store, keys, machines, names, security, ssh_key, tags,
     user_data,
 };
 
@@ -102,6 +102,8 @@ fn launch_template(
         },
         ebs_optimized: group.ebs_optimized,
         user_data: Text::new(user_data::of(builder, group)?),
+        node_configuration: user_data::configuration(builder, group),
+        node_agent: user_data::agent(builder, group),
         machine_tags: tags.clone(),
         tags: tags.clone(),
     };
@@ -228,7 +230,7 @@ fn mixed_instances(spec: &SpecMixed) -> MixedInstances {
 
 fn target_groups(builder: &Builder<'_>, group: &InstanceGroup) -> Set<Ref> {
     let of_role = match group.role {
-        Role::ControlPlane => control_plane::target_groups(builder.cluster),
+        Role::ControlPlane => control_plane::target_groups(builder.cluster, &builder.facts.zones),
         Role::Node => ingress::target_groups(builder.cluster),
         Role::Bastion => bastion::target_groups(builder.cluster),
     };
@@ -257,5 +259,5 @@ fn needed_by_machines(builder: &Builder<'_>, group: &InstanceGroup) -> Vec<Resou
     let rules = builder.rules.get(&security_group).into_iter().flatten();
     let volumes = control_plane::volumes_of(builder.cluster, &group.name);
     let volumes = volumes.into_iter().map(|volume| ResourceId::new(Volume::SCHEMA.kind, volume));
-    routes.chain(rules).cloned().chain(volumes).chain(keys::ids()).collect()
+    routes.chain(rules).cloned().chain(volumes).chain(keys::ids()).chain(machines::needed_by_machines(builder)).collect()
 }

@@ -16,6 +16,16 @@ use crate::policy::{allow, allow_if, document};
 use crate::statements::{REQUEST_TAG, RESOURCE_TAG, Statements};
 use crate::{dns, issuer, kubernetes};
 
+/// What the node agent reads of the state store on every machine: itself, and what it is told.
+const READ_BY_NODES: [&str; 2] = ["kcl-node/*", "node/*"];
+
+/// Where each machine says how far it is.
+const STATUS: &str = "status/*";
+
+/// What control-plane machines write beside backups: who runs which member, whether the cluster was begun, how a
+/// restore goes, and how far they are.
+const WRITTEN_BY_CONTROL_PLANES: [&str; 2] = ["control-plane/*", STATUS];
+
 /// What the node agent reads on the control plane: its own volume, and who the machines are that want to join.
 const OWN: &[&str] = &[
     "ec2:DescribeInstanceTypes",
@@ -59,6 +69,7 @@ pub(crate) fn control_plane(builder: &Builder<'_>) -> Json {
     statements.keep([attach_etcd_volume(builder.name())]);
     if let Some(store) = &builder.facts.store {
         statements.keep(read_and_back_up(builder, store));
+        statements.keep([allow(&["s3:PutObject"], &WRITTEN_BY_CONTROL_PLANES.map(|path| object_arn(builder, store, path)))]);
     }
     if cluster.network.dns != DnsType::None {
         statements.keep(publish_names(builder));
@@ -96,8 +107,12 @@ fn of_addons(builder: &Builder<'_>, statements: &mut Statements) {
 pub(crate) fn node(builder: &Builder<'_>) -> Option<Json> {
     let mut statements = Vec::new();
     if let Some(store) = &builder.facts.store {
-        let folder = object_arn(builder, store, "igconfig/node/*");
-        statements.push(allow(&["s3:GetObject"], &[folder]));
+        statements.push(allow(&["s3:GetObject"], &READ_BY_NODES.map(|path| object_arn(builder, store, path))));
+        statements.push(allow(&["s3:PutObject"], &[object_arn(builder, store, STATUS)]));
+        // Objects that are encrypted with a key of the account's are read and written through S3 alone.
+        if let Some(key) = &builder.cluster.state_store.kms_key {
+            statements.push(use_state_key(builder, key));
+        }
     }
     let actions = of_every_machine(builder);
     if !actions.is_empty() {
@@ -140,13 +155,13 @@ fn tag_interfaces(builder: &Builder<'_>) -> Option<Value> {
     vpc_cni.then(|| allow(&["ec2:CreateTags"], &[ec2_arn(builder, "network-interface")]))
 }
 
-/// A member's volume moves to the machine that takes its place.
+/// A member's volume moves to the machine that takes its place; both carry these tags.
 fn attach_etcd_volume(cluster: &str) -> Value {
     let condition = json!({ "StringEquals": {
         RESOURCE_TAG: cluster,
         "aws:ResourceTag/k8s.io/role/master": "1",
     } });
-    allow_if(&["ec2:AttachVolume"], &anything(), &condition)
+    allow_if(&["ec2:AttachVolume", "ec2:DetachVolume"], &anything(), &condition)
 }
 
 fn read_and_back_up(builder: &Builder<'_>, store: &StoreLocation) -> [Value; 3] {
@@ -184,6 +199,14 @@ fn tag_created(builder: &Builder<'_>, kinds: &[&str], actions: &[&str]) -> [Valu
         allow_if(&["ec2:CreateTags"], &resources, &creating),
         allow_if(&["ec2:CreateTags", "ec2:DeleteTags"], &resources, &owned),
     ]
+}
+
+/// The key of the state store, for what nodes read and write there.
+fn use_state_key(builder: &Builder<'_>, key: &str) -> Value {
+    let suffix = issuer::dns_suffix(&builder.facts.partition);
+    let via = json!({ "StringLike": { "kms:ViaService": format!("s3.*.{suffix}") } });
+    let key = if key.starts_with("arn:") { key.to_owned() } else { "*".to_owned() };
+    allow_if(&["kms:Decrypt", "kms:GenerateDataKey"], &[key], &via)
 }
 
 /// Encrypted volumes and objects, whatever their key.

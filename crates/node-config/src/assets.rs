@@ -66,8 +66,7 @@ pub fn for_version(
     architecture: Architecture,
     more: &BTreeMap<String, String>,
 ) -> Result<Vec<Asset>, ConfigError> {
-    let table: Table = serde_json::from_str(TABLE)
-        .map_err(|error| ConfigError::Text { what: "the table of assets", why: error.to_string() })?;
+    let table = table()?;
     wanted(kubernetes, architecture)
         .into_iter()
         .map(|(name, url, files)| match more.get(&url).or_else(|| table.files.get(&url)) {
@@ -80,6 +79,18 @@ pub fn for_version(
             }),
         })
         .collect()
+}
+
+/// The files of a version whose hash is not in the table, by URL: somebody has to find it out.
+pub fn unknown(kubernetes: &str, architecture: Architecture) -> Result<Vec<String>, ConfigError> {
+    let table = table()?;
+    let urls = wanted(kubernetes, architecture).into_iter().map(|(_, url, _)| url);
+    Ok(urls.filter(|url| !table.files.contains_key(url)).collect())
+}
+
+fn table() -> Result<Table, ConfigError> {
+    serde_json::from_str(TABLE)
+        .map_err(|error| ConfigError::Text { what: "the table of assets", why: error.to_string() })
 }
 
 /// Name, URL and files of everything.

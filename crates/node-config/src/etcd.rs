@@ -69,6 +69,9 @@ pub struct MemberRecord {
     pub instance: String,
     /// Its address, at which etcd listens on 2379.
     pub address: std::net::IpAddr,
+    /// Its address on the Internet, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_address: Option<std::net::IpAddr>,
     /// When it was written, in RFC 3339.
     pub at: String,
     /// There while the machine waits for a majority of the members, with how new its data is.
@@ -169,6 +172,7 @@ mod tests {
             member: "a".to_owned(),
             instance: "i-0123456789abcdef0".to_owned(),
             address: [172, 20, 32, 7].into(),
+            public_address: None,
             at: "2030-01-01T00:00:00Z".to_owned(),
             waits_with: None,
         };

@@ -24,6 +24,7 @@ mod reserve;
 mod restore;
 mod security;
 mod status;
+mod template;
 mod units;
 mod validate;
 
@@ -41,5 +42,7 @@ pub use kubeadm::{JoinToken, Machine};
 pub use reserve::Resources;
 pub use restore::{RestoreMember, RestorePlan, RestoreProgress, RestoreRequest, RestoreState};
 pub use status::{State, Status};
+pub use template::{AUTHORITIES, LOAD_BALANCER};
 pub use units::AGENT_UNIT;
 pub use units::{ETCD_MOUNT_OPTIONS, ETCD_MOUNT_UNIT, etcd_volume_files};
+pub use validate::is_own_label;

@@ -38,7 +38,8 @@ pub const AGENT_UNIT: &str = "kcl-node-agent.service";
 /// are for it, since systemd would hide any of them by a mount namespace, in which etcd's volume could not be
 /// unmounted for the rest of the machine.
 fn agent(arguments: &[String]) -> String {
-    let arguments: String = arguments.iter().map(|argument| format!(" {}", quoted(argument))).collect();
+    let words = ["agent".to_owned()].into_iter().chain(arguments.iter().map(|word| quoted(word)));
+    let words = words.collect::<Vec<_>>().join(" ");
     format!(
         "[Unit]\n\
          Description=kcl node agent\n\
@@ -47,7 +48,7 @@ fn agent(arguments: &[String]) -> String {
          StartLimitIntervalSec=0\n\n\
          [Service]\n\
          Type=exec\n\
-         ExecStart={bin}/kcl-node agent{arguments}\n\
+         ExecStart={bin}/kcl-node {words}\n\
          Restart=always\n\
          RestartSec=5\n\
          KillMode=mixed\n\

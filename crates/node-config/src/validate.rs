@@ -224,6 +224,14 @@ const OWN_LABELS: [&str; 9] = [
 ];
 const OWN_DOMAINS: [&str; 2] = ["kubelet.kubernetes.io", "node.kubernetes.io"];
 
+/// Whether a kubelet may give its node this label.
+pub fn is_own_label(key: &str) -> bool {
+    let Some((domain, _)) = key.split_once('/') else { return true };
+    let within = |of: &str| domain == of || domain.ends_with(&format!(".{of}"));
+    let kubernetes = within("kubernetes.io") || within("k8s.io");
+    !kubernetes || OWN_LABELS.contains(&key) || OWN_DOMAINS.iter().any(|of| within(of))
+}
+
 fn label_key(field: &str, key: &str) -> Checked {
     let (prefix, short) = key.rsplit_once('/').map_or((None, key), |(prefix, short)| (Some(prefix), short));
     if let Some(prefix) = prefix {
@@ -250,11 +258,7 @@ fn labels(config: &NodeConfig) -> Checked {
         let field = format!("labels.{}", shown(key));
         label_key(&field, key)?;
         label_text(&field, "value", value)?;
-        let Some((domain, _)) = key.split_once('/') else { continue };
-        let within = |of: &str| domain == of || domain.ends_with(&format!(".{of}"));
-        let kubernetes = within("kubernetes.io") || within("k8s.io");
-        let allowed = OWN_LABELS.contains(&key.as_str()) || OWN_DOMAINS.iter().any(|of| within(of));
-        if kubernetes && !allowed {
+        if !is_own_label(key) {
             let why = "a kubelet may not give itself this label; the control plane has to";
             return Err(ConfigError::field(field, why));
         }

@@ -8,8 +8,9 @@
 //! devices, the programs that are run. Nothing here prints or reads the environment; `main.rs` does.
 
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
+pub mod agent;
+pub mod backup;
 pub mod bootstrap;
 pub mod control_plane;
 pub mod device;
@@ -21,6 +22,7 @@ pub mod imds;
 pub mod kubeadm;
 pub mod mark;
 pub mod pki;
+pub mod restore;
 pub mod retry;
 pub mod store;
 pub mod system;
@@ -30,5 +32,5 @@ pub mod worker;
 /// Now, in whole seconds and RFC 3339.
 pub(crate) fn now() -> String {
     let now = OffsetDateTime::now_utc();
-    now.replace_nanosecond(0).unwrap_or(now).format(&Rfc3339).unwrap_or_default()
+    kcl_node_config::rfc3339(now.replace_nanosecond(0).unwrap_or(now))
 }

@@ -1,31 +1,23 @@
 //! The state store, as far as a machine needs it: read an object, write one, if wanted only in the place of
-//! what was there before.
+//! what was there before; list and delete some; and objects that do not fit into memory, as files.
 //!
 //! S3, and folders of a local file system for tests and trials.
 
-use std::fmt;
-use std::fs;
-use std::io::{self, Write as _};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+mod files;
+mod folder;
+mod s3;
 
-use hyper::StatusCode;
-use hyper::header::ETAG;
-use kcl_http::{Answer, Http, HttpError, SignError, Signer, request, suffix, xml};
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use kcl_http::{Http, HttpError, SignError, Signer};
 use sha2::{Digest as _, Sha256};
 
+pub use files::Fetched;
+
 use crate::retry::{Patience, retry};
-
-/// What stands for itself in a path (RFC 3986, unreserved, and the slash between parts).
-const PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
-
-/// One object is small; a minute is a link that is not worth waiting for.
-const TIMEOUT: Duration = Duration::from_mins(1);
-
-/// Beside the objects of a store in a folder: who writes holds it.
-const LOCK: &str = ".kcl-node.lock";
 
 /// A folder of a store: `s3://bucket/some/folder` or `file:///some/folder`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -103,7 +95,7 @@ pub enum StoreError {
     /// S3 says no.
     #[error("S3 refused to {what} {object}: {code} (HTTP {status})\nhint: {hint}")]
     Refused {
-        /// `read` or `write`.
+        /// `read`, `write`, `list` or `delete`.
         what: &'static str,
         /// Its location.
         object: String,
@@ -117,7 +109,7 @@ pub enum StoreError {
     /// S3 has a bad moment.
     #[error("S3 could not {what} {object} now: {code} (HTTP {status})")]
     Busy {
-        /// `read` or `write`.
+        /// `read`, `write`, `list` or `delete`.
         what: &'static str,
         /// Its location.
         object: String,
@@ -129,7 +121,7 @@ pub enum StoreError {
     /// No answer.
     #[error("failed to {what} {object}")]
     Http {
-        /// `read` or `write`.
+        /// `read`, `write`, `list` or `delete`.
         what: &'static str,
         /// Its location.
         object: String,
@@ -139,17 +131,23 @@ pub enum StoreError {
     /// No signature.
     #[error("failed to {what} {object}")]
     Sign {
-        /// `read` or `write`.
+        /// `read`, `write`, `list` or `delete`.
         what: &'static str,
         /// Its location.
         object: String,
         /// Why.
         source: SignError,
     },
+    /// A list that is none.
+    #[error("failed to list {object}: S3's answer cannot be read")]
+    Strange {
+        /// What keys begin with.
+        object: String,
+    },
     /// A file.
     #[error("failed to {what} {object}")]
     File {
-        /// `read` or `write`.
+        /// `read`, `write`, `list` or `delete`.
         what: &'static str,
         /// Its location.
         object: String,
@@ -159,7 +157,8 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    fn is_transient(&self) -> bool {
+    /// Whether it may pass.
+    pub fn is_transient(&self) -> bool {
         match self {
             Self::Busy { .. } => true,
             Self::Http { source, .. } => source.is_transient(),
@@ -236,7 +235,11 @@ impl Store {
     /// An object, or nothing where there is none.
     pub async fn get(&self, key: &str) -> Result<Option<Object>, StoreError> {
         match &self.location {
-            Location::File { folder } => read_file(&folder.join(key), &self.object(key)),
+            Location::File { folder } => folder::read(&folder.join(key)).map_err(|source| StoreError::File {
+                what: "read",
+                object: self.object(key),
+                source,
+            }),
             Location::S3 { .. } => {
                 retry(self.access.patience, StoreError::is_transient, || self.get_s3(key)).await
             }
@@ -271,7 +274,7 @@ impl Store {
         condition: Condition<'_>,
     ) -> Result<Written, StoreError> {
         match &self.location {
-            Location::File { folder } => write_file(folder, key, bytes, condition)
+            Location::File { folder } => folder::write(folder, key, bytes, condition)
                 .map_err(|source| StoreError::File { what: "write", object: self.object(key), source }),
             Location::S3 { .. } => {
                 let attempt = || self.put_s3(key, bytes, condition);
@@ -284,147 +287,4 @@ impl Store {
     fn object(&self, key: &str) -> String {
         format!("{}/{key}", self.location)
     }
-
-    async fn get_s3(&self, key: &str) -> Result<Option<Object>, StoreError> {
-        let answer = self.ask("read", "GET", key, &[], &[]).await?;
-        match answer.status {
-            StatusCode::OK => Ok(Some(Object { etag: etag(&answer), bytes: answer.body.to_vec() })),
-            StatusCode::NOT_FOUND if code(&answer) != "NoSuchBucket" => Ok(None),
-            _ => Err(self.failure("read", key, &answer)),
-        }
-    }
-
-    async fn put_s3(&self, key: &str, bytes: &[u8], condition: Condition<'_>) -> Result<Written, StoreError> {
-        let headers: &[(&str, &str)] = match condition {
-            Condition::Always => &[],
-            Condition::Absent => &[("if-none-match", "*")],
-            Condition::Unchanged(etag) => &[("if-match", etag)],
-        };
-        let answer = self.ask("write", "PUT", key, headers, bytes).await?;
-        match answer.status {
-            StatusCode::OK => Ok(Written::Yes(etag(&answer))),
-            StatusCode::PRECONDITION_FAILED => Ok(Written::ConditionFailed),
-            // What should be unchanged is gone.
-            StatusCode::NOT_FOUND if code(&answer) == "NoSuchKey" => Ok(Written::ConditionFailed),
-            _ => Err(self.failure("write", key, &answer)),
-        }
-    }
-
-    /// Asks S3, in the bucket's own region if it turns out to be another one.
-    async fn ask(
-        &self,
-        what: &'static str,
-        method: &str,
-        key: &str,
-        headers: &[(&str, &str)],
-        body: &[u8],
-    ) -> Result<Answer, StoreError> {
-        let region = self.region.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let answer = self.ask_in(&region, what, method, key, headers, body).await?;
-        let named = answer.headers.get("x-amz-bucket-region").and_then(|value| value.to_str().ok());
-        let elsewhere = named.filter(|named| *named != region && !answer.status.is_success());
-        let Some(elsewhere) = elsewhere.map(str::to_owned) else { return Ok(answer) };
-        elsewhere.clone_into(&mut self.region.lock().unwrap_or_else(PoisonError::into_inner));
-        self.ask_in(&elsewhere, what, method, key, headers, body).await
-    }
-
-    async fn ask_in(
-        &self,
-        region: &str,
-        what: &'static str,
-        method: &str,
-        key: &str,
-        headers: &[(&str, &str)],
-        body: &[u8],
-    ) -> Result<Answer, StoreError> {
-        let http = |source| StoreError::Http { what, object: self.object(key), source };
-        let url = self.url(region, key);
-        let mut request = request(method, &url, headers, body.to_vec()).map_err(http)?;
-        let signed = self.access.signer.sign(&mut request, "s3", region).await;
-        signed.map_err(|source| StoreError::Sign { what, object: self.object(key), source })?;
-        let answer = self.access.http.send(request, TIMEOUT).await.map_err(http)?;
-        self.access.signer.forget_if_refused(&code(&answer));
-        Ok(answer)
-    }
-
-    fn url(&self, region: &str, key: &str) -> String {
-        let Location::S3 { bucket, prefix } = &self.location else { return String::new() };
-        let whole = if prefix.is_empty() { key.to_owned() } else { format!("{prefix}/{key}") };
-        let path = utf8_percent_encode(&whole, PATH);
-        match &self.access.endpoint {
-            Some(endpoint) => format!("{}/{bucket}/{path}", endpoint.trim_end_matches('/')),
-            // S3's certificates are for one name below its own.
-            None if bucket.contains('.') => format!("https://s3.{region}.{}/{bucket}/{path}", suffix(region)),
-            None => format!("https://{bucket}.s3.{region}.{}/{path}", suffix(region)),
-        }
-    }
-
-    fn failure(&self, what: &'static str, key: &str, answer: &Answer) -> StoreError {
-        let (object, code, status) = (self.object(key), code(answer), answer.status.as_u16());
-        // Credentials that ended are new ones at the next try; two writes at once settle by themselves.
-        let passing =
-            matches!(code.as_str(), "ExpiredToken" | "RequestTimeout" | "ConditionalRequestConflict");
-        if answer.status.is_server_error() || status == 429 || passing {
-            return StoreError::Busy { what, object, code, status };
-        }
-        let hint = match code.as_str() {
-            "NoSuchBucket" => "the state store's bucket is gone, or its name is not this one",
-            "RequestTimeTooSkewed" => "the machine's clock is wrong; does chrony run?",
-            _ => "the machine's role must be allowed to; `kcl update --yes` sets what its policy says",
-        };
-        StoreError::Refused { what, object, code, status, hint }
-    }
-}
-
-fn etag(answer: &Answer) -> String {
-    answer.headers.get(ETAG).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
-}
-
-/// S3's word for what is wrong: the `Code` of its XML.
-fn code(answer: &Answer) -> String {
-    if answer.status.is_success() {
-        return String::new();
-    }
-    let code = xml::error_code(&String::from_utf8_lossy(&answer.body));
-    code.unwrap_or_else(|| "no reason given".to_owned())
-}
-
-fn read_file(path: &Path, object: &str) -> Result<Option<Object>, StoreError> {
-    match fs::read(path) {
-        Ok(bytes) => Ok(Some(Object { etag: content_tag(&bytes), bytes })),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(source) => Err(StoreError::File { what: "read", object: object.to_owned(), source }),
-    }
-}
-
-fn content_tag(bytes: &[u8]) -> String {
-    format!("\"{}\"", hex::encode(Sha256::digest(bytes)))
-}
-
-/// One writer at a time looks at the condition and writes.
-fn write_file(folder: &Path, key: &str, bytes: &[u8], condition: Condition<'_>) -> io::Result<Written> {
-    fs::create_dir_all(folder)?;
-    let lock = fs::File::create(folder.join(LOCK))?;
-    lock.lock()?;
-    let path = folder.join(key);
-    let there = match fs::read(&path) {
-        Ok(bytes) => Some(content_tag(&bytes)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
-        Err(error) => return Err(error),
-    };
-    let holds = match condition {
-        Condition::Always => true,
-        Condition::Absent => there.is_none(),
-        Condition::Unchanged(etag) => there.as_deref() == Some(etag),
-    };
-    if !holds {
-        return Ok(Written::ConditionFailed);
-    }
-    let parent = path.parent().unwrap_or(folder);
-    fs::create_dir_all(parent)?;
-    let mut file = tempfile::NamedTempFile::new_in(parent)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(&path).map_err(|error| error.error)?;
-    Ok(Written::Yes(content_tag(bytes)))
 }

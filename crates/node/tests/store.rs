@@ -74,6 +74,81 @@ async fn race(store: &Store) {
     assert_eq!(won.iter().filter(|written| matches!(written, Written::Yes(_))).count(), 1, "{won:?}");
 }
 
+/// Objects as files, and what there is.
+async fn files(store: &Store) {
+    let home = tempfile::tempdir().unwrap();
+    let (from, to) = (home.path().join("from"), home.path().join("to"));
+    let content: Vec<u8> = (0..300_000_u32).map(|number| number.to_be_bytes()[3]).collect();
+    std::fs::write(&from, &content).unwrap();
+    let keys = ["backups/x/2026-11-27T03:15:00Z-i-0/etcd.db", "backups/x/a & b <c>", "backups/y"];
+    for key in keys {
+        store.put_file(key, &from, &sha256(&content)).await.unwrap();
+    }
+    let fetched = store.get_file(keys[0], &to).await.unwrap().unwrap();
+    assert_eq!((fetched.size, fetched.sha256), (300_000, sha256(&content)));
+    assert_eq!(std::fs::read(&to).unwrap(), content);
+    assert_eq!(store.get_file("backups/nothing", &to).await.unwrap(), None);
+    assert_eq!(store.get("backups/y").await.unwrap().unwrap().bytes, content);
+
+    assert_eq!(store.list("backups/x/").await.unwrap(), keys[..2]);
+    assert_eq!(store.list("backups/").await.unwrap(), keys);
+    assert_eq!(store.list("backups/x/2026-11").await.unwrap(), keys[..1]);
+    assert!(store.list("nothing/").await.unwrap().is_empty());
+    for key in keys {
+        store.delete(key).await.unwrap();
+        store.delete(key).await.unwrap();
+    }
+    assert!(store.list("backups/").await.unwrap().is_empty());
+    let error = store.put_file("backups/z", &home.path().join("nothing"), &sha256(b"")).await.unwrap_err();
+    assert!(matches!(error, StoreError::File { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_bucket_keeps_files() {
+    let (_aws, store) = bucket();
+    files(&store).await;
+}
+
+#[tokio::test]
+async fn a_folder_keeps_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let location = Location::parse(&format!("file://{}/karlaru.com", folder.path().display())).unwrap();
+    files(&Store::new(location, access(None))).await;
+}
+
+/// S3 tells a thousand at a time.
+#[tokio::test]
+async fn all_pages_of_a_list_are_read() {
+    let (aws, store) = bucket();
+    aws.before(|call| {
+        let page = |keys: &[&str], next: &str| {
+            let keys = keys.iter().map(|key| format!("<Contents><Key>karlaru.com/{key}</Key></Contents>"));
+            let next = format!("<NextContinuationToken>{next}</NextContinuationToken>").repeat(usize::from(!next.is_empty()));
+            let keys: String = keys.collect();
+            let body = format!(
+                "<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{next}{keys}</ListBucketResult>"
+            );
+            let mut response = Response::error(kcl_testkit::Protocol::S3, 200, "", "");
+            response.body = body.into();
+            Decision::Respond(response)
+        };
+        match call.params.get("continuation-token").map(String::as_str) {
+            _ if !call.params.contains_key("list-type") => Decision::Forward,
+            None => page(&["a", "b"], "1/+=&amp;"),
+            Some("1/+=&") => page(&["c"], "2"),
+            _ => page(&["d &amp; e"], ""),
+        }
+    });
+    assert_eq!(store.list("").await.unwrap(), ["a", "b", "c", "d & e"]);
+    aws.clear_rules();
+    aws.before(|call| match call.params.get("list-type") {
+        Some(_) => Decision::Respond(Response::error(kcl_testkit::Protocol::S3, 403, "AccessDenied", "no")),
+        None => Decision::Forward,
+    });
+    let error = store.list("backups/").await.unwrap_err();
+    assert!(matches!(error, StoreError::Refused { what: "list", .. }), "{error}");
+}
+
 #[tokio::test]
 async fn a_bucket_keeps_conditions() {
     let (_aws, store) = bucket();

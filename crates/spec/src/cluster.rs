@@ -72,6 +72,9 @@ pub struct Cluster {
     /// A registry in place of the images' own (`spec.assets.containerRegistry`), and one that passes on
     /// what they have (`spec.assets.containerProxy`).
     pub image_mirror: Option<ImageMirror>,
+    /// A web server that has the release files of Kubernetes and containerd under their own paths
+    /// (`spec.assets.fileRepository`), without a slash at its end.
+    pub file_repository: Option<String>,
     /// Every other Kubernetes object of the spec, to be applied as it stands.
     pub objects: Vec<KubernetesObject>,
 }
@@ -476,6 +479,8 @@ pub struct EtcdCluster {
     pub name: String,
     /// Its members, in the order of the spec; an odd number.
     pub members: Vec<EtcdMember>,
+    /// For how many days a backup of each day is kept.
+    pub backup_retention_days: u32,
 }
 
 /// One member of an etcd cluster: a volume that outlives its machine.
@@ -675,6 +680,8 @@ pub struct InstanceGroup {
     pub machine_type: String,
     /// The processor architecture, from the instance type.
     pub architecture: Architecture,
+    /// Memory in MiB, where the name of the instance type tells it.
+    pub memory_mib: Option<u32>,
     /// Smallest number of machines.
     pub min_size: u32,
     /// Largest number of machines; at least `min_size`.
@@ -725,6 +732,8 @@ pub struct InstanceGroup {
     pub node_labels: BTreeMap<String, String>,
     /// Taints of the Kubernetes nodes.
     pub taints: Vec<Taint>,
+    /// Kernel parameters (`sysctlParameters`): the cluster's, and over them the group's own.
+    pub sysctls: BTreeMap<String, String>,
 }
 
 /// Processor architectures.

@@ -221,6 +221,7 @@ fn cluster(spec: &mut ClusterSpec, cluster: &Cluster, at: At<'_>) {
         addons,
         // Only the user's own.
         image_mirror: _,
+        file_repository: _,
         objects: _,
     } = cluster;
     at.fill(&mut spec.cloud_provider, CloudProvider::Aws);
@@ -381,7 +382,8 @@ fn etcd(field: &mut Option<Located<List<EtcdClusterSpec>>>, clusters: &[EtcdClus
         let spec = &mut spec.value;
         let name = spec.name.as_ref().map(|name| &name.value);
         let Some(cluster) = clusters.iter().find(|cluster| Some(&cluster.name) == name) else { continue };
-        let EtcdCluster { name: _, members } = cluster;
+        let EtcdCluster { name: _, members, backup_retention_days } = cluster;
+        at.fill(&mut at.open(&mut spec.manager).backup_retention_days, i64::from(*backup_retention_days));
         at.fill_list(
             &mut spec.members,
             members.iter().map(|member| EtcdMemberSpec {
@@ -497,6 +499,10 @@ fn instance_group(spec: &mut InstanceGroupSpec, group: &InstanceGroup, at: At<'_
         cloud_labels: _,
         node_labels: _,
         taints: _,
+        // From the machine type.
+        memory_mib: _,
+        // Only the user's own.
+        sysctls: _,
     } = group;
     at.fill(&mut spec.manager, MANAGER.to_owned());
     at.fill(&mut spec.image, image.to_string());

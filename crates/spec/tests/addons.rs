@@ -185,7 +185,9 @@ fn a_namespace_has_one_limit_range() {
 fn mirrors() {
     let mirror = |fields: &str| cluster(fields, "").image_mirror;
     assert_eq!(mirror(""), None);
-    assert_eq!(mirror("  assets: {fileRepository: x}\n"), None);
+    let files = cluster("  assets: {fileRepository: https://files.example.com/mirror/}\n", "");
+    assert_eq!(files.file_repository.as_deref(), Some("https://files.example.com/mirror"));
+    assert_eq!(files.image_mirror, None);
     let registry = ImageMirror::Registry("registry.example.com:5000/mirror".to_owned());
     assert_eq!(mirror("  assets: {containerRegistry: registry.example.com:5000/mirror/}\n"), Some(registry));
     let proxy = ImageMirror::Proxy("proxy.example.com".to_owned());

@@ -6,6 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{Tags, is_foreign_tag};
 
+/// Stands in user data where the hash of the node configuration will. It is no hash, so that no shell takes a script
+/// with gaps for a whole one.
+pub const CONFIGURATION_GAP: &str = "@configuration@";
+/// Stands in user data where the hash of the node agent will.
+pub const AGENT_GAP: &str = "@agent@";
+
 /// A launch template: its latest version, and the tags of the template itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LaunchTemplate {
@@ -41,8 +47,12 @@ pub struct LaunchTemplate {
     pub spot: Option<SpotOptions>,
     /// Whether disks have throughput of their own (EBS optimised); none: what the type does by itself.
     pub ebs_optimized: Option<bool>,
-    /// What machines run first.
+    /// What machines run first, with gaps ([`CONFIGURATION_GAP`], [`AGENT_GAP`]) for the hashes below.
     pub user_data: Text,
+    /// What machines are told (`sha256`); `None` where that is nothing.
+    pub node_configuration: Option<Ref>,
+    /// The program that reads it (`sha256`).
+    pub node_agent: Option<Ref>,
     /// Tags of the machines, their disks and network interfaces.
     pub machine_tags: Tags,
     /// Tags of the template.

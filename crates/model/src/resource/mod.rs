@@ -11,6 +11,7 @@ mod dhcp_options;
 mod discovery_document;
 mod dns_record;
 mod elastic_ip;
+mod encryption_key;
 mod event_rule;
 mod iam_role;
 mod instance;
@@ -23,6 +24,8 @@ mod listener;
 mod load_balancer;
 mod nat_gateway;
 mod network_interface;
+mod node_agent;
+mod node_configuration;
 mod oidc_provider;
 mod queue;
 mod registered_spec;
@@ -47,6 +50,7 @@ pub use dhcp_options::DhcpOptions;
 pub use discovery_document::DiscoveryDocument;
 pub use dns_record::DnsRecord;
 pub use elastic_ip::ElasticIp;
+pub use encryption_key::EncryptionKey;
 pub use event_rule::EventRule;
 pub use iam_role::IamRole;
 pub use instance::Instance;
@@ -54,10 +58,12 @@ pub use instance_profile::InstanceProfile;
 pub use internet_gateway::InternetGateway;
 pub use key_pair::KeyPair;
 pub use keyset::Keyset;
-pub use launch_template::{BlockDevice, LaunchTemplate, SpotOptions};
+pub use launch_template::{AGENT_GAP, BlockDevice, CONFIGURATION_GAP, LaunchTemplate, SpotOptions};
 pub use listener::Listener;
 pub use load_balancer::{AccessLog, LoadBalancer};
 pub use nat_gateway::NatGateway;
+pub use node_agent::NodeAgent;
+pub use node_configuration::NodeConfiguration;
 pub use network_interface::NetworkInterface;
 pub use oidc_provider::OidcProvider;
 pub use queue::Queue;
@@ -85,6 +91,7 @@ pub fn catalogue() -> Catalogue {
         Bucket::SCHEMA,
         RegisteredSpec::SCHEMA,
         Keyset::SCHEMA,
+        EncryptionKey::SCHEMA,
         Vpc::SCHEMA,
         DhcpOptions::SCHEMA,
         InternetGateway::SCHEMA,
@@ -108,6 +115,8 @@ pub fn catalogue() -> Catalogue {
         ClassicLoadBalancer::SCHEMA,
         DnsRecord::SCHEMA,
         KeyPair::SCHEMA,
+        NodeAgent::SCHEMA,
+        NodeConfiguration::SCHEMA,
         LaunchTemplate::SCHEMA,
         AutoScalingGroup::SCHEMA,
         Instance::SCHEMA,

@@ -327,11 +327,21 @@ fn machines_have_roles() {
     let own = &nodes.inline_policies[&format!("nodes.{NAME}")].document["Statement"];
     assert_eq!(
         *own,
-        json!([{
-            "Effect": "Allow",
-            "Action": "s3:GetObject",
-            "Resource": format!("arn:aws:s3:::state/kcl/{NAME}/igconfig/node/*"),
-        }])
+        json!([
+            {
+                "Effect": "Allow",
+                "Action": "s3:GetObject",
+                "Resource": [
+                    format!("arn:aws:s3:::state/kcl/{NAME}/kcl-node/*"),
+                    format!("arn:aws:s3:::state/kcl/{NAME}/node/*"),
+                ],
+            },
+            {
+                "Effect": "Allow",
+                "Action": "s3:PutObject",
+                "Resource": format!("arn:aws:s3:::state/kcl/{NAME}/status/*"),
+            },
+        ])
     );
 
     cluster.instance_groups[1].iam_profile =
@@ -473,7 +483,8 @@ fn user_data() {
     };
     let plain = of(&cluster);
     assert!(plain.starts_with("#!/bin/sh\n"));
-    assert!(plain.contains(&format!("configuration: \"s3://state/kcl/{NAME}\"")));
+    assert!(plain.contains("/state/kcl/k8s.example.com/kcl-node/amd64/$agent"), "{plain}");
+    assert!(plain.contains("--config s3://state/kcl/k8s.example.com/node/nodes/$configuration.yaml"));
 
     let part = UserData {
         name: "hello.sh".to_owned(),

@@ -59,10 +59,21 @@ pub(crate) fn cluster() -> Cluster {
         namespace_defaults: Vec::new(),
         manifests: Vec::new(),
         image_mirror: None,
+        file_repository: None,
         objects: Vec::new(),
         state_store: StateStore::default(),
     }
 }
+
+/// The files whose hashes the table does not have.
+const HASHES_OF_1_36_4: [&str; 6] = [
+    "https://dl.k8s.io/release/v1.36.4/bin/linux/amd64/kubeadm",
+    "https://dl.k8s.io/release/v1.36.4/bin/linux/amd64/kubectl",
+    "https://dl.k8s.io/release/v1.36.4/bin/linux/amd64/kubelet",
+    "https://dl.k8s.io/release/v1.36.4/bin/linux/arm64/kubeadm",
+    "https://dl.k8s.io/release/v1.36.4/bin/linux/arm64/kubectl",
+    "https://dl.k8s.io/release/v1.36.4/bin/linux/arm64/kubelet",
+];
 
 pub(crate) const KEY: &str =
     "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f somebody@somewhere";
@@ -119,7 +130,7 @@ pub(crate) fn etcd(name: &str, members: &[(&str, &str, &str)]) -> EtcdCluster {
         zone: (*zone).to_owned(),
         volume: volume(20),
     });
-    EtcdCluster { name: name.to_owned(), members: members.collect() }
+    EtcdCluster { name: name.to_owned(), members: members.collect(), backup_retention_days: 90 }
 }
 
 pub(crate) fn image() -> Image {
@@ -134,6 +145,7 @@ pub(crate) fn group(name: &str, role: Role, subnets: &[&str]) -> InstanceGroup {
         image: image(),
         machine_type: "t3.small".to_owned(),
         architecture: Architecture::X86_64,
+        memory_mib: Some(2048),
         min_size: size,
         max_size: size,
         autoscale: role == Role::Node,
@@ -159,6 +171,7 @@ pub(crate) fn group(name: &str, role: Role, subnets: &[&str]) -> InstanceGroup {
         cloud_labels: BTreeMap::new(),
         node_labels: BTreeMap::new(),
         taints: Vec::new(),
+        sysctls: BTreeMap::new(),
     }
 }
 
@@ -267,6 +280,8 @@ pub(crate) fn facts() -> Facts {
         subnets: [("subnet-0123".to_owned(), subnet)].into_iter().collect(),
         addresses: BTreeMap::new(),
         store: Some(StoreLocation { bucket: "state".to_owned(), prefix: "kcl".to_owned() }),
+        node_agents: ["amd64", "arm64"].map(|kind| (kind.to_owned(), "a".repeat(64))).into(),
+        asset_hashes: HASHES_OF_1_36_4.iter().map(|url| ((*url).to_owned(), "b".repeat(64))).collect(),
         issuer_region: None,
         discovery_is_public: false,
         thumbprints: Vec::new(),

@@ -102,7 +102,8 @@ fn addons_have_roles_of_their_own() {
     let of_masters = actions(&masters.inline_policies.values().next().unwrap().document);
     for action in &of_masters {
         let reads = ["ec2:Describe", "s3:", "route53:", "kms:"].iter().any(|start| action.starts_with(start));
-        assert!(reads || action == "ec2:AttachVolume", "{action}");
+        let moves_volume = ["ec2:AttachVolume", "ec2:DetachVolume"].contains(&action.as_str());
+        assert!(reads || moves_volume, "{action}");
     }
     let autoscaler = &roles[&format!("cluster-autoscaler.kube-system.sa.{}", cluster.name)];
     assert_eq!(

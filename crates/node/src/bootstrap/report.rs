@@ -121,6 +121,7 @@ impl<'a> Report<'a> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             state,
             step: step.as_str().to_owned(),
+            because: None,
             waits_for,
             error,
             at: crate::now(),

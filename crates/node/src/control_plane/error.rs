@@ -7,6 +7,7 @@ use kcl_node_config::ConfigError;
 
 use crate::etcd::EtcdError;
 use crate::mark::MarkError;
+use crate::restore::RestoreError;
 use crate::store::StoreError;
 use crate::system::SystemError;
 
@@ -29,6 +30,9 @@ pub enum ControlPlaneError {
     /// etcd.
     #[error(transparent)]
     Etcd(#[from] EtcdError),
+    /// A snapshot.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
     /// EC2.
     #[error(transparent)]
     Aws(#[from] AwsError),

@@ -38,15 +38,21 @@ pub(super) async fn records(work: &Work<'_>) -> Result<Vec<MemberRecord>, Contro
     Ok(records)
 }
 
+/// Has kubeadm make what etcd knows its clients by, which it does not do before `kubeadm init` otherwise.
+pub(super) async fn client(work: &Work<'_>) -> Result<(), ControlPlaneError> {
+    if !work.system.path(&format!("{}/apiserver-etcd-client.crt", paths::PKI)).exists() {
+        work.kubeadm().phase(&["certs", "apiserver-etcd-client"]).await?;
+    }
+    Ok(())
+}
+
 /// Another member that answers for a majority, if there is one.
 pub(super) async fn ask(work: &Work<'_>) -> Result<Option<Answering>, ControlPlaneError> {
     let records = records(work).await?;
     if records.is_empty() {
         return Ok(None);
     }
-    if !work.system.path(&format!("{}/apiserver-etcd-client.crt", paths::PKI)).exists() {
-        work.kubeadm().phase(&["certs", "apiserver-etcd-client"]).await?;
-    }
+    client(work).await?;
     for MemberRecord { address, .. } in records {
         let etcd = Etcd::with_keys_of(work.system, &client_url(address))?;
         // Whoever does not answer is one that does not.
@@ -64,16 +70,20 @@ pub(super) async fn announce(
     waits_with: Option<LastEntry>,
 ) -> Result<(), ControlPlaneError> {
     let path = MemberRecord::path(work.member());
-    let record = MemberRecord {
+    let mut record = MemberRecord {
         member: work.member().to_owned(),
         instance: work.identity.instance_id.clone(),
         address: work.identity.private_ip,
+        // The node agent knows it, and says it when it runs.
+        public_address: None,
         at: crate::now(),
         waits_with,
     };
     if let Some(object) = work.store.get(&path).await? {
         let former = MemberRecord::read(work.member(), &object.bytes)?;
-        if former.instance != record.instance {
+        if former.instance == record.instance {
+            record.public_address = former.public_address;
+        } else {
             work.system.write(&former_note(&former.instance))?;
         }
     }
@@ -117,6 +127,7 @@ pub(super) async fn remove_dead(work: &Work<'_>, answering: &Answering) -> Resul
         member: work.member().to_owned(),
         instance: work.identity.instance_id.clone(),
         address: work.identity.private_ip,
+        public_address: None,
         at: String::new(),
         waits_with: None,
     });
@@ -181,6 +192,7 @@ mod tests {
             member: "b".to_owned(),
             instance: "i-2".to_owned(),
             address: [10, 0, 0, 2].into(),
+            public_address: None,
             at: String::new(),
             waits_with: None,
         };

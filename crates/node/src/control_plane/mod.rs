@@ -24,6 +24,7 @@ pub use decide::{Action, Initialized, Others, Peer, Verdict, Volume, decide, ver
 pub use error::ControlPlaneError;
 pub use wal::Log;
 
+use crate::backup::Source;
 use crate::bootstrap::{Event, Report};
 use crate::ec2::Ec2;
 use crate::etcd::{Etcd, peer_url};
@@ -31,6 +32,7 @@ use crate::hosts;
 use crate::imds::Identity;
 use crate::kubeadm::Kubeadm;
 use crate::mark::{self, Claimant, Standing};
+use crate::restore::{self, Etcdutl, Image, Site, Waits};
 use crate::retry::Patience;
 use crate::store::Store;
 use crate::system::{FOLDER, System, SystemError};
@@ -151,9 +153,39 @@ impl<'a> Work<'a> {
         Ok(self.kubeadm().init(true).await?)
     }
 
-    /// Puts the newest snapshot onto the blank volume.
+    /// Makes data on the blank volume: of what somebody asked to be restored, else of the newest snapshot.
     async fn restore_snapshot(&self) -> Result<(), ControlPlaneError> {
-        Err(ControlPlaneError::NoSnapshot { store: self.store.location().to_string() })
+        members::client(self).await?;
+        let Self { system, store, config, told, identity, .. } = *self;
+        let (version, images) = (&config.kubernetes_version, config.image_repository.as_deref());
+        let site = Site {
+            source: Source {
+                store: store.clone(),
+                etcd: self.own_etcd()?,
+                system: system.clone(),
+                member: self.member().to_owned(),
+                instance: identity.instance_id.clone(),
+                kubernetes_version: version.clone(),
+            },
+            members: told.etcd.members.clone(),
+            address: identity.private_ip,
+            etcdutl: match self.etcdutl {
+                Some(program) => Etcdutl::Program(program.to_owned()),
+                None => Etcdutl::Image(Image::new(version, images)),
+            },
+            waits: Waits::default(),
+        };
+        let found = match restore::requested(&site).await? {
+            Some(request) => {
+                format!("the backup {}, which {} asked for", request.backup, request.requested_by)
+            }
+            None => match restore::newest(&site).await? {
+                Some(backup) => format!("the newest backup, {}", backup.name),
+                None => return Err(ControlPlaneError::NoSnapshot { store: store.location().to_string() }),
+            },
+        };
+        self.report.tell(&Event::Finds(&format!("etcd's data is made of {found}")));
+        Ok(())
     }
 
     /// Joins the others with nothing of its own.

@@ -175,7 +175,7 @@ mod tests {
             lines in prop::collection::vec("[a-z]{0,20}", 0..10),
             cut in 1..30_usize,
         ) {
-            let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+            let text = lines.iter().fold(String::new(), |text, line| text + line + "\n");
             let (mut found, mut reader) = (Vec::new(), Lines::default());
             for piece in text.as_bytes().chunks(cut) {
                 reader.push(piece);

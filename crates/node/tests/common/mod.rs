@@ -1,6 +1,11 @@
 //! What tests of the agent share: a web server that misbehaves, archives, a machine in a folder.
 #![expect(dead_code, reason = "no test uses all of it")]
 
+pub(crate) mod cluster;
+pub(crate) mod etcd;
+pub(crate) mod join;
+pub(crate) mod told;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -151,21 +156,37 @@ pub(crate) struct Folder {
 impl Folder {
     pub(crate) fn new() -> Self {
         let home = tempfile::tempdir().unwrap();
-        for program in ["modprobe", "sysctl", "swapoff", "systemctl"] {
-            let path = home.path().join(program);
-            let script = "#!/bin/sh\nhere=$(dirname \"$0\")\nname=$(basename \"$0\")\n\
-                          echo \"$name $*\" >> \"$here/ran\"\n\
-                          if [ -e \"$here/$name-fails\" ]; then echo 'it does not work' >&2; exit 3; fi\n";
-            // Written by a process of its own: a program cannot be run while any process has it open for
-            // writing, and one that this one forks meanwhile would.
-            let source = home.path().join("source");
-            fs::write(&source, script).unwrap();
-            let installed =
-                std::process::Command::new("install").args(["-m", "755"]).arg(&source).arg(&path).status();
-            assert!(installed.unwrap().success());
-        }
         fs::create_dir(home.path().join("root")).unwrap();
-        Self { home }
+        let folder = Self { home };
+        for program in ["modprobe", "sysctl", "swapoff", "systemctl", "sync", "umount", "mount", "kubectl"] {
+            folder.add_program(program, "");
+        }
+        // These are real; not everybody's PATH has them.
+        for (name, program) in [("blkid", "blkid"), ("mkfs", "mkfs.ext4"), ("fsck", "fsck.ext4")] {
+            folder.add_program(name, &format!("PATH=$PATH:/usr/sbin:/sbin exec {program} \"$@\""));
+        }
+        folder.add_program("kubeadm", "");
+        for name in ["dev", "sys/block"] {
+            fs::create_dir_all(folder.home.path().join(name)).unwrap();
+        }
+        fs::write(folder.home.path().join("mounts"), "").unwrap();
+        folder
+    }
+
+    /// A program that does this once it has noted that it was run.
+    pub(crate) fn add_program(&self, name: &str, does: &str) {
+        let script = format!(
+            "#!/bin/sh\nhere=$(dirname \"$0\")\nname=$(basename \"$0\")\n\
+             echo \"$name $*\" >> \"$here/ran\"\n\
+             if [ -e \"$here/$name-fails\" ]; then echo 'it does not work' >&2; exit 3; fi\n{does}\n"
+        );
+        // Written by a process of its own: a program cannot be run while any process has it open for
+        // writing, and one that this one forks meanwhile would.
+        let source = self.home.path().join("source");
+        fs::write(&source, script).unwrap();
+        let mut install = std::process::Command::new("install");
+        let installed = install.args(["-m", "755"]).arg(&source).arg(self.program(name)).status();
+        assert!(installed.unwrap().success());
     }
 
     pub(crate) fn root(&self) -> PathBuf {
@@ -182,8 +203,18 @@ impl Folder {
             sysctl: self.program("sysctl"),
             swapoff: self.program("swapoff"),
             systemctl: self.program("systemctl"),
+            sync: self.program("sync"),
+            umount: self.program("umount"),
+            mount: self.program("mount"),
+            blkid: self.program("blkid"),
+            mkfs: self.program("mkfs"),
+            fsck: self.program("fsck"),
+            kubeadm: self.program("kubeadm"),
+            kubectl: self.program("kubectl"),
         };
-        System { commands, ..System::new(self.root()) }
+        let home = self.home.path();
+        let (mounts, sys, dev) = (home.join("mounts"), home.join("sys"), home.join("dev"));
+        System { commands, mounts, sys, dev, ..System::new(self.root()) }
     }
 
     /// Makes a program fail, or work again.

@@ -23,8 +23,8 @@ object! {
         used container_proxy: String = "containerProxy",
         /// A registry that has copies of all images: `registry.example.com/mirror`.
         used container_registry: String = "containerRegistry",
-        /// A mirror of files.
-        unused file_repository: String = "fileRepository",
+        /// A web server that has the release files under their own paths: `https://files.example.com/mirror`.
+        used file_repository: String = "fileRepository",
     }
 }
 

@@ -205,7 +205,7 @@ object! {
         /// The subnets.
         used subnets: List<SubnetSpec> = "subnets",
         /// Kernel parameters: `name=value`.
-        unused sysctl_parameters: List<String> = "sysctlParameters",
+        used sysctl_parameters: List<String> = "sysctlParameters",
         /// Subnets get the cluster's and Kubernetes' tags; true by default.
         used tag_subnets: bool = "tagSubnets",
         /// Options of kOps' Terraform output.
@@ -312,6 +312,26 @@ object! {
 }
 
 object! {
+    /// How etcd's backups are kept; the rest are options of kOps' etcd manager.
+    EtcdManagerSpec {
+        /// For how many days a backup of each day is kept; 90 by default.
+        used backup_retention_days: i64 = "backupRetentionDays",
+        /// How often backups are taken: every 15 minutes, always.
+        unused backup_interval: String = "backupInterval",
+        /// How often discovery runs.
+        unused discovery_poll_interval: String = "discoveryPollInterval",
+        /// Environment variables.
+        unused env: List<Anything> = "env",
+        /// Its image.
+        unused image: String = "image",
+        /// Addresses to listen on for metrics.
+        unused listen_metrics_urls: List<String> = "listenMetricsURLs",
+        /// How much is logged.
+        unused log_level: Scalar = "logLevel",
+    }
+}
+
+object! {
     /// One etcd cluster.
     EtcdClusterSpec {
         /// `main`, `events` or `cilium`.
@@ -334,8 +354,8 @@ object! {
         unused image: String = "image",
         /// Backups.
         unused backups: Anything = "backups",
-        /// Options of kOps' etcd manager.
-        unused manager: Anything = "manager",
+        /// How backups are kept.
+        used manager: EtcdManagerSpec = "manager",
         /// Memory that is reserved.
         unused memory_request: Scalar = "memoryRequest",
         /// CPU that is reserved.

@@ -120,7 +120,7 @@ object! {
         /// New machines are protected from scale-in.
         used instance_protection: bool = "instanceProtection",
         /// Kernel parameters: `name=value`.
-        unused sysctl_parameters: List<String> = "sysctlParameters",
+        used sysctl_parameters: List<String> = "sysctlParameters",
         /// How the group is rolled.
         unused rolling_update: Anything = "rollingUpdate",
         /// Compress the user data.

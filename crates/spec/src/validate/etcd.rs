@@ -3,7 +3,7 @@
 use super::check::Check;
 use super::subnets::SubnetDraft;
 use super::volumes::{VolumeFields, volume};
-use super::{Scope, value};
+use super::{Scope, syntax, value};
 use crate::cluster::{EtcdCluster, EtcdMember, InstanceGroup, Role};
 use crate::schema::cluster::{EtcdClusterSpec, EtcdMemberSpec};
 use crate::source::{Located, Place};
@@ -13,6 +13,10 @@ use crate::suggest;
 const NAMES: &[&str] = &["main", "events", "cilium"];
 /// The size of a member's volume in GiB.
 const DEFAULT_SIZE: u32 = 20;
+/// For how many days backups are kept.
+const DEFAULT_RETENTION: u32 = 90;
+/// Ten years; more is a mistake.
+const LONGEST_RETENTION: u32 = 3650;
 
 /// The etcd clusters, `main` first.
 pub(super) fn clusters(
@@ -61,7 +65,8 @@ impl Context<'_> {
                 check,
             )
         };
-        EtcdCluster { name: name.to_owned(), members: self.control_plane.iter().map(member).collect() }
+        let members = self.control_plane.iter().map(member).collect();
+        EtcdCluster { name: name.to_owned(), members, backup_retention_days: DEFAULT_RETENTION }
     }
 
     fn cluster(&self, spec: &Located<EtcdClusterSpec>, check: &mut Check) -> EtcdCluster {
@@ -76,6 +81,9 @@ impl Context<'_> {
             None => check.lacking(place, "name", "an etcd cluster without a name", "`main` or `events`"),
         }
         let name = value(name).unwrap_or_default();
+        let days = fields.manager.as_ref().and_then(|manager| manager.value.backup_retention_days.as_ref());
+        let days = syntax::bounded(days, "`backupRetentionDays`", 1, LONGEST_RETENTION, check);
+        let backup_retention_days = days.unwrap_or(DEFAULT_RETENTION);
         let Some(list) = fields.members.as_ref().filter(|list| !list.value.is_empty()) else {
             check.lacking(
                 place,
@@ -83,7 +91,7 @@ impl Context<'_> {
                 format!("etcd cluster `{name}` has no members"),
                 "one per control-plane group",
             );
-            return EtcdCluster { name, members: Vec::new() };
+            return EtcdCluster { name, members: Vec::new(), backup_retention_days };
         };
         let members = &list.value;
         check.unique("etcd member", members.iter().filter_map(|member| member.value.name.as_ref()));
@@ -98,7 +106,7 @@ impl Context<'_> {
         }
         self.complete(&name, spec, check);
         let members = members.iter().filter_map(|member| self.written_member(member, check)).collect();
-        EtcdCluster { name, members }
+        EtcdCluster { name, members, backup_retention_days }
     }
 
     /// Every control-plane machine runs a member.
@@ -128,7 +136,7 @@ impl Context<'_> {
             check.missing(&spec.place, field);
             return None;
         };
-        if !super::syntax::is_dns_name(&name.value) {
+        if !syntax::is_dns_name(&name.value) {
             check.hinted(
                 &name.place,
                 format!("etcd member name `{}` is not possible", name.value),

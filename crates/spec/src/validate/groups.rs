@@ -2,7 +2,7 @@
 
 use super::check::Check;
 use super::subnets::SubnetDraft;
-use super::{Scope, document_name, flag, image, labels, placement, purchase, syntax, value, volumes};
+use super::{Scope, document_name, flag, image, labels, placement, purchase, syntax, sysctls, value, volumes};
 use crate::cluster::{Architecture, InstanceGroup, InstanceMetadata, Role, Tenancy, UserData};
 use crate::document::{Document, Spec};
 use crate::machine_types::MachineType;
@@ -96,7 +96,8 @@ fn machines(
         weak_control_plane(spec, &machine, &name.place, check);
     }
     unsupported(spec, check);
-    let architecture = MachineType::parse(&machine).map_or(Architecture::X86_64, MachineType::architecture);
+    let known = MachineType::parse(&machine);
+    let architecture = known.map_or(Architecture::X86_64, MachineType::architecture);
     let (min_size, max_size) = sizes(spec, role, check);
     let subnets = placement::subnets(spec, role, drafts, &name.place, check);
     let (root_volume, ebs_optimized) = volumes::root(spec, default_root_size(role), check);
@@ -107,6 +108,7 @@ fn machines(
         role,
         image: image::image(spec.image.as_ref(), architecture, check),
         architecture,
+        memory_mib: known.and_then(MachineType::memory_mib),
         min_size,
         max_size,
         autoscale: role == Role::Node && flag(spec.autoscale.as_ref(), true),
@@ -133,6 +135,7 @@ fn machines(
         cloud_labels: labels::cloud_labels(scope, spec.cloud_labels.as_ref(), check),
         node_labels: labels::node_labels(spec.node_labels.as_ref(), check),
         taints: labels::taints(spec.taints.as_ref(), check),
+        sysctls: sysctls::of(scope, spec.sysctl_parameters.as_ref(), check),
     }
 }
 

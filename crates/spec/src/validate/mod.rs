@@ -26,6 +26,7 @@ mod purchase;
 mod state_store;
 mod subnets;
 mod syntax;
+mod sysctls;
 mod termination;
 mod volumes;
 
@@ -175,6 +176,7 @@ fn cluster(spec: &Spec, check: &mut Check) -> Option<Cluster> {
         namespace_defaults,
         manifests: manifests.into_iter().map(|manifest| manifest.value).collect(),
         image_mirror: manifests::image_mirror(&scope, check),
+        file_repository: manifests::file_repository(&scope, check),
         objects: objects(spec, check),
         network,
         name,

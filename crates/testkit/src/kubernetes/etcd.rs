@@ -48,7 +48,6 @@ pub struct EtcdMember {
     process: Process,
     health: SocketAddr,
     logs: PathBuf,
-    well: bool,
 }
 
 impl EtcdMember {
@@ -60,14 +59,12 @@ impl EtcdMember {
         let arguments = arguments(config)?;
         let process = Process::start(&programs()?, "etcd", &arguments, &home, &logs)?;
         let health = SocketAddr::from((config.address, PORTS[2]));
-        Ok(Self { process, health, logs, well: false })
+        Ok(Self { process, health, logs })
     }
 
     /// Waits until it works, which it does once most of its cluster runs.
     pub fn wait(&mut self, timeout: Duration) -> Result<(), Error> {
-        self.process.wait_until(timeout, || etcd_health(self.health))?;
-        self.well = true;
-        Ok(())
+        self.process.wait_until(timeout, || etcd_health(self.health))
     }
 
     /// Whether it has not ended by itself.
@@ -79,7 +76,7 @@ impl EtcdMember {
 impl Drop for EtcdMember {
     fn drop(&mut self) {
         // Nobody needs the logs of one that did well.
-        if self.well && !thread::panicking() {
+        if self.process.is_running() && !thread::panicking() {
             drop(fs::remove_dir_all(&self.logs));
         }
     }
