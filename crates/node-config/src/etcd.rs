@@ -96,6 +96,47 @@ impl MemberRecord {
     }
 }
 
+/// How far the recovery of etcd from the loss of its majority is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RecoveryState {
+    /// A member is at it; it alone may go on without the others.
+    Recovering,
+    /// It is done. Another loss may be recovered from.
+    Recovered,
+}
+
+/// Which member goes on alone when etcd has lost its majority: the object `control-plane/recovery.json`.
+///
+/// Like the mark, it is written conditionally only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Recovery {
+    /// How far it is.
+    pub state: RecoveryState,
+    /// The etcd member.
+    pub member: String,
+    /// The instance that wrote it.
+    pub instance: String,
+    /// When it was written, in RFC 3339.
+    pub at: String,
+}
+
+impl Recovery {
+    /// Where it is, relative to the cluster's folder.
+    pub const PATH: &'static str = "control-plane/recovery.json";
+
+    /// Reads it. One that cannot be read is no reason to go on alone.
+    pub fn read(bytes: &[u8]) -> Result<Self, ConfigError> {
+        read(Self::PATH, bytes)
+    }
+
+    /// Its text.
+    pub fn to_json(&self) -> Result<String, ConfigError> {
+        write(Self::PATH, self)
+    }
+}
+
 fn read<T: for<'de> Deserialize<'de>>(path: &str, bytes: &[u8]) -> Result<T, ConfigError> {
     serde_json::from_slice(bytes)
         .map_err(|error| ConfigError::Object { path: path.to_owned(), why: error.to_string() })

@@ -6,6 +6,12 @@ use crate::file::{File, paths};
 /// The units in the order in which they are started.
 const FOLDER: &str = "/etc/systemd/system";
 
+/// The unit that mounts etcd's volume.
+pub const ETCD_MOUNT_UNIT: &str = "var-lib-etcd.mount";
+
+/// How etcd's volume is mounted: nothing but data is on it.
+pub const ETCD_MOUNT_OPTIONS: &str = "noatime,nodev,noexec,nosuid";
+
 impl NodeConfig {
     /// The units, and kubeadm's part of the kubelet's.
     pub fn unit_files() -> Vec<File> {
@@ -84,6 +90,31 @@ fn quoted(word: &str) -> String {
     }
     text.push('"');
     text
+}
+
+/// What brings etcd's volume back after a reboot, by its filesystem's id; and without it no kubelet starts, nor an
+/// etcd that would find an empty folder.
+pub fn etcd_volume_files(uuid: &str) -> Vec<File> {
+    let mount = format!(
+        "[Unit]\n\
+         Description=Data of etcd\n\
+         Before=kubelet.service\n\n\
+         [Mount]\n\
+         What=/dev/disk/by-uuid/{uuid}\n\
+         Where={volume}\n\
+         Type=ext4\n\
+         Options={options}\n\n\
+         [Install]\n\
+         WantedBy=multi-user.target\n",
+        volume = paths::ETCD_VOLUME,
+        options = ETCD_MOUNT_OPTIONS,
+    );
+    let kubelet = format!("[Unit]\nRequiresMountsFor={}\n", paths::ETCD_VOLUME);
+    vec![
+        // systemd wants a mount's unit to be called as the folder is.
+        File::open(format!("{FOLDER}/{ETCD_MOUNT_UNIT}"), mount),
+        File::open(format!("{FOLDER}/kubelet.service.d/20-etcd-volume.conf"), kubelet),
+    ]
 }
 
 /// Containers outlive a restart of containerd (`KillMode=process`), and it sets up their limits itself

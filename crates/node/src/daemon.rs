@@ -1,7 +1,6 @@
 //! `kcl-node agent`: its command line, and its life as a process.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,16 +12,13 @@ use kcl_node::bootstrap::BootstrapError;
 use kcl_node::etcd;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::Bootstrap;
+use crate::arguments::{Machine, seconds};
 use crate::journal::{Journal, say};
 
 #[derive(Args)]
 pub(crate) struct Agent {
     #[command(flatten)]
-    machine: Bootstrap,
-    /// Another endpoint for EC2 than AWS' own
-    #[arg(long, value_name = "URL", env = "AWS_ENDPOINT_URL_EC2")]
-    ec2_endpoint: Option<String>,
+    machine: Machine,
     /// Another endpoint for STS than AWS' own
     #[arg(long, value_name = "URL", env = "AWS_ENDPOINT_URL_STS")]
     sts_endpoint: Option<String>,
@@ -35,9 +31,6 @@ pub(crate) struct Agent {
     /// The etcd of this machine
     #[arg(long, value_name = "URL", default_value = etcd::LOCAL)]
     etcd: String,
-    /// What makes data of an etcd snapshot; without it, the one in etcd's image
-    #[arg(long, value_name = "PROGRAM")]
-    etcdutl: Option<PathBuf>,
     /// How often the instance metadata is looked at, in seconds
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "5")]
     watch_every: Duration,
@@ -59,32 +52,16 @@ pub(crate) struct Agent {
     /// How long a machine that is turned off may take to leave, in seconds
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "80")]
     stop_within: Duration,
-    /// What writes to the disks what is not there yet
-    #[arg(long, value_name = "PROGRAM", default_value = "sync")]
-    sync: PathBuf,
-    /// What unmounts a folder
-    #[arg(long, value_name = "PROGRAM", default_value = "umount")]
-    umount: PathBuf,
-    /// The list of what is mounted
-    #[arg(long, value_name = "FILE", default_value = "/proc/self/mounts")]
-    mounts: PathBuf,
-}
-
-/// Some seconds, or a part of one.
-fn seconds(text: &str) -> Result<Duration, String> {
-    let number: f64 = text.parse().map_err(|_| "it is not a number of seconds".to_owned())?;
-    let found = Duration::try_from_secs_f64(number).ok().filter(|found| !found.is_zero());
-    found.ok_or_else(|| "it is not a time that can pass".to_owned())
 }
 
 impl Agent {
     fn settings(self) -> Result<agent::Settings, BootstrapError> {
-        let Self { machine, ec2_endpoint, sts_endpoint, route53_endpoint, .. } = self;
-        let mut settings = agent::Settings::new(machine.settings()?);
-        let system = &mut settings.machine.system;
-        (system.commands.sync, system.commands.umount, system.mounts) = (self.sync, self.umount, self.mounts);
-        settings.endpoints = Endpoints { ec2: ec2_endpoint, sts: sts_endpoint, route53: route53_endpoint };
-        (settings.listen, settings.etcd, settings.etcdutl) = (self.listen, self.etcd, self.etcdutl);
+        let Self { machine, sts_endpoint, route53_endpoint, .. } = self;
+        let machine = machine.settings()?;
+        let (ec2, etcdutl) = (machine.ec2_endpoint.clone(), machine.etcdutl.clone());
+        let mut settings = agent::Settings::new(machine);
+        settings.endpoints = Endpoints { ec2, sts: sts_endpoint, route53: route53_endpoint };
+        (settings.listen, settings.etcd, settings.etcdutl) = (self.listen, self.etcd, etcdutl);
         settings.stop_within = self.stop_within;
         settings.intervals = Intervals {
             watch: self.watch_every,

@@ -196,6 +196,7 @@ impl Node {
             member: self.member.clone(),
             instance: self.instance.clone(),
             address: self.ip(),
+            public_address: None,
             at: "2026-11-27T03:00:00Z".to_owned(),
             public_address: None,
             waits_with: None,
