@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use kcl_node_config::{
-    Api, ApiVersion, CloudProvider, ControlPlane, EncryptionKey, EncryptionKeys, Etcd, Kind, Kubelet, Network,
-    NodeConfig, Role, ServiceAccounts, Store, Taint, TaintEffect,
+    Api, ApiVersion, CloudProvider, ControlPlane, EncryptionKey, EncryptionKeys, Etcd, Kind, Kubelet,
+    Network, NodeConfig, Role, ServiceAccounts, Store, Taint, TaintEffect,
 };
 use kcl_pki::{Issued, Keyset, KeysetName, Profile, SubjectAltNames, SystemEntropy};
 use time::{Duration, OffsetDateTime};
