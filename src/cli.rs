@@ -69,7 +69,9 @@ pub(crate) enum Command {
     Delete(Delete),
     /// Replace a cluster's registered spec, without changing the cluster
     Replace(Replace),
-    /// Show clusters, instance groups, instances, keys or resources
+    /// Take a cluster's etcd back to a backup
+    Restore(Restore),
+    /// Show clusters, instance groups, instances, keys, backups or resources
     Get(Get),
     /// Write what clients need to reach a cluster
     #[command(subcommand)]
@@ -235,6 +237,24 @@ pub(crate) struct ExportKubeconfig {
     /// The file [default: the first one in KUBECONFIG, else ~/.kube/config]
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// The cluster; may be left out where the state store has only one
+    #[arg(value_name = "NAME")]
+    pub(crate) cluster: Option<String>,
+    /// The backup, as `kcl get backups` names it, or `latest`
+    #[arg(long, value_name = "BACKUP")]
+    pub(crate) backup: String,
+    /// Restore it; without it is only shown what would become of that
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// How long to wait for the control plane
+    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = wait)]
+    pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) lock: LockOptions,
 }
 
 #[derive(Debug, Args)]
@@ -473,8 +493,8 @@ pub(crate) struct Policy {
 
 #[derive(Debug, Args)]
 pub(crate) struct Get {
-    /// What to show: the clusters of the state store, a cluster's instance groups, its machines, its keys, or
-    /// everything in AWS that belongs to it
+    /// What to show: the clusters of the state store, a cluster's instance groups, its machines, its keys, the backups
+    /// of its etcd, or everything in AWS that belongs to it
     #[arg(value_enum)]
     pub(crate) what: What,
     /// Only these, by name
@@ -499,6 +519,8 @@ pub(crate) enum What {
     Instances,
     #[value(aliases = ["keypair", "keysets"])]
     Keypairs,
+    #[value(alias = "backup")]
+    Backups,
     #[value(alias = "resource")]
     Resources,
 }
