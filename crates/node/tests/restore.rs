@@ -283,10 +283,7 @@ async fn all_members_restore_the_same() {
     let etcd = nodes[0].etcd();
     persist(async || etcd.remove_member(own).await).await;
     let mut again = world.machine("b", "i-09");
-    persist(async || etcd.add_member(&peer_url(again.ip()), false).await).await;
-    let initial = [nodes[0].initial(), again.initial(), nodes[2].initial()].join(",");
-    again.start(&initial, true);
-    again.healthy().await;
+    again.join(&nodes[0]).await;
     let served = restore::serve(&again.site(&store, &members), &silent).await.unwrap();
     assert!(matches!(served, Served::Done(_)), "{served:?}");
     assert_eq!(volume(&again), ["data"]);

@@ -7,9 +7,10 @@ use kcl_node_config::{Backup, BackupName, BackupReason, RestorePlan, RestoreRequ
 use time::OffsetDateTime;
 
 use super::data::{Membership, Volume};
-use super::{At, Event, RestoreError, Site, Step, documents, manifests};
+use super::{At, Event, RestoreError, Site, Step, documents};
 use crate::backup::{self, BackupError};
 use crate::etcd::{ClusterId, EtcdError, peer_url};
+use crate::manifests::{self, Place};
 
 /// Does all of them, and gives the cluster that it is in then; nothing if this machine has no part in it.
 pub(super) async fn all(
@@ -38,7 +39,7 @@ pub(super) async fn all(
         volume.swap(&request.id)?;
     }
     at.begin(Step::Start).await;
-    manifests::put_back(&source.system)?;
+    Place::Restoring.put_back(&source.system)?;
     at.begin(Step::Wait).await;
     wait(site, &plan, &membership).await.map(Some)
 }
@@ -70,13 +71,13 @@ pub(super) async fn fetch(site: &Site, backup: &Backup) -> Result<(), RestoreErr
 async fn stop(at: &mut At<'_>) -> Result<(), RestoreError> {
     let (source, waits) = (&at.site.source, at.site.waits);
     at.begin(Step::StopApiServer).await;
-    manifests::take_away(&source.system, manifests::API_SERVER)?;
+    Place::Restoring.take_away(&source.system, manifests::API_SERVER)?;
     at.begin(Step::Snapshot).await;
     if let Err(error) = save(at.site).await {
         (at.tell)(&Event::NoSnapshot(&chain(&error)));
     }
     at.begin(Step::StopEtcd).await;
-    manifests::take_away(&source.system, manifests::ETCD)?;
+    Place::Restoring.take_away(&source.system, manifests::ETCD)?;
     let begun = Instant::now();
     while source.etcd.listens().await {
         if begun.elapsed() > waits.stop {

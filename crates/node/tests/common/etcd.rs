@@ -51,20 +51,8 @@ impl World {
 
     /// A machine; its etcd runs once it is told to.
     pub(crate) fn machine(&self, member: &str, instance: &str) -> Node {
-        let address = etcd_address().unwrap();
         let root = self.home.path().join(instance);
-        let system = System::new(&root);
-        let pki = system.path("/etc/kubernetes/pki");
-        self.keys.etcd_machine(instance, address.into(), &pki).unwrap();
-        for name in ["etcd.yaml", "kube-apiserver.yaml"] {
-            let path = system.path(&format!("/etc/kubernetes/manifests/{name}"));
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, "a static pod").unwrap();
-        }
-        let node =
-            Node { member: member.to_owned(), instance: instance.to_owned(), address, system, kubelet: None };
-        fs::create_dir_all(node.volume()).unwrap();
-        node
+        Node::on(&System::new(&root), &self.keys, member, instance)
     }
 }
 
@@ -96,6 +84,25 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    /// A machine in a folder, with keys of a cluster.
+    pub(crate) fn on(system: &System, keys: &pki::Pki, member: &str, instance: &str) -> Self {
+        let (address, system) = (etcd_address().unwrap(), system.clone());
+        keys.etcd_machine(instance, address.into(), &system.path("/etc/kubernetes/pki")).unwrap();
+        for name in ["etcd.yaml", "kube-apiserver.yaml"] {
+            let path = system.path(&format!("/etc/kubernetes/manifests/{name}"));
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "a static pod").unwrap();
+        }
+        let node =
+            Node { member: member.to_owned(), instance: instance.to_owned(), address, system, kubelet: None };
+        fs::create_dir_all(node.volume()).unwrap();
+        node
+    }
+
+    pub(crate) fn client_url(&self) -> String {
+        client_url(self.ip())
+    }
+
     pub(crate) fn volume(&self) -> PathBuf {
         self.system.path("/var/lib/etcd")
     }
@@ -130,6 +137,19 @@ impl Node {
             extra_args: vec!["--strict-reconfig-check=false".to_owned()],
         };
         self.kubelet = Some(Kubelet::start(self.manifest("etcd"), config));
+    }
+
+    /// Joins the cluster of another member, as kubeadm does it: without a vote first. A vote before it has come would
+    /// stop a small cluster until it is there.
+    pub(crate) async fn join(&mut self, there: &Node) {
+        let etcd = there.etcd();
+        let learner = persist(async || etcd.add_member(&peer_url(self.ip()), true).await).await;
+        let started = etcd.members().await.unwrap().into_iter().filter(|member| !member.name.is_empty());
+        let others = started.map(|member| format!("{}={}", member.name, member.peer_urls[0]));
+        let initial: Vec<String> = others.chain([self.initial()]).collect();
+        self.start(&initial.join(","), true);
+        persist(async || etcd.promote_member(learner.id()).await).await;
+        self.healthy().await;
     }
 
     /// Whether its kubelet looks at manifests.
@@ -176,7 +196,9 @@ impl Node {
             member: self.member.clone(),
             instance: self.instance.clone(),
             address: self.ip(),
+            public_address: None,
             at: "2026-11-27T03:00:00Z".to_owned(),
+            public_address: None,
             waits_with: None,
         };
         let text = record.to_json().unwrap();
