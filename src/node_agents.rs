@@ -44,9 +44,8 @@ impl NodeAgents {
         found.files.retain(|processor, _| needed.contains(processor.as_str()));
         if let Some(missing) = needed.iter().find(|processor| !found.files.contains_key(**processor)) {
             let error = format!("there is no kcl-node for the cluster's {missing} machines");
-            return Err(CommandError::usage(error).hint(
-                "it comes with kcl: put it beside kcl, or say where it is with --node-binary FILE",
-            ));
+            return Err(CommandError::usage(error)
+                .hint("it comes with kcl: put it beside kcl, or say where it is with --node-binary FILE"));
         }
         for (processor, file) in &found.files {
             let body = read(file).map_err(|error| unreadable(file, &error))?;

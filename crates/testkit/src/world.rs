@@ -141,7 +141,10 @@ impl World {
         command.env("NO_COLOR", "1").stdin(Stdio::null());
         command.env("KCL_FILE_REPOSITORY", release_server().unwrap());
         let builds = node_agent_stand_ins(self.folder.path()).unwrap();
-        command.env("KCL_NODE_BINARY", builds.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(","));
+        command.env(
+            "KCL_NODE_BINARY",
+            builds.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(","),
+        );
         if !self.state.is_empty() {
             command.env("KCL_STATE_STORE", &self.state);
         }

@@ -75,4 +75,3 @@ impl Kind for EncryptionKey {
 fn key(cluster: &str) -> String {
     format!("{cluster}/{}", EncryptionKeys::PATH)
 }
-

@@ -47,7 +47,8 @@ impl Kind for NodeAgent {
         };
         let body = std::fs::read(path).map_err(unreadable)?;
         if hex::encode(Sha256::digest(&body)) != want.sha256 {
-            let why = format!("{} was changed after the plan was made; run the same command again", path.display());
+            let why =
+                format!("{} was changed after the plan was made; run the same command again", path.display());
             return Err(failed(ErrorKind::Conflict, why));
         }
         // What is there under this hash is this build, or was cut short: it is written again.

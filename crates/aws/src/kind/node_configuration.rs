@@ -34,7 +34,8 @@ impl Kind for NodeConfiguration {
         let Some(store) = scope.aws.state.as_deref() else { return Ok(Vec::new()) };
         let mut entries = configurations::read(store, scope.cluster).await?;
         if scope.depth != Depth::Preview {
-            let keys: BTreeSet<String> = store.list(&configurations::folder(scope.cluster)).await?.into_iter().collect();
+            let keys: BTreeSet<String> =
+                store.list(&configurations::folder(scope.cluster)).await?.into_iter().collect();
             entries.retain(|entry| keys.contains(&entry.key(scope.cluster)));
             if scope.depth == Depth::Everything {
                 let known: BTreeSet<String> = entries.iter().map(|entry| entry.key(scope.cluster)).collect();
@@ -43,9 +44,8 @@ impl Kind for NodeConfiguration {
             }
         }
         let wanted = scope.wanted_resources::<Wanted>();
-        let by_load_balancer = |group: &str| {
-            wanted.iter().any(|(name, want)| *name == group && want.endpoint.is_some())
-        };
+        let by_load_balancer =
+            |group: &str| wanted.iter().any(|(name, want)| *name == group && want.endpoint.is_some());
         entries.iter().map(|entry| live(entry, by_load_balancer(&entry.group))).collect()
     }
 
@@ -76,10 +76,8 @@ impl Kind for NodeConfiguration {
     async fn create_all(aws: &Aws, wanted: Vec<(String, Wanted)>) -> Result<Vec<Attrs>, Error> {
         let (store, cluster) = aws.state_of_cluster()?;
         let authorities = authorities(aws).await?;
-        let entries: Vec<Entry> = wanted
-            .iter()
-            .map(|(group, want)| entry(group, want, &authorities))
-            .collect::<Result<_, _>>()?;
+        let entries: Vec<Entry> =
+            wanted.iter().map(|(group, want)| entry(group, want, &authorities)).collect::<Result<_, _>>()?;
         for entry in &entries {
             let body = entry.document.clone().into_bytes();
             store.put(&entry.key(cluster), body, Condition::Always).await?;

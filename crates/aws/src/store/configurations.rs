@@ -92,8 +92,9 @@ pub(crate) async fn change(
         let written = if index.configurations.is_empty() {
             store.delete(&key, version).await
         } else {
-            let body = serde_json::to_vec(&index)
-                .map_err(|error| Error::new(ErrorKind::Unexpected, "node configuration", error.to_string()))?;
+            let body = serde_json::to_vec(&index).map_err(|error| {
+                Error::new(ErrorKind::Unexpected, "node configuration", error.to_string())
+            })?;
             let condition = version.map_or(Condition::IfAbsent, Condition::IfUnchanged);
             store.put(&key, body, condition).await.map(drop)
         };

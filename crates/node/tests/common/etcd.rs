@@ -142,7 +142,8 @@ impl Node {
     /// Joins the cluster of another member, as kubeadm does it: without a vote first. A vote before it has come would
     /// stop a small cluster until it is there.
     pub(crate) async fn join(&mut self, there: &Node) {
-        let etcd = there.etcd();
+        // Others only pass it on, and wait for long where the leader says that it is too early.
+        let etcd = leader(&there.etcd()).await;
         let learner = persist(async || etcd.add_member(&peer_url(self.ip()), true).await).await;
         let started = etcd.members().await.unwrap().into_iter().filter(|member| !member.name.is_empty());
         let others = started.map(|member| format!("{}={}", member.name, member.peer_urls[0]));
@@ -214,6 +215,14 @@ pub(crate) async fn until(what: &str, mut is: impl AsyncFnMut() -> bool) {
         assert!(begun.elapsed() < PATIENCE, "not in time: {what}");
         tokio::time::sleep(PAUSE).await;
     }
+}
+
+/// A client of the leader.
+async fn leader(etcd: &Etcd) -> Etcd {
+    let leader = etcd.status().await.unwrap().leader().unwrap();
+    let members = etcd.members().await.unwrap();
+    let found = members.iter().find(|member| member.id() == leader).unwrap();
+    etcd.at(&found.client_urls[0])
 }
 
 /// Tries until it succeeds: who has just come or gone is in the way of changes for a moment.
