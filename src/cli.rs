@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and nothing else.
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -533,6 +534,23 @@ pub(crate) enum Format {
     Json,
 }
 
+/// Folds a line that is wider than a terminal at a comma: clap folds help, and no list of possible values.
+fn fold(line: &str) -> String {
+    const WIDTH: usize = 80;
+    let visible = |text: &str| anstream::adapter::strip_str(text).to_string().chars().count();
+    let (mut folded, mut width) = (String::new(), 0);
+    for part in line.split_inclusive(", ") {
+        if width > 0 && width + visible(part.trim_end()) > WIDTH {
+            folded.truncate(folded.trim_end().len());
+            folded.push_str("\n   ");
+            width = 3;
+        }
+        width += visible(part);
+        folded.push_str(part);
+    }
+    folded
+}
+
 /// Whether a command line that clap could not read has `--detailed-exitcode`: 2 then means "changes pending",
 /// which a wrong usage must not be taken for.
 fn asks_for_detail(mut args: impl Iterator<Item = OsString>) -> bool {
@@ -545,7 +563,13 @@ pub(crate) fn run() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are printed by clap too; only what is wrong is a failure.
-            let _ = error.print();
+            if error.use_stderr() {
+                let text = error.render().ansi().to_string();
+                let folded: Vec<String> = text.lines().map(fold).collect();
+                let _ = writeln!(anstream::stderr(), "{}", folded.join("\n"));
+            } else {
+                let _ = error.print();
+            }
             return ExitCode::from(match error.use_stderr() {
                 true if asks_for_detail(std::env::args_os()) => 1,
                 true => 2,

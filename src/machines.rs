@@ -73,7 +73,7 @@ fn step(status: &Status) -> String {
             let why = error.as_deref().unwrap_or("no reason given");
             format!("stopped at {}: {}", status.step, why.replace("\nhint: ", "; "))
         }
-        (State::Running | State::Done, _) => status.step.clone(),
+        (State::Running | State::Done | State::Leaving, _) => status.step.clone(),
     }
 }
 
@@ -81,6 +81,6 @@ fn step(status: &Status) -> String {
 pub(crate) fn word(status: &Status) -> String {
     match status.state {
         State::Failed => format!("{} failed", status.step),
-        State::Running | State::Done => status.step.clone(),
+        State::Running | State::Done | State::Leaving => status.step.clone(),
     }
 }
