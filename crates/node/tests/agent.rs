@@ -165,4 +165,11 @@ fn without_its_metadata_or_its_store_it_tries_again() {
     assert!(trouble.error.unwrap().starts_with("instance metadata: "), "{:?}", trouble.step);
     member.imds.set_mode(kcl_testkit::imds::Mode::V2);
     member.until("well again", |status| status.error.is_none());
+    drop(daemon);
+
+    // What it is told it knows by now.
+    std::fs::rename(&store, &moved).unwrap();
+    let daemon = member.start();
+    daemon.says("begins");
+    assert!(!daemon.log().contains("not begun yet"), "{}", daemon.log());
 }

@@ -81,9 +81,15 @@ async fn names_follow_the_machines_that_are_alive() {
     let world = tokio::task::spawn_blocking(World::start).await.unwrap();
     let [a, b] = [here("i-a", "10.0.0.1", Some("198.51.100.1")), here("i-b", "10.0.0.2", None)];
 
-    // The first, as bootstrap does it before there is a cluster; then another.
+    // The first, as bootstrap does it before there is a cluster; then another, which waits until it has the API.
+    let first = async |member: &str, here: &Here| {
+        members::publish_first(&world.store, &world.route53, &world.told(member), here).await.unwrap();
+        world.addresses(PRIVATE)
+    };
+    assert_eq!(first("a", &a).await, ["10.0.0.1"]);
+    assert_eq!(world.store.get(&MemberRecord::path("a")).await.unwrap(), None, "that is bootstrap's to say");
     world.publish("a", &a, Presence::Stays).await.unwrap();
-    assert_eq!(world.addresses(PRIVATE), ["10.0.0.1"]);
+    assert_eq!(first("b", &b).await, ["10.0.0.1"]);
     let both = world.publish("b", &b, Presence::Stays).await.unwrap();
     assert_eq!(world.addresses(PRIVATE), ["10.0.0.1", "10.0.0.2"]);
     assert_eq!(world.addresses(PUBLIC), ["10.0.0.2", "198.51.100.1"]);

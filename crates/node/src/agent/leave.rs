@@ -112,9 +112,8 @@ async fn withdraw(agent: &Agent) -> Result<(), Failure> {
 
 async fn detach(agent: &Agent) -> Result<(), Failure> {
     let Some(control_plane) = &agent.control_plane else { return Ok(()) };
-    let tag = control_plane.told.etcd.volume_tag();
     let instance = &agent.identity.instance_id;
-    if let Some(volume) = volume::detach(&control_plane.ec2, &agent.config, &tag, instance).await? {
+    for volume in volume::detach(&control_plane.ec2, &agent.config.cluster, instance).await? {
         agent.report.tell(&format!("{volume} is free for the next machine"));
     }
     Ok(())

@@ -139,9 +139,10 @@ async fn keep_names(agent: Arc<Agent>) -> Result<Infallible, Failure> {
 
 /// Starts etcd again on a machine that had left and is back.
 async fn come_back(agent: Arc<Agent>) -> Result<Infallible, Failure> {
+    let Some(control_plane) = &agent.control_plane else { return pending().await };
     let system = &agent.settings.machine.system;
     if Place::Leaving.has(system, manifests::ETCD) {
-        agent.attach_volume().await?;
+        agent.take_volume(control_plane).await?;
         Place::Leaving.put_back(system)?;
         agent.report.tell("etcd's volume and manifest are back: the machine was only stopped");
     }

@@ -199,7 +199,6 @@ impl Node {
             address: self.ip(),
             public_address: None,
             at: "2026-11-27T03:00:00Z".to_owned(),
-            public_address: None,
             waits_with: None,
         };
         let text = record.to_json().unwrap();

@@ -384,14 +384,30 @@ impl ControlPlaneMachine {
         let etcd = Node::on(&member.system(), &world.keys, "a", instance);
         let mounts = member.folder.program("mounts");
         let line = format!("/dev/nvme1n1 {} ext4 rw 0 0\n", etcd.volume().display());
-        fs::write(&mounts, line).unwrap();
+        fs::write(&mounts, &line).unwrap();
         member.folder.add_program("umount", &format!(": > {}", mounts.display()));
+        // The volume as the kernel has it once it is attached again.
+        let (dev, sys) = (member.folder.program("dev"), member.folder.program("sys"));
+        fs::create_dir_all(sys.join("block/nvme1n1/device")).unwrap();
+        fs::create_dir_all(&dev).unwrap();
+        fs::write(sys.join("block/nvme1n1/device/serial"), volume.replace('-', "")).unwrap();
+        fs::write(dev.join("nvme1n1"), "").unwrap();
+        let line = line.trim_end();
+        member.folder.add_program("mount", &format!("echo '{line}' > {}", mounts.display()));
+        let uuid = "01234567-89ab-cdef-0123-456789abcdef";
+        member.folder.add_program("blkid", &format!("echo TYPE=ext4; echo UUID={uuid}"));
+        member.folder.add_program("fsck", "");
         let endpoint = aws.endpoint();
         member.more = [
             ["--etcd", &etcd.client_url()],
             ["--ec2-endpoint", &endpoint],
             ["--sts-endpoint", &endpoint],
             ["--route53-endpoint", &endpoint],
+            ["--dev", &dev.display().to_string()],
+            ["--sys", &sys.display().to_string()],
+            ["--mount", &member.folder.program("mount").display().to_string()],
+            ["--blkid", &member.folder.program("blkid").display().to_string()],
+            ["--fsck", &member.folder.program("fsck").display().to_string()],
         ]
         .concat()
         .into_iter()
