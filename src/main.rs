@@ -8,7 +8,10 @@ mod error;
 mod health;
 mod interrupt;
 mod locked;
+mod machines;
+mod node_agents;
 mod output;
+mod releases;
 mod session;
 mod settings;
 

@@ -1,7 +1,9 @@
 //! What `create` and `update` have in common: preview, ask, take the cluster's lock, apply, bootstrap, validate.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::future::Future;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use kcl_apply::{Applied, Outcome, Report};
@@ -20,12 +22,14 @@ use time::OffsetDateTime;
 
 use super::Done;
 use crate::bootstrap::{Bootstrap, Kubernetes, Wishes};
-use crate::cli::{PlanFormat, Run};
+use crate::cli::{Machines, PlanFormat, Run};
 use crate::error::CommandError;
 use crate::health;
 use crate::interrupt::Interrupts;
 use crate::locked::Locked;
+use crate::node_agents::NodeAgents;
 use crate::output::{KubernetesView, PlanView, Printer, Progress};
+use crate::releases;
 use crate::session::{Input, Validated, bucket_to_make, connect, no_store, store_of};
 use crate::settings::Settings;
 
@@ -154,7 +158,8 @@ async fn prepare(
     let aws = aws.clone().with_registration(registration);
     let (registered, facts) =
         futures::join!(is_registered(&aws, &cluster.name), kcl_aws::lookup::facts(&aws, &cluster));
-    let facts = facts?;
+    let (facts, agents) = with_machines(facts?, &cluster, &aws, &mode.run.machines).await?;
+    let aws = aws.with_node_agents(agents);
     let bucket = aws.state().and_then(|store| bucket_to_make(store, &cluster, registered.ok()?));
     let mut model = kcl_model::build(&cluster, &facts)?;
     let documents =
@@ -180,6 +185,23 @@ async fn prepare(
         _ => Kubernetes::Skipped,
     };
     Ok(Prepared { aws, cluster, facts, plan, kubernetes, warnings: model.warnings, bucket })
+}
+
+/// `facts` with what machines are given, and the files that this is in. Machines that cannot read the state store are
+/// given nothing.
+async fn with_machines(
+    mut facts: Facts,
+    cluster: &Cluster,
+    aws: &Aws,
+    options: &Machines,
+) -> Result<(Facts, BTreeMap<String, PathBuf>), CommandError> {
+    let (Some(_), Some(store)) = (&facts.store, aws.state()) else { return Ok((facts, BTreeMap::new())) };
+    let needs = kcl_model::needed(cluster);
+    let NodeAgents { files, hashes } = NodeAgents::find(&options.node_binary, &needs.node_agents)?;
+    let repository = cluster.file_repository.as_deref().or(options.file_repository.as_deref());
+    facts.asset_hashes = releases::hashes(&needs.assets, repository, store, &cluster.name).await?;
+    facts.node_agents = hashes;
+    Ok((facts, files))
 }
 
 /// What Kubernetes is to hold; `None` where that is not asked for.

@@ -10,7 +10,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use kcl_testkit::{Audit, Call, FrontConfig, LocalAws, audit};
+use kcl_testkit::{Audit, Call, FrontConfig, LocalAws, audit, node_agent_stand_ins, release_server};
 
 const REGION: &str = "eu-north-1";
 const ACCOUNT: &str = "123456789012";
@@ -197,6 +197,11 @@ impl Scenario {
         }
         // kOps stops after AWS too.
         command.envs(self.aws.env()).env("KCL_SKIP_BOOTSTRAP", "true");
+        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let builds = node_agent_stand_ins(folder.path()).map_err(|error| error.to_string())?;
+        let builds: Vec<String> = builds.iter().map(|file| file.display().to_string()).collect();
+        command.env("KCL_NODE_BINARY", builds.join(","));
+        command.env("KCL_FILE_REPOSITORY", release_server().map_err(|error| error.to_string())?);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| error.to_string())?;
         child.stdin.take().unwrap().write_all(self.spec.as_bytes()).map_err(|error| error.to_string())?;

@@ -5,6 +5,8 @@ use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -41,6 +43,8 @@ pub struct Aws {
     pub(crate) cluster: Option<Arc<str>>,
     /// The spec to register. It may hold secrets, so it never stands in a plan.
     pub(crate) registration: Option<Arc<Registration>>,
+    /// Builds of kcl-node to upload, by the kind of processor.
+    pub(crate) node_agents: Arc<BTreeMap<String, PathBuf>>,
     /// Where the cluster's service-account issuer publishes, where a spec names one.
     pub(crate) issuer: Option<IssuerBucket>,
     /// S3 without credentials.
@@ -108,6 +112,7 @@ impl Aws {
             state: None,
             cluster: None,
             registration: None,
+            node_agents: Arc::default(),
             issuer: None,
             public: Arc::new(PublicReads::new(config)),
             run: run_id(),
@@ -127,6 +132,13 @@ impl Aws {
     #[must_use]
     pub fn with_registration(mut self, registration: Registration) -> Self {
         self.registration = Some(Arc::new(registration));
+        self
+    }
+
+    /// The same account, with the builds of kcl-node to upload: kind of processor (`amd64`, `arm64`) to file.
+    #[must_use]
+    pub fn with_node_agents(mut self, builds: BTreeMap<String, PathBuf>) -> Self {
+        self.node_agents = Arc::new(builds);
         self
     }
 

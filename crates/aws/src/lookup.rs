@@ -53,6 +53,9 @@ pub async fn facts(aws: &Aws, cluster: &Cluster) -> Result<Facts, Vec<Error>> {
         subnets: or_note(subnets, &mut errors),
         addresses: or_note(addresses, &mut errors),
         store,
+        // Neither is AWS' to say: whoever plans looks at the files.
+        node_agents: BTreeMap::new(),
+        asset_hashes: BTreeMap::new(),
         issuer_region,
         discovery_is_public,
         // The model knows those of AWS' own certificates.

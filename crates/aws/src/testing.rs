@@ -260,6 +260,8 @@ pub(crate) fn launch_template(name: &str) -> resource::LaunchTemplate {
         spot: None,
         ebs_optimized: None,
         user_data: kcl_engine::Text::new("#!/bin/sh\necho first\n"),
+        node_configuration: None,
+        node_agent: None,
         machine_tags: group_tags(name),
         tags: group_tags(name),
     }

@@ -153,6 +153,16 @@ fn host<B>(request: &Request<B>) -> String {
     request.uri().authority().map_or_else(|| "nobody".to_owned(), ToString::to_string)
 }
 
+/// Where a redirect from the URL `at` leads; nothing where it names no place of the web.
+pub fn redirected(at: &str, to: &str) -> Option<String> {
+    if to.starts_with("https://") || to.starts_with("http://") {
+        return Some(to.to_owned());
+    }
+    let (scheme, rest) = at.split_once("://")?;
+    let host = rest.split('/').next()?;
+    (to.starts_with('/') && !to.starts_with("//")).then(|| format!("{scheme}://{host}{to}"))
+}
+
 /// A request; what is wrong with its URL is found here.
 pub fn request(
     method: &str,
@@ -169,5 +179,20 @@ pub fn request(
     match request.uri().authority() {
         Some(_) => Ok(request),
         None => Err(failed("it names no host".to_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redirects_lead_to_urls() {
+        let at = "https://dl.k8s.io/release/x";
+        assert_eq!(redirected(at, "https://cdn.dl.k8s.io/y").as_deref(), Some("https://cdn.dl.k8s.io/y"));
+        assert_eq!(redirected(at, "/y").as_deref(), Some("https://dl.k8s.io/y"));
+        for wrong in ["//x/y", "file:///etc/passwd", "y", ""] {
+            assert_eq!(redirected(at, wrong), None, "{wrong}");
+        }
     }
 }

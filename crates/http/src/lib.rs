@@ -20,7 +20,7 @@ mod tls;
 pub mod xml;
 
 pub use body::{Body, BodyError};
-pub use client::{Answer, Http, Opened, Options, request};
+pub use client::{Answer, Http, Opened, Options, redirected, request};
 pub use endpoint::{Endpoint, EndpointError, host, is_region, suffix};
 pub use error::{HttpError, chain};
 pub use service::{AwsError, AwsService, is_throttling};

@@ -157,7 +157,8 @@ fn rules(builder: &mut Builder<'_>, spec: &ApiLoadBalancer) -> Result<(), ModelE
         load_balancing::open(builder, API, &ports, cidr)?;
     }
     let join = for_machines.then_some(JOIN_PORT);
-    let ports: Vec<u16> = [machines::endpoint(cluster, &builder.facts.zones).port].into_iter().chain(join).collect();
+    let ports: Vec<u16> =
+        [machines::endpoint(cluster, &builder.facts.zones).port].into_iter().chain(join).collect();
     load_balancing::lead_to(builder, API, &masters, &ports)?;
     // Machines that have no other name for the API come through here too.
     if for_machines {

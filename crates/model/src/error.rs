@@ -92,7 +92,9 @@ pub enum ModelError {
         store: String,
     },
     /// A folder of the state store that machines cannot be told of.
-    #[error("the state store's folder `{prefix}` has characters that cannot stand in user data: choose letters, digits, `-`, `.`, `_` and `/`")]
+    #[error(
+        "the state store's folder `{prefix}` has characters that cannot stand in user data: choose letters, digits, `-`, `.`, `_` and `/`"
+    )]
     StorePrefix {
         /// The folder.
         prefix: String,

@@ -162,10 +162,7 @@ fn configuration(
     let balancer = names::load_balancer(control_plane::API, &cluster.name);
     let resource = NodeConfiguration {
         document: Text::new(config.to_template()?),
-        endpoint: endpoint
-            .name
-            .is_none()
-            .then(|| Ref::to(LoadBalancer::SCHEMA.kind, balancer, "dns_name")),
+        endpoint: endpoint.name.is_none().then(|| Ref::to(LoadBalancer::SCHEMA.kind, balancer, "dns_name")),
         authorities: Ref::to(Keyset::SCHEMA.kind, KeysetName::KubernetesCa.as_str(), "certificates"),
     };
     builder.add(&group.name, &resource)?;
@@ -257,8 +254,7 @@ fn network(cluster: &Cluster) -> Network {
 /// The group's own labels, and the one that tells the group.
 fn labels(group: &InstanceGroup) -> BTreeMap<String, String> {
     let own = group.node_labels.iter().filter(|(key, _)| is_own_label(key));
-    let mut labels: BTreeMap<String, String> =
-        own.map(|(key, value)| (key.clone(), value.clone())).collect();
+    let mut labels: BTreeMap<String, String> = own.map(|(key, value)| (key.clone(), value.clone())).collect();
     labels.insert(GROUP_LABEL.to_owned(), group.name.clone());
     labels
 }
@@ -268,7 +264,11 @@ fn warn_of_labels(builder: &mut Builder<'_>, group: &InstanceGroup) {
         group.node_labels.keys().filter(|key| !is_own_label(key)).map(String::as_str).collect();
     if !others.is_empty() {
         builder.warn(
-            format!("the nodes of the instance group {} do not get the labels {}", group.name, others.join(", ")),
+            format!(
+                "the nodes of the instance group {} do not get the labels {}",
+                group.name,
+                others.join(", ")
+            ),
             "a kubelet may not give itself labels of Kubernetes' own domains: choose another domain, or \
              `kubectl label` them",
         );

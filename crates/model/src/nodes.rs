@@ -16,8 +16,8 @@ use crate::resource::{
     SpotOptions, TargetGroup, Volume,
 };
 use crate::{
-    bastion, control_plane, events, identity, ingress, instance_store, keys, machines, names, security, ssh_key, tags,
-    user_data,
+    bastion, control_plane, events, identity, ingress, instance_store, keys, machines, names, security,
+    ssh_key, tags, user_data,
 };
 
 /// What is measured of a group every minute; AWS asks nothing for it.
@@ -259,5 +259,11 @@ fn needed_by_machines(builder: &Builder<'_>, group: &InstanceGroup) -> Vec<Resou
     let rules = builder.rules.get(&security_group).into_iter().flatten();
     let volumes = control_plane::volumes_of(builder.cluster, &group.name);
     let volumes = volumes.into_iter().map(|volume| ResourceId::new(Volume::SCHEMA.kind, volume));
-    routes.chain(rules).cloned().chain(volumes).chain(keys::ids()).chain(machines::needed_by_machines(builder)).collect()
+    routes
+        .chain(rules)
+        .cloned()
+        .chain(volumes)
+        .chain(keys::ids())
+        .chain(machines::needed_by_machines(builder))
+        .collect()
 }

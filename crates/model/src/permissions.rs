@@ -69,7 +69,10 @@ pub(crate) fn control_plane(builder: &Builder<'_>) -> Json {
     statements.keep([attach_etcd_volume(builder.name())]);
     if let Some(store) = &builder.facts.store {
         statements.keep(read_and_back_up(builder, store));
-        statements.keep([allow(&["s3:PutObject"], &WRITTEN_BY_CONTROL_PLANES.map(|path| object_arn(builder, store, path)))]);
+        statements.keep([allow(
+            &["s3:PutObject"],
+            &WRITTEN_BY_CONTROL_PLANES.map(|path| object_arn(builder, store, path)),
+        )]);
     }
     if cluster.network.dns != DnsType::None {
         statements.keep(publish_names(builder));
@@ -107,7 +110,8 @@ fn of_addons(builder: &Builder<'_>, statements: &mut Statements) {
 pub(crate) fn node(builder: &Builder<'_>) -> Option<Json> {
     let mut statements = Vec::new();
     if let Some(store) = &builder.facts.store {
-        statements.push(allow(&["s3:GetObject"], &READ_BY_NODES.map(|path| object_arn(builder, store, path))));
+        statements
+            .push(allow(&["s3:GetObject"], &READ_BY_NODES.map(|path| object_arn(builder, store, path))));
         statements.push(allow(&["s3:PutObject"], &[object_arn(builder, store, STATUS)]));
         // Objects that are encrypted with a key of the account's are read and written through S3 alone.
         if let Some(key) = &builder.cluster.state_store.kms_key {

@@ -1,6 +1,9 @@
 //! A snapshot that is to be restored: what is asked for, what is to come of it, and how far each machine is.
 
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::backup::rfc3339;
 
 /// Where it is said what each machine of the control plane does about a request.
 const RESTORES: &str = "control-plane/restores";
@@ -27,6 +30,15 @@ pub struct RestoreRequest {
 impl RestoreRequest {
     /// Where it is, relative to the cluster's folder.
     pub const PATH: &str = "control-plane/restore.json";
+
+    /// A request that is made now for a backup of this name. Its id tells when that was.
+    pub fn new(now: OffsetDateTime, backup: &str, requested_by: &str) -> Self {
+        let requested_at = rfc3339(now);
+        let compact: String = requested_at.chars().filter(char::is_ascii_alphanumeric).collect();
+        let id = format!("{}-{:06}", compact.to_ascii_lowercase(), now.microsecond());
+        let (backup, requested_by) = (backup.to_owned(), requested_by.to_owned());
+        Self { id, backup, requested_at, requested_by }
+    }
 
     /// Whether its id can be one: it becomes part of paths and of etcd's names.
     pub fn has_usable_id(&self) -> bool {
@@ -127,7 +139,9 @@ mod tests {
             requested_at: String::new(),
             requested_by: String::new(),
         };
-        assert!(request("20261127t031500-0a1b").has_usable_id());
+        let new = RestoreRequest::new(time::macros::datetime!(2026-11-27 03:15:00.000042 UTC), "some", "ops");
+        assert_eq!(new.id, "20261127t031500z-000042");
+        assert!(new.has_usable_id());
         let long = "a".repeat(64);
         for wrong in ["", "a/b", "..", "A", "a b", "é", &long] {
             assert!(!request(wrong).has_usable_id(), "{wrong}");

@@ -34,6 +34,9 @@ pub(crate) struct Machine {
     /// Another endpoint for EC2 than AWS' own
     #[arg(long, value_name = "URL", env = "AWS_ENDPOINT_URL_EC2")]
     ec2_endpoint: Option<String>,
+    /// Another endpoint for Route53 than AWS' own
+    #[arg(long, value_name = "URL", env = "AWS_ENDPOINT_URL_ROUTE_53")]
+    route53_endpoint: Option<String>,
     /// Where the join service is asked, instead of at the API's name
     #[arg(long, value_name = "URL")]
     join_service: Option<String>,
@@ -120,7 +123,7 @@ impl Machine {
     /// The settings; nothing is known of this program itself yet.
     pub(crate) fn settings(self) -> Result<Settings, BootstrapError> {
         let Self { config, sha256, root, imds, s3_endpoint, ec2_endpoint, join_service, .. } = self;
-        let Self { attempts, wait, dev, sys, mounts, etcdutl, programs, .. } = self;
+        let Self { attempts, wait, dev, sys, mounts, etcdutl, programs, route53_endpoint, .. } = self;
         let Programs { modprobe, sysctl, swapoff, systemctl, sync, mount, umount, .. } = programs;
         let Programs { blkid, mkfs, fsck, kubeadm, kubectl, .. } = programs;
         let commands = Commands {
@@ -143,6 +146,7 @@ impl Machine {
             imds,
             s3_endpoint,
             ec2_endpoint,
+            route53_endpoint,
             join_service,
             system: System { commands, mounts, sys, dev, ..System::new(root) },
             patience: Patience { attempts, ..Patience::default() },

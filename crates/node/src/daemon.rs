@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use kcl_http::chain;
-use kcl_node::agent::{self, Endpoints, Intervals};
+use kcl_node::agent::{self, Intervals};
 use kcl_node::bootstrap::BootstrapError;
 use kcl_node::etcd;
 use tokio::signal::unix::{SignalKind, signal};
@@ -22,9 +22,6 @@ pub(crate) struct Agent {
     /// Another endpoint for STS than AWS' own
     #[arg(long, value_name = "URL", env = "AWS_ENDPOINT_URL_STS")]
     sts_endpoint: Option<String>,
-    /// Another endpoint for Route53 than AWS' own
-    #[arg(long, value_name = "URL", env = "AWS_ENDPOINT_URL_ROUTE_53")]
-    route53_endpoint: Option<String>,
     /// Where the join service listens
     #[arg(long, value_name = "ADDRESS:PORT", default_value_t = SocketAddr::from(([0, 0, 0, 0], kcl_join::PORT)))]
     listen: SocketAddr,
@@ -56,12 +53,8 @@ pub(crate) struct Agent {
 
 impl Agent {
     fn settings(self) -> Result<agent::Settings, BootstrapError> {
-        let Self { machine, sts_endpoint, route53_endpoint, .. } = self;
-        let machine = machine.settings()?;
-        let (ec2, etcdutl) = (machine.ec2_endpoint.clone(), machine.etcdutl.clone());
-        let mut settings = agent::Settings::new(machine);
-        settings.endpoints = Endpoints { ec2, sts: sts_endpoint, route53: route53_endpoint };
-        (settings.listen, settings.etcd, settings.etcdutl) = (self.listen, self.etcd, etcdutl);
+        let mut settings = agent::Settings::new(self.machine.settings()?);
+        (settings.sts_endpoint, settings.listen, settings.etcd) = (self.sts_endpoint, self.listen, self.etcd);
         settings.stop_within = self.stop_within;
         settings.intervals = Intervals {
             watch: self.watch_every,

@@ -205,7 +205,7 @@ fn is_blank(device: &Path) -> io::Result<bool> {
 }
 
 /// What is mounted at a folder. In the kernel's list, blanks and backslashes are octal numbers.
-fn mounted(system: &System, folder: &Path) -> Result<Option<String>, SystemError> {
+pub(crate) fn mounted(system: &System, folder: &Path) -> Result<Option<String>, SystemError> {
     let failed = |source| SystemError::File { what: "read", path: system.mounts.clone(), source };
     let list = fs::read_to_string(&system.mounts).map_err(failed)?;
     let escaped = folder.to_string_lossy().replace('\\', "\\134").replace(' ', "\\040");

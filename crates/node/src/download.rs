@@ -14,7 +14,7 @@ use flate2::read::GzDecoder;
 use futures::{StreamExt as _, TryStreamExt as _};
 use hyper::StatusCode;
 use hyper::header::LOCATION;
-use kcl_http::{Body, Http, HttpError, Opened, request};
+use kcl_http::{Body, Http, HttpError, Opened, redirected, request};
 use kcl_node_config::{Asset, ConfigError};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -210,7 +210,7 @@ impl Downloads {
             }
             let to = opened.headers.get(LOCATION).and_then(|to| to.to_str().ok());
             let to = to.ok_or_else(|| astray(format!("HTTP {} names no place", status.as_u16())))?;
-            at = absolute(&at, to).ok_or_else(|| astray(format!("it was sent to `{to}`")))?;
+            at = redirected(&at, to).ok_or_else(|| astray(format!("it was sent to `{to}`")))?;
         }
         Err(astray(format!("it was sent on more than {REDIRECTS} times")))
     }
@@ -223,16 +223,6 @@ fn refusal(url: &str, status: StatusCode) -> DownloadError {
         _ => "it may pass",
     };
     DownloadError::Status { url: url.to_owned(), status: status.as_u16(), hint }
-}
-
-/// Where a redirect from `at` leads.
-fn absolute(at: &str, to: &str) -> Option<String> {
-    if to.starts_with("https://") || to.starts_with("http://") {
-        return Some(to.to_owned());
-    }
-    let (scheme, rest) = at.split_once("://")?;
-    let host = rest.split('/').next()?;
-    (to.starts_with('/') && !to.starts_with("//")).then(|| format!("{scheme}://{host}{to}"))
 }
 
 /// Does work that takes a while where it holds up nothing else.
@@ -341,20 +331,5 @@ fn unpack(system: &System, asset: &Asset, source: fs::File) -> Result<Note, Down
     match missing.and_then(|file| file.member.as_deref()) {
         None => Ok(note),
         Some(member) => Err(broken(format!("it has no {member}"))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn redirects_lead_to_urls() {
-        let at = "https://dl.k8s.io/release/x";
-        assert_eq!(absolute(at, "https://cdn.dl.k8s.io/y").as_deref(), Some("https://cdn.dl.k8s.io/y"));
-        assert_eq!(absolute(at, "/y").as_deref(), Some("https://dl.k8s.io/y"));
-        for wrong in ["//x/y", "file:///etc/passwd", "y", ""] {
-            assert_eq!(absolute(at, wrong), None, "{wrong}");
-        }
     }
 }

@@ -86,6 +86,12 @@ impl Ec2 {
         self.ask("AttachVolume", &parameters).await.map(drop)
     }
 
+    /// Begins to detach a volume from an instance.
+    pub async fn detach(&self, volume: &str, instance: &str) -> Result<(), AwsError> {
+        let parameters = [("VolumeId", volume), ("InstanceId", instance)];
+        self.ask("DetachVolume", &parameters).await.map(drop)
+    }
+
     async fn ask(&self, action: &str, parameters: &[(&str, &str)]) -> Result<String, AwsError> {
         retry(self.patience, AwsError::is_transient, || self.service.query(VERSION, action, parameters)).await
     }

@@ -20,6 +20,7 @@ pub mod etcd;
 pub mod hosts;
 pub mod imds;
 pub mod kubeadm;
+mod manifests;
 pub mod mark;
 pub mod pki;
 pub mod restore;

@@ -172,12 +172,18 @@ pub enum VolumeError {
     },
 }
 
+/// Who is told what is waited for.
+pub trait Waits: Sync {
+    /// This is waited for now.
+    fn waits(&self, what: &str) -> impl Future<Output = ()> + Send;
+}
+
 /// Attaches the volume, once nobody else has it. What it waits for is told each time that it looks.
 pub async fn attach(
     ec2: &Ec2,
     wanted: Wanted<'_>,
     waiting: Waiting,
-    tell: &impl AsyncFn(&str),
+    told: &impl Waits,
 ) -> Result<Attached, VolumeError> {
     let begun = Instant::now();
     let mut letters = LETTERS;
@@ -192,11 +198,13 @@ pub async fn attach(
         let waited = begun.elapsed();
         match (state.as_str(), other) {
             ("available", _) => try_to_attach(ec2, id, wanted.instance, &mut letters).await?,
-            ("creating" | "in-use", None) => tell(&format!("the etcd volume {id}, which is {state}")).await,
+            ("creating" | "in-use", None) => {
+                told.waits(&format!("the etcd volume {id}, which is {state}")).await
+            }
             ("in-use", Some(holder)) => {
                 let holder = &holder.instance;
                 let state = ec2.instance_state(holder).await?.unwrap_or_else(|| "gone".to_owned());
-                tell(&format!("the etcd volume {id}, which {holder} ({state}) has")).await;
+                told.waits(&format!("the etcd volume {id}, which {holder} ({state}) has")).await;
                 if waited >= waiting.longest {
                     let (volume, holder) = (id.clone(), holder.clone());
                     return Err(VolumeError::Busy { volume, holder, state, waited });

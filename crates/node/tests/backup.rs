@@ -98,9 +98,7 @@ async fn one_is_taken_when_it_is_time_by_the_leader() {
 
     // Another machine's member leaves it to the leader.
     let mut other = world.machine("b", "i-0b");
-    node.etcd().add_member(&kcl_node::etcd::peer_url(other.ip()), false).await.unwrap();
-    other.start(&format!("{},{}", node.initial(), other.initial()), true);
-    other.healthy().await;
+    other.join(&node).await;
     let later = minutes(48 * 60);
     let periodic = backup::periodic(&other.source(&store), INTERVAL, 90, later).await.unwrap();
     assert!(matches!(periodic, Periodic::NotLeader), "{periodic:?}");

@@ -8,7 +8,7 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::time::Duration;
 
-use common::etcd::{Node, World, keys, persist, put};
+use common::etcd::{Node, World, keys, persist, put, until};
 use common::{Folder, sha256};
 use futures::FutureExt as _;
 use futures::future::join_all;
@@ -16,9 +16,7 @@ use kcl_node::backup;
 use kcl_node::etcd::peer_url;
 use kcl_node::restore::{self, Etcdutl, Event, Image, RestoreError, Served, Site, Step};
 use kcl_node::store::{Condition, Store};
-use kcl_node_config::{
-    Backup, BackupName, BackupReason, RestoreProgress, RestoreRequest, RestoreState, rfc3339,
-};
+use kcl_node_config::{Backup, BackupName, BackupReason, RestoreProgress, RestoreRequest, RestoreState};
 use kcl_testkit::kubernetes::programs;
 use time::OffsetDateTime;
 
@@ -36,12 +34,12 @@ fn pairs(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
 fn silent(_: &Event<'_>) {}
 
 async fn request(store: &Store, id: &str, backup: &str) {
-    let request = RestoreRequest {
-        id: id.to_owned(),
-        backup: backup.to_owned(),
-        requested_at: rfc3339(now()),
-        requested_by: "arn:aws:iam::123456789012:user/ops".to_owned(),
-    };
+    request_at(store, id, backup, now()).await;
+}
+
+async fn request_at(store: &Store, id: &str, backup: &str, at: OffsetDateTime) {
+    let new = RestoreRequest::new(at, backup, "arn:aws:iam::123456789012:user/ops");
+    let request = RestoreRequest { id: id.to_owned(), ..new };
     let text = serde_json::json!(request).to_string();
     store.put(RestoreRequest::PATH, text.as_bytes(), Condition::Always).await.unwrap();
 }
@@ -188,6 +186,33 @@ async fn what_cannot_be_restored_leaves_everything_as_it_was() {
     assert_eq!(keys(&node.etcd()).await, now_there);
 }
 
+/// Nothing is done to the data of an etcd that runs, and what is late is waited for again.
+#[tokio::test]
+async fn a_kubelet_that_is_late_is_told_and_waited_for() {
+    let world = World::new();
+    let (node, store, backup) = one(&world).await;
+    let mut site = node.site(&store, &["a"]);
+    (site.waits.stop, site.waits.start) = (Duration::ZERO, Duration::ZERO);
+    request(&store, "late", &backup.name).await;
+    node.kubelet_sleeps(true);
+    let error = restore::serve(&site, &silent).await.unwrap_err();
+    assert!(matches!(error, RestoreError::Runs { .. }) && error.is_transient(), "{error}");
+    assert_eq!(volume(&node), ["data", "restore.db"]);
+    let said = progress(&store, "late", "a").await;
+    assert_eq!((said.state, said.step.as_str()), (RestoreState::Running, "stop-etcd"));
+    assert!(said.error.unwrap().contains("has not ended"));
+    node.kubelet_sleeps(false);
+    until("etcd has ended", async || !node.etcd().listens().await).await;
+    node.kubelet_sleeps(true);
+    let error = restore::serve(&site, &silent).await.unwrap_err();
+    assert!(matches!(error, RestoreError::Silent { .. }) && error.is_transient(), "{error}");
+    assert_eq!(progress(&store, "late", "a").await.step, "wait-for-etcd");
+    node.kubelet_sleeps(false);
+    node.healthy().await;
+    assert!(matches!(restore::serve(&site, &silent).await.unwrap(), Served::Done(_)));
+    assert_eq!(keys(&node.etcd()).await, pairs(&[("a", "1"), ("b", "2")]));
+}
+
 /// Three machines, of which one is replaced while they restore, and one has joined in another way.
 #[tokio::test]
 async fn all_members_restore_the_same() {
@@ -250,18 +275,18 @@ async fn all_members_restore_the_same() {
     wanted.sort();
     assert_eq!(urls, wanted, "the new machine's address is known");
 
-    // One that has lost its volume has joined the restored cluster: it has nothing more to do.
-    put(&nodes[0].etcd(), &[("b", "after")]).await;
-    store.delete(&RestoreProgress::path("all", "b")).await.unwrap();
-    let own = nodes[1].etcd().status().await.unwrap().member();
-    nodes[1].terminate();
+    // One that has lost its volume has joined the restored cluster: it has nothing more to do. It is not the leader,
+    // whose end would be waited for.
     let etcd = nodes[0].etcd();
+    put(&etcd, &[("b", "after")]).await;
+    let gone = if nodes[1].etcd().status().await.unwrap().is_leader() { 2 } else { 1 };
+    let own = nodes[gone].etcd().status().await.unwrap().member();
+    let member = nodes[gone].member.clone();
+    store.delete(&RestoreProgress::path("all", &member)).await.unwrap();
+    nodes[gone].terminate();
     persist(async || etcd.remove_member(own).await).await;
-    let mut again = world.machine("b", "i-09");
-    persist(async || etcd.add_member(&peer_url(again.ip()), false).await).await;
-    let initial = [nodes[0].initial(), again.initial(), nodes[2].initial()].join(",");
-    again.start(&initial, true);
-    again.healthy().await;
+    let mut again = world.machine(&member, "i-09");
+    again.join(&nodes[0]).await;
     let served = restore::serve(&again.site(&store, &members), &silent).await.unwrap();
     assert!(matches!(served, Served::Done(_)), "{served:?}");
     assert_eq!(volume(&again), ["data"]);
@@ -271,6 +296,7 @@ async fn all_members_restore_the_same() {
     let late = world.machine("d", "i-0d");
     let served = restore::serve(&late.site(&store, &["a", "b", "c", "d"]), &silent).await.unwrap();
     assert!(matches!(served, Served::Nothing), "{served:?}");
+    assert!(store.get(&RestoreProgress::path("all", "d")).await.unwrap().is_none());
 }
 
 /// Volumes that are new: what was last is made of what there is in the store.
@@ -296,12 +322,7 @@ async fn a_blank_volume_begins_with_what_was_last() {
 
     // Somebody restores an older one, and the volume is lost when it is half done.
     let in_an_hour = now() + Duration::from_hours(1);
-    request(&store, "older", &backup.name).await;
-    let text = store.get(RestoreRequest::PATH).await.unwrap().unwrap().bytes;
-    let mut asked: RestoreRequest = serde_json::from_slice(&text).unwrap();
-    asked.requested_at = rfc3339(in_an_hour);
-    let text = serde_json::json!(asked).to_string();
-    store.put(RestoreRequest::PATH, text.as_bytes(), Condition::Always).await.unwrap();
+    request_at(&store, "older", &backup.name, in_an_hour).await;
     killed_at(&second.site(&store, &["a"]), Step::Make).await;
     second.terminate();
     let mut third = world.machine("a", "i-0c");

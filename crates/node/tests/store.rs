@@ -109,6 +109,39 @@ async fn a_bucket_keeps_files() {
     files(&store).await;
 }
 
+/// As kcl makes its buckets.
+#[tokio::test]
+async fn nothing_is_left_of_what_is_deleted_where_old_versions_are_kept() {
+    let (aws, store) = bucket();
+    let bucket = format!("/node-store-{}", aws.account());
+    let call = |method: &str, path: &str, body: &str| {
+        kcl_testkit::http(&aws.endpoint(), method, &format!("{bucket}{path}"), Some("s3"), &[], body).unwrap()
+    };
+    let enable = "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>";
+    assert_eq!(call("PUT", "?versioning", enable).status, 200);
+    files(&store).await;
+    for content in [b"one", b"two"] {
+        store.put("backups/a", content, Condition::Always).await.unwrap();
+        store.put("backups/ab", content, Condition::Always).await.unwrap();
+    }
+    let count = || call("GET", "?versions", "").body.matches("<VersionId>").count();
+    assert_eq!(count(), 4);
+    // Whatever fails: it is there until nothing else is.
+    let left = std::sync::atomic::AtomicU32::new(1);
+    aws.before(move |call| {
+        if call.method != "DELETE" || left.fetch_sub(1, std::sync::atomic::Ordering::SeqCst) == 1 {
+            return Decision::Forward;
+        }
+        Decision::Respond(Response::error(kcl_testkit::Protocol::S3, 403, "AccessDenied", "no"))
+    });
+    store.delete("backups/a").await.unwrap_err();
+    aws.clear_rules();
+    assert_eq!((store.get("backups/a").await.unwrap().unwrap().bytes, count()), (b"two".to_vec(), 3));
+    store.delete("backups/a").await.unwrap();
+    assert_eq!(count(), 2, "another key that begins alike stays");
+    assert_eq!(store.get("backups/ab").await.unwrap().unwrap().bytes, b"two");
+}
+
 #[tokio::test]
 async fn a_folder_keeps_files() {
     let folder = tempfile::tempdir().unwrap();

@@ -20,6 +20,7 @@ use crate::audit::audit;
 use crate::kubernetes::pki::{self, Pki};
 use crate::kubernetes::{ApiServerConfig, Cluster, Machine, cluster_machines};
 use crate::local_aws::{FrontConfig, LocalAws};
+use crate::releases::{node_agent_stand_ins, release_server};
 
 /// How long a run of kcl may take to make a cluster's machines, beside compilers.
 const PATIENCE: Duration = Duration::from_mins(5);
@@ -138,6 +139,12 @@ impl World {
         }
         command.args(args).envs(self.aws.env()).env_remove("AWS_REGION").env_remove("AWS_DEFAULT_REGION");
         command.env("NO_COLOR", "1").stdin(Stdio::null());
+        command.env("KCL_FILE_REPOSITORY", release_server().unwrap());
+        let builds = node_agent_stand_ins(self.folder.path()).unwrap();
+        command.env(
+            "KCL_NODE_BINARY",
+            builds.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(","),
+        );
         if !self.state.is_empty() {
             command.env("KCL_STATE_STORE", &self.state);
         }

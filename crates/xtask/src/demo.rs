@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use kcl_testkit::kubernetes::{ApiServerConfig, Cluster, Machine, cluster_machines, pki, programs};
-use kcl_testkit::{IngressStandIn, LocalAws, audit, http, make_zone};
+use kcl_testkit::{IngressStandIn, LocalAws, audit, http, make_zone, release_server};
 
 const CLUSTER: &str = "k8s.karlaru.com";
 const STATE_BUCKET: &str = "karlaru-kcl-state";
@@ -81,20 +81,21 @@ fn api_port() -> Option<u16> {
     }
 }
 
-/// Builds the binary, and asks cargo where it is.
+/// Builds kcl, and beside it the node agent that it gives to machines; asks cargo where kcl is.
 fn build(root: &Path) -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .current_dir(root)
-        .args(["build", "--package", "kcl", "--bin", "kcl", "--message-format", "json-render-diagnostics"])
+        .args(["build", "--package", "kcl", "--package", "kcl-node", "--bin", "kcl", "--bin", "kcl-node"])
+        .args(["--message-format", "json-render-diagnostics"])
         .stderr(Stdio::inherit())
         .output()
         .context("cargo cannot be run")?;
     ensure!(output.status.success(), "kcl does not build");
     let text = String::from_utf8_lossy(&output.stdout);
-    let path = text.lines().rev().find_map(|line| {
+    let path = text.lines().find_map(|line| {
         let rest = line.split_once("\"executable\":\"")?.1;
-        Some(PathBuf::from(rest.split_once('"')?.0))
+        Some(PathBuf::from(rest.split_once('"')?.0)).filter(|path| path.ends_with("kcl"))
     });
     path.context("cargo does not say where kcl is")
 }
@@ -263,6 +264,7 @@ impl Demo {
             .args(arguments)
             .current_dir(self.folder.path())
             .envs(self.aws.env())
+            .env("KCL_FILE_REPOSITORY", release_server().context("no port on loopback")?)
             .env("KCL_STATE_STORE", format!("s3://{STATE_BUCKET}"))
             .env("KCL_CONNECT_TO", format!("::127.0.0.1:{}", self.ingress.port()))
             .stdin(Stdio::null())

@@ -106,17 +106,18 @@ fn keyset_name(name: &str) -> Result<KeysetName, Error> {
         .map_err(|error: kcl_pki::KeysetError| Error::new(ErrorKind::Unexpected, "keys", error.to_string()))
 }
 
-/// Of the service accounts' keys: a fingerprint of what tokens are verified with.
+/// Fingerprints: of the service accounts' keys, what tokens are verified with; of authorities, what is believed.
 fn attrs(keyset: &kcl_pki::Keyset) -> Result<Attrs, Error> {
     if keyset.name().keyset_type() != KeysetType::SigningKey {
-        return Ok(Attrs::new());
+        let certificates = fingerprint(keyset.trust_bundle().trim_end().as_bytes());
+        return Ok(named::attrs([("certificates", Some(certificates.as_str()))]));
     }
     let jwks = kcl_pki::jwks(keyset);
     let jwks = jwks.map_err(|error| Error::new(ErrorKind::Refused, "keys", error.to_string()))?;
     Ok(named::attrs([("keys", Some(fingerprint(jwks.as_bytes()).as_str()))]))
 }
 
-/// The fingerprint of published keys: two that are equal verify the same tokens.
-pub(crate) fn fingerprint(jwks: &[u8]) -> String {
-    format!("sha256:{}", URL_SAFE_NO_PAD.encode(Sha256::digest(jwks)))
+/// The fingerprint of what is published of keys: two that are equal verify the same.
+pub(crate) fn fingerprint(published: &[u8]) -> String {
+    format!("sha256:{}", URL_SAFE_NO_PAD.encode(Sha256::digest(published)))
 }

@@ -24,7 +24,8 @@ use base64::prelude::BASE64_STANDARD;
 use futures::future::try_join;
 use kcl_engine::{Attrs, LiveNode, Owner, Ref, Resource, Text};
 use kcl_model::resource::{
-    BlockDevice, InstanceProfile, KeyPair, LaunchTemplate as Wanted, SecurityGroup, SpotOptions, Tags,
+    AGENT_GAP, BlockDevice, CONFIGURATION_GAP, InstanceProfile, KeyPair, LaunchTemplate as Wanted, NodeAgent,
+    NodeConfiguration, SecurityGroup, SpotOptions, Tags,
 };
 
 use super::{Kind, Service};
@@ -236,6 +237,9 @@ fn fields(version: &LaunchTemplateVersion, tags: Tags) -> Wanted {
     let groups = groups.chain(interface.into_iter().flat_map(Interface::groups));
     let required = LaunchTemplateHttpTokensState::Required;
     let ipv6 = LaunchTemplateInstanceMetadataProtocolIpv6::Enabled;
+    let mut user_data = decode(data.user_data().unwrap_or_default());
+    let configuration = open_gap(&mut user_data, "configuration=", CONFIGURATION_GAP);
+    let agent = open_gap(&mut user_data, "agent=", AGENT_GAP);
     Wanted {
         image: data.image_id().unwrap_or_default().to_owned(),
         instance_type: data.instance_type().map(InstanceType::as_str).unwrap_or_default().to_owned(),
@@ -255,7 +259,10 @@ fn fields(version: &LaunchTemplateVersion, tags: Tags) -> Wanted {
         tenancy: data.placement().and_then(|it| it.tenancy()).map(|it| it.as_str().to_owned()),
         spot: spot(data),
         ebs_optimized: data.ebs_optimized(),
-        user_data: Text::new(decode(data.user_data().unwrap_or_default())),
+        user_data: Text::new(user_data),
+        node_configuration: configuration
+            .map(|sha256| Ref::id(NodeConfiguration::SCHEMA.kind, "sha256", sha256)),
+        node_agent: agent.map(|sha256| Ref::id(NodeAgent::SCHEMA.kind, "sha256", sha256)),
         machine_tags: common_tags(data.tag_specifications()),
         tags,
     }
@@ -295,6 +302,28 @@ fn block_device(mapping: &LaunchTemplateBlockDeviceMapping) -> BlockDevice {
     }
 }
 
+/// Puts the gap back where a hash fills it; gives the hash.
+fn open_gap(user_data: &mut String, line: &str, gap: &str) -> Option<String> {
+    let start = user_data.find(&format!("\n{line}"))? + 1 + line.len();
+    let hash: String = user_data[start..].chars().take_while(char::is_ascii_hexdigit).collect();
+    if hash.len() != 64 {
+        return None;
+    }
+    user_data.replace_range(start..start + hash.len(), gap);
+    Some(hash)
+}
+
+/// User data with its gaps filled.
+fn filled(want: &Wanted) -> Result<String, Error> {
+    let mut text = want.user_data.text.clone();
+    for (gap, hash) in [(CONFIGURATION_GAP, &want.node_configuration), (AGENT_GAP, &want.node_agent)] {
+        if let Some(hash) = hash {
+            text = text.replacen(gap, hash.value()?, 1);
+        }
+    }
+    Ok(text)
+}
+
 /// User data that is no text differs from any wanted one, whatever becomes of its bytes here.
 fn decode(user_data: &str) -> String {
     let bytes = BASE64_STANDARD.decode(user_data).unwrap_or_else(|_| user_data.as_bytes().to_vec());
@@ -321,7 +350,7 @@ fn data(want: &Wanted) -> Result<RequestLaunchTemplateData, Error> {
         .network_interfaces(network_interface(want)?)
         .metadata_options(metadata_options(want))
         .monitoring(LaunchTemplatesMonitoringRequest::builder().enabled(want.monitoring).build())
-        .user_data(BASE64_STANDARD.encode(&want.user_data.text));
+        .user_data(BASE64_STANDARD.encode(filled(want)?));
     if let Some(key_pair) = &want.key_pair {
         data = data.key_name(key_pair.value()?);
     }

@@ -9,6 +9,7 @@ mod dhcp_options;
 mod discovery_document;
 mod dns_record;
 mod elastic_ip;
+mod encryption_key;
 mod event_rule;
 mod iam_role;
 mod instance;
@@ -19,8 +20,11 @@ mod keyset;
 mod launch_template;
 mod listener;
 mod load_balancer;
+mod machine_records;
 mod nat_gateway;
 mod network_interface;
+mod node_agent;
+mod node_configuration;
 mod oidc_provider;
 mod queue;
 mod registered_spec;
@@ -257,6 +261,8 @@ pub(crate) fn all() -> &'static [&'static dyn AnyKind] {
         kind::<bucket::Bucket>(),
         kind::<registered_spec::RegisteredSpec>(),
         kind::<keyset::Keyset>(),
+        kind::<encryption_key::EncryptionKey>(),
+        kind::<machine_records::MachineRecords>(),
         kind::<vpc::Vpc>(),
         kind::<dhcp_options::DhcpOptions>(),
         kind::<internet_gateway::InternetGateway>(),
@@ -280,6 +286,8 @@ pub(crate) fn all() -> &'static [&'static dyn AnyKind] {
         kind::<listener::Listener>(),
         kind::<classic_load_balancer::ClassicLoadBalancer>(),
         kind::<dns_record::DnsRecord>(),
+        kind::<node_agent::NodeAgent>(),
+        kind::<node_configuration::NodeConfiguration>(),
         kind::<launch_template::LaunchTemplate>(),
         kind::<auto_scaling_group::AutoScalingGroup>(),
         kind::<instance::Instance>(),
@@ -287,6 +295,11 @@ pub(crate) fn all() -> &'static [&'static dyn AnyKind] {
         kind::<event_rule::EventRule>(),
     ];
     ALL
+}
+
+/// What a kind says to making or changing one that is only ever removed.
+fn never_wanted(name: &str) -> Error {
+    Error::new(ErrorKind::Unexpected, name, "it is of a kind that is only removed")
 }
 
 /// The kind named `name`.

@@ -11,10 +11,12 @@
 //! missing is made by a plan, never by a read. What is stored never shows in an error, a log line, or the
 //! `Debug` output of anything here: keys and secrets lie in it, too.
 
+pub mod configurations;
 mod file;
 pub mod keysets;
 pub mod lock;
 pub mod registration;
+pub mod reports;
 mod remembering;
 mod s3;
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Keys of the cluster in the state store. Private keys never stand here: what a plan shows of a keyset is what
-//! everybody may know. Attributes: `keys` (what tokens are verified with, for the service-account keyset).
+//! everybody may know. Attributes: `keys` (what tokens are verified with, for the service-account keyset), `certificates` (what is
+//! believed, for authorities).
 
 use kcl_engine::{Resource, Schema};
 use serde::{Deserialize, Serialize};

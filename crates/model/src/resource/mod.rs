@@ -22,6 +22,7 @@ mod keyset;
 mod launch_template;
 mod listener;
 mod load_balancer;
+mod machine_records;
 mod nat_gateway;
 mod network_interface;
 mod node_agent;
@@ -61,10 +62,11 @@ pub use keyset::Keyset;
 pub use launch_template::{AGENT_GAP, BlockDevice, CONFIGURATION_GAP, LaunchTemplate, SpotOptions};
 pub use listener::Listener;
 pub use load_balancer::{AccessLog, LoadBalancer};
+pub use machine_records::MachineRecords;
 pub use nat_gateway::NatGateway;
+pub use network_interface::NetworkInterface;
 pub use node_agent::NodeAgent;
 pub use node_configuration::NodeConfiguration;
-pub use network_interface::NetworkInterface;
 pub use oidc_provider::OidcProvider;
 pub use queue::Queue;
 pub use registered_spec::RegisteredSpec;
@@ -92,6 +94,7 @@ pub fn catalogue() -> Catalogue {
         RegisteredSpec::SCHEMA,
         Keyset::SCHEMA,
         EncryptionKey::SCHEMA,
+        MachineRecords::SCHEMA,
         Vpc::SCHEMA,
         DhcpOptions::SCHEMA,
         InternetGateway::SCHEMA,

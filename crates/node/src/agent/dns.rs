@@ -37,7 +37,7 @@ pub fn names(dns: &Dns, own: Option<&MemberRecord>, others: &[MemberRecord], now
 }
 
 /// Whether a member's machine is alive, and not still waiting for others before it begins.
-fn serves(record: &MemberRecord, now: OffsetDateTime) -> bool {
+pub(super) fn serves(record: &MemberRecord, now: OffsetDateTime) -> bool {
     let at = OffsetDateTime::parse(&record.at, &Rfc3339);
     record.waits_with.is_none() && at.is_ok_and(|at| now - at < ALIVE)
 }

@@ -11,7 +11,8 @@ use super::members::{self, Presence};
 use super::notice::Cause;
 use super::plan::{self, Step};
 use super::supervise::{Failure, Said};
-use super::{Agent, etcd_pod, snapshots, volume};
+use super::{Agent, snapshots, volume};
+use crate::manifests::{self, Place};
 
 /// What a machine says that has nothing more to do.
 const LEFT: &str = "left";
@@ -60,7 +61,7 @@ async fn one(agent: &Agent, step: Step, until: &impl Fn() -> OffsetDateTime) -> 
         Step::Snapshot => snapshots::last(agent).await,
         Step::Withdraw => withdraw(agent).await,
         Step::StopEtcd => {
-            etcd_pod::put_away(&agent.settings.machine.system)?;
+            Place::Leaving.take_away(&agent.settings.machine.system, manifests::ETCD)?;
             while agent.etcd_listens().await {
                 tokio::time::sleep(agent.settings.intervals.pace).await;
             }
@@ -111,9 +112,8 @@ async fn withdraw(agent: &Agent) -> Result<(), Failure> {
 
 async fn detach(agent: &Agent) -> Result<(), Failure> {
     let Some(control_plane) = &agent.control_plane else { return Ok(()) };
-    let tag = control_plane.told.etcd.volume_tag();
     let instance = &agent.identity.instance_id;
-    if let Some(volume) = volume::detach(&control_plane.ec2, &agent.config, &tag, instance).await? {
+    for volume in volume::detach(&control_plane.ec2, &agent.config.cluster, instance).await? {
         agent.report.tell(&format!("{volume} is free for the next machine"));
     }
     Ok(())

@@ -8,6 +8,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::dns::{self, ALIVE, Names};
+use crate::imds::{Identity, Imds, ImdsError};
 use crate::store::{Condition, Store, StoreError, Written};
 
 /// What is met on the way.
@@ -48,6 +49,18 @@ pub struct Here {
     pub public_address: Option<IpAddr>,
 }
 
+impl Here {
+    /// What the machine's metadata says.
+    pub async fn of(identity: &Identity, imds: &Imds) -> Result<Self, ImdsError> {
+        let public = imds.get("meta-data/public-ipv4").await?;
+        Ok(Self {
+            instance: identity.instance_id.clone(),
+            address: identity.private_ip,
+            public_address: public.and_then(|text| text.trim().parse().ok()),
+        })
+    }
+}
+
 /// Whether this machine stays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Presence {
@@ -74,16 +87,40 @@ pub async fn publish(
         Presence::Goes => None,
     };
     let Some(wanted) = &told.dns else { return Ok(Names::new()) };
-    let mut others = Vec::new();
-    for member in told.etcd.members.iter().filter(|member| **member != told.etcd.member) {
-        let object = store.get(&MemberRecord::path(member)).await?;
-        others.extend(object.map(|object| MemberRecord::read(member, &object.bytes)).transpose()?);
-    }
+    let others = others(store, told).await?;
     let names = dns::names(wanted, own.as_ref(), &others, OffsetDateTime::now_utc());
     if before != Some(&names) {
         dns::publish(route53, &wanted.zone, &names).await?;
     }
     Ok(names)
+}
+
+/// Has the API's names lead to this machine, which is about to begin or to restore its cluster, unless another one is
+/// alive: then that one has the API, and this one will have it later. The records stay as they are.
+pub async fn publish_first(
+    store: &Store,
+    route53: &AwsService,
+    told: &ControlPlane,
+    here: &Here,
+) -> Result<(), MembersError> {
+    let Some(wanted) = &told.dns else { return Ok(()) };
+    let now = OffsetDateTime::now_utc();
+    if others(store, told).await?.iter().any(|other| dns::serves(other, now)) {
+        return Ok(());
+    }
+    let own = record(&told.etcd.member, here, None, now)?;
+    let names = dns::names(wanted, Some(&own), &[], now);
+    Ok(dns::publish(route53, &wanted.zone, &names).await?)
+}
+
+/// The records of the other members, as far as there are some.
+async fn others(store: &Store, told: &ControlPlane) -> Result<Vec<MemberRecord>, MembersError> {
+    let mut records = Vec::new();
+    for member in told.etcd.members.iter().filter(|member| **member != told.etcd.member) {
+        let object = store.get(&MemberRecord::path(member)).await?;
+        records.extend(object.map(|object| MemberRecord::read(member, &object.bytes)).transpose()?);
+    }
+    Ok(records)
 }
 
 /// Writes this machine's record anew; what else bootstrap has said in it stays.

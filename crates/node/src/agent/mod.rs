@@ -13,7 +13,6 @@
 pub mod certificate;
 pub mod dns;
 pub mod drain;
-pub mod etcd_pod;
 pub mod join;
 pub mod kubelet;
 pub mod kubernetes;
@@ -31,22 +30,23 @@ pub mod volume;
 mod watch;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use kcl_http::{AwsService, CredentialsSource, EndpointError, Http, Options, Signer, Tls, TlsError};
+use kcl_http::{AwsService, Http, Options, Signer, Tls, TlsError};
 use kcl_join::{PORT, ServiceConfig};
 use kcl_node_config::{ControlPlane, File, NodeConfig};
 use tokio::net::TcpStream;
 
 use crate::bootstrap::{self, BootstrapError, Context};
+use crate::device;
+use crate::ec2::Ec2;
 use crate::etcd;
 use crate::imds::{Identity, Imds, ImdsError};
 use crate::restore::{Etcdutl, Image};
 use crate::retry::Patience;
 use crate::store::Store;
 use crate::system::FOLDER;
+use crate::volume::Wanted;
 use join::JoinSettings;
 use kubelet::Kubelet;
 use members::Here;
@@ -97,30 +97,17 @@ impl Default for Intervals {
     }
 }
 
-/// Other endpoints of AWS than its own.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Endpoints {
-    /// EC2.
-    pub ec2: Option<String>,
-    /// STS, by which the join service finds out who asks.
-    pub sts: Option<String>,
-    /// Route53.
-    pub route53: Option<String>,
-}
-
 /// Everything outside, and what the machine was started with.
 #[derive(Clone, Debug)]
 pub struct Settings {
     /// As for bootstrap.
     pub machine: bootstrap::Settings,
-    /// Endpoints beside those.
-    pub endpoints: Endpoints,
+    /// Another endpoint of STS than AWS' own, by which the join service finds out who asks.
+    pub sts_endpoint: Option<String>,
     /// Where the join service listens.
     pub listen: SocketAddr,
     /// The etcd of this machine: `https://address:port`.
     pub etcd: String,
-    /// What makes data of a snapshot; without it, the one in etcd's image.
-    pub etcdutl: Option<PathBuf>,
     /// How often what is done.
     pub intervals: Intervals,
     /// How long a machine that is turned off may take to leave; systemd waits a little longer.
@@ -132,10 +119,9 @@ impl Settings {
     pub fn new(machine: bootstrap::Settings) -> Self {
         Self {
             machine,
-            endpoints: Endpoints::default(),
+            sts_endpoint: None,
             listen: SocketAddr::from(([0, 0, 0, 0], PORT)),
             etcd: etcd::LOCAL.to_owned(),
-            etcdutl: None,
             intervals: Intervals::default(),
             stop_within: Duration::from_secs(80),
         }
@@ -152,22 +138,19 @@ pub enum AgentError {
     /// TLS.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// An endpoint.
-    #[error(transparent)]
-    Endpoint(#[from] EndpointError),
 }
 
 impl AgentError {
     /// Whether it cannot be any better later: what was given is wrong.
     fn is_final(&self) -> bool {
-        matches!(self, Self::Endpoint(_))
+        matches!(self, Self::Bootstrap(BootstrapError::Endpoint(_)))
     }
 }
 
 /// What only the control plane has.
 struct ControlPlaneParts {
     told: ControlPlane,
-    ec2: AwsService,
+    ec2: Ec2,
     route53: AwsService,
 }
 
@@ -192,21 +175,18 @@ impl Agent {
         let context = Context::new(settings.machine.clone())?;
         let identity = context.identity().await?;
         let store = context.store(&identity);
-        let config = context.configuration(&store).await?;
+        let config = context.configuration_kept(&store).await?;
         let http = Http::new(Tls::of_this_machine()?, Options { connect_timeout: CONNECT, plain: true });
         // It is asked again soon anyway.
         let once = Patience { attempts: 1, ..settings.machine.patience };
-        let imds = Imds::new(http.clone(), &settings.machine.imds, once);
-        let credentials = Imds::new(http.clone(), &settings.machine.imds, settings.machine.patience);
-        let signer = Signer::shared(Arc::new(credentials) as Arc<dyn CredentialsSource>);
-        let Endpoints { ec2, route53, .. } = &settings.endpoints;
-        let region = &identity.region;
+        let imds = Imds::new(http, &settings.machine.imds, once);
+        let signer = context.signer().clone();
         let control_plane = match &config.control_plane {
             None => None,
             Some(told) => Some(ControlPlaneParts {
                 told: told.clone(),
-                ec2: AwsService::regional(http.clone(), signer.clone(), "ec2", region, ec2.as_deref())?,
-                route53: AwsService::global(http, signer.clone(), "route53", region, route53.as_deref())?,
+                ec2: context.ec2(&identity)?,
+                route53: context.route53(&identity)?,
             }),
         };
         let kubelet = Kubelet::new(settings.machine.system.clone(), &identity.instance_id);
@@ -217,12 +197,7 @@ impl Agent {
 
     /// Where this machine is, as others reach it.
     async fn here(&self) -> Result<Here, ImdsError> {
-        let public = self.imds.get("meta-data/public-ipv4").await?;
-        Ok(Here {
-            instance: self.identity.instance_id.clone(),
-            address: self.identity.private_ip,
-            public_address: public.and_then(|text| text.trim().parse().ok()),
-        })
+        Here::of(&self.identity, &self.imds).await
     }
 
     /// The API server of this machine, by an address that is in its certificate.
@@ -232,7 +207,7 @@ impl Agent {
 
     /// What the join service is served with.
     fn join_settings(&self, told: &ControlPlane) -> JoinSettings {
-        let Settings { endpoints, listen, intervals, .. } = &self.settings;
+        let Settings { machine, sts_endpoint, listen, intervals, .. } = &self.settings;
         JoinSettings {
             service: ServiceConfig {
                 cluster: self.config.cluster.clone(),
@@ -241,8 +216,8 @@ impl Agent {
                 node_roles: told.node_roles.clone(),
                 api_endpoint: self.config.api_address(),
                 signer: self.signer.clone(),
-                sts_endpoint: endpoints.sts.clone(),
-                ec2_endpoint: endpoints.ec2.clone(),
+                sts_endpoint: sts_endpoint.clone(),
+                ec2_endpoint: machine.ec2_endpoint.clone(),
             },
             listen: *listen,
             server: self.api_server(),
@@ -253,7 +228,7 @@ impl Agent {
     /// What makes data of a snapshot.
     fn etcdutl(&self) -> Etcdutl {
         let NodeConfig { kubernetes_version, image_repository, .. } = &self.config;
-        match &self.settings.etcdutl {
+        match &self.settings.machine.etcdutl {
             Some(program) => Etcdutl::Program(program.clone()),
             None => Etcdutl::Image(Image::new(kubernetes_version, image_repository.as_deref())),
         }
@@ -265,8 +240,20 @@ impl Agent {
         TcpStream::connect(address).await.is_ok()
     }
 
-    /// Attaches the volume.
-    async fn attach_volume(&self) -> Result<(), Failure> {
+    /// Has etcd's volume again, mounted, and then the kubelet, which does not start without.
+    async fn take_volume(&self, control_plane: &ControlPlaneParts) -> Result<(), Failure> {
+        let bootstrap::Settings { system, waiting, .. } = &self.settings.machine;
+        let wanted = Wanted {
+            cluster: &self.config.cluster,
+            tag: &control_plane.told.etcd.volume_tag(),
+            instance: &self.identity.instance_id,
+            zone: &self.identity.availability_zone,
+        };
+        let volume = crate::volume::attach(&control_plane.ec2, wanted, *waiting, &self.report).await?;
+        let found = device::find(system, &volume, *waiting).await?;
+        device::mount(system, &volume, &found).await?;
+        self.report.waits_for(None);
+        system.run(&system.commands.systemctl, &["start", "kubelet.service"]).await?;
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 //! | --- | --- |
 //! | `spot/instance-action` | the spot market takes it back: leave by the time it names |
 //! | `autoscaling/target-lifecycle-state` is `Terminated` | its group ends it: leave at once |
-//! | `events/maintenance/scheduled`: stop or retirement within ten minutes | leave by then |
+//! | `events/maintenance/scheduled`: a stop or retirement that is close | leave by then |
 //! | the same further ahead, a reboot, maintenance | told, and nothing else: the machine stays, or comes back |
 //! | `events/recommendations/rebalance` | nothing new is placed on it |
 //!
@@ -18,6 +18,7 @@
 
 use std::fmt;
 
+use kcl_node_config::Role;
 use serde::Deserialize;
 use time::format_description::StaticFormatDescription;
 use time::format_description::well_known::Rfc3339;
@@ -36,9 +37,15 @@ pub const LIFECYCLE: &str = "meta-data/autoscaling/target-lifecycle-state";
 /// The time that a machine has when nobody says how much: what the spot market gives.
 const NOTICE: Duration = Duration::minutes(2);
 
-/// So long before a stop or a retirement the machine is emptied. AWS keeps to the minute that it names; ten are
-/// enough to honour most disruption budgets.
-const AHEAD: Duration = Duration::minutes(10);
+/// So long before a stop or a retirement a machine begins to leave. AWS keeps to the minute that it names; ten are
+/// enough to honour most disruption budgets of what a worker runs. What a control-plane machine leaves without is the
+/// cluster's API, as long as nobody has taken its place.
+fn ahead(role: Role) -> Duration {
+    match role {
+        Role::Node => Duration::minutes(10),
+        Role::ControlPlane => NOTICE,
+    }
+}
 
 /// `21 Jan 2019 09:00:43 GMT`.
 const EVENT_TIME: StaticFormatDescription =
@@ -115,8 +122,8 @@ struct Event {
     state: String,
 }
 
-/// What follows from the documents at a time. Of several things the one that comes first.
-pub fn outlook(documents: &Documents, now: OffsetDateTime) -> Outlook {
+/// What follows from the documents at a time, for a machine of this role. Of several things the one that comes first.
+pub fn outlook(documents: &Documents, role: Role, now: OffsetDateTime) -> Outlook {
     let Documents { spot, rebalance, maintenance, lifecycle } = documents;
     let mut leaving: Vec<(OffsetDateTime, Cause)> = Vec::new();
     leaving.extend(spot.as_deref().map(|text| interruption(text, now)));
@@ -124,7 +131,7 @@ pub fn outlook(documents: &Documents, now: OffsetDateTime) -> Outlook {
         leaving.push((now + NOTICE, Cause::Group));
     }
     for (event, at) in events(maintenance.as_deref()) {
-        if leaves(&event) && at <= now + AHEAD {
+        if leaves(&event) && at <= now + ahead(role) {
             // One that is due may happen at any moment; a moment is no time to leave in.
             leaving.push((at.max(now + NOTICE), Cause::Event(event.code, event.id)));
         }
@@ -201,7 +208,7 @@ mod tests {
     }
 
     fn leave(documents: &Documents) -> Option<(String, OffsetDateTime)> {
-        match outlook(documents, NOW) {
+        match outlook(documents, Role::Node, NOW) {
             Outlook::Leave { cause, at } => Some((cause.to_string(), at)),
             _ => None,
         }
@@ -210,12 +217,16 @@ mod tests {
     #[test]
     fn without_documents_it_stays() {
         let empty = Documents { maintenance: Some("[]".to_owned()), ..Documents::default() };
-        assert_eq!(outlook(&empty, NOW), Outlook::Stay);
+        assert_eq!(outlook(&empty, Role::Node, NOW), Outlook::Stay);
         let lifecycle = Some("InService".to_owned());
-        assert_eq!(outlook(&Documents { lifecycle, ..empty.clone() }, NOW), Outlook::Stay);
+        assert_eq!(outlook(&Documents { lifecycle, ..empty.clone() }, Role::Node, NOW), Outlook::Stay);
         for broken in ["", "{", "[{}]", "[{\"Code\": 1}]"] {
             let maintenance = Some(broken.to_owned());
-            assert_eq!(outlook(&Documents { maintenance, ..empty.clone() }, NOW), Outlook::Stay, "{broken}");
+            assert_eq!(
+                outlook(&Documents { maintenance, ..empty.clone() }, Role::Node, NOW),
+                Outlook::Stay,
+                "{broken}"
+            );
         }
     }
 
@@ -223,7 +234,7 @@ mod tests {
     fn a_recommendation_alone_keeps_new_pods_away() {
         let rebalance = Some("{\"noticeTime\": \"2026-03-01T11:59:00Z\"}".to_owned());
         let documents = Documents { rebalance, ..Documents::default() };
-        assert_eq!(outlook(&documents, NOW), Outlook::Cordon);
+        assert_eq!(outlook(&documents, Role::Node, NOW), Outlook::Cordon);
         assert_eq!(announced(&documents).len(), 1);
         let spot = Some("{\"action\": \"terminate\", \"time\": \"2026-03-01T12:02:00Z\"}".to_owned());
         let at = datetime!(2026-03-01 12:02:00 UTC);
@@ -271,6 +282,11 @@ mod tests {
             let documents = Documents { maintenance, ..Documents::default() };
             assert_eq!(leave(&documents).is_some(), goes, "{code} {at} {state}");
         }
+        let maintenance = Some(event("instance-stop", close, "active"));
+        let documents = Documents { maintenance, ..Documents::default() };
+        let outlook = |now| outlook(&documents, Role::ControlPlane, now);
+        assert_eq!(outlook(NOW), Outlook::Stay, "the API is needed until it is time");
+        assert!(matches!(outlook(NOW + Duration::minutes(7)), Outlook::Leave { .. }));
         let maintenance = Some(event("system-reboot", "15 Mar 2026 12:00:00 GMT", "active"));
         let said = announced(&Documents { maintenance, ..Documents::default() });
         assert_eq!(said, ["AWS announces system-reboot for 2026-03-15T12:00:00Z (event instance-event-1)"]);

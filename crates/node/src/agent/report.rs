@@ -13,6 +13,7 @@ use time::format_description::well_known::Rfc3339;
 use tokio::sync::watch;
 
 use crate::store::{Condition, Store};
+use crate::volume::Waits;
 
 /// How long one try to write may take.
 const WRITE: Duration = Duration::from_secs(10);
@@ -32,6 +33,12 @@ struct Words {
     waits_for: Option<String>,
     /// What does not work, by what it is.
     troubles: BTreeMap<&'static str, String>,
+}
+
+impl Waits for Report {
+    async fn waits(&self, what: &str) {
+        self.waits_for(Some(what.to_owned()));
+    }
 }
 
 /// What this machine says of itself. Clones say the same.

@@ -17,7 +17,8 @@ use super::report::{Report, Tell};
 use super::shutdown::{Ending, ending};
 use super::supervise::{Failure, keep};
 use super::watch::{METADATA, watch};
-use super::{Agent, AgentError, Settings, etcd_pod, join, snapshots};
+use super::{Agent, AgentError, Settings, join, snapshots};
+use crate::manifests::{self, Place};
 
 const JOIN: &str = "join service";
 const NAMES: &str = "API names";
@@ -89,7 +90,10 @@ fn lasting(agent: &Arc<Agent>, outlook: watch::Sender<Outlook>) -> JoinSet<Infal
         let outlook = Arc::new(outlook);
         let begin = move || {
             let (agent, outlook) = (Arc::clone(&watched), Arc::clone(&outlook));
-            async move { watch(&agent.imds, agent.settings.intervals.watch, &agent.report, &outlook).await }
+            async move {
+                let (every, role) = (agent.settings.intervals.watch, agent.config.role);
+                watch(&agent.imds, every, role, &agent.report, &outlook).await
+            }
         };
         keep(again, move |why: &str| report.trouble(METADATA, why), begin).await
     });
@@ -135,10 +139,11 @@ async fn keep_names(agent: Arc<Agent>) -> Result<Infallible, Failure> {
 
 /// Starts etcd again on a machine that had left and is back.
 async fn come_back(agent: Arc<Agent>) -> Result<Infallible, Failure> {
+    let Some(control_plane) = &agent.control_plane else { return pending().await };
     let system = &agent.settings.machine.system;
-    if etcd_pod::is_away(system) {
-        agent.attach_volume().await?;
-        etcd_pod::bring_back(system)?;
+    if Place::Leaving.has(system, manifests::ETCD) {
+        agent.take_volume(control_plane).await?;
+        Place::Leaving.put_back(system)?;
         agent.report.tell("etcd's volume and manifest are back: the machine was only stopped");
     }
     agent.report.works(ETCD);

@@ -12,9 +12,10 @@ use kcl_node_config::BackupReason;
 use time::OffsetDateTime;
 
 use super::supervise::{Failure, Said};
-use super::{Agent, ControlPlaneParts, etcd_pod};
+use super::{Agent, ControlPlaneParts};
 use crate::backup::{self, Periodic, Pruned, Source};
 use crate::etcd::Etcd;
+use crate::manifests::{self, Place};
 use crate::restore::{self, Served, Site, Waits};
 
 /// What does not work when etcd is not saved.
@@ -34,7 +35,7 @@ pub(super) async fn take_periodically(agent: Arc<Agent>) -> Result<Infallible, F
     loop {
         // Machines that started together need not ask at the same time.
         tokio::time::sleep(jittered(every.min(LOOK))).await;
-        if etcd_pod::is_away(&agent.settings.machine.system) {
+        if Place::Leaving.has(&agent.settings.machine.system, manifests::ETCD) {
             continue;
         }
         let _alone = agent.saving.lock().await;
@@ -62,7 +63,7 @@ pub(super) async fn serve_restores(agent: Arc<Agent>) -> Result<Infallible, Fail
     let Some(control_plane) = &agent.control_plane else { return pending().await };
     loop {
         // Without its volume there is nothing that could be restored into.
-        if !etcd_pod::is_away(&agent.settings.machine.system) {
+        if !Place::Leaving.has(&agent.settings.machine.system, manifests::ETCD) {
             let _alone = agent.saving.lock().await;
             let site = Site {
                 source: source(&agent, control_plane)?,

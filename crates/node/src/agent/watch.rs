@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use kcl_node_config::Role;
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
@@ -28,6 +29,7 @@ async fn documents(imds: &Imds) -> Result<Documents, ImdsError> {
 pub(super) async fn watch(
     imds: &Imds,
     every: Duration,
+    role: Role,
     report: &Report,
     outlook: &watch::Sender<Outlook>,
 ) -> Result<Infallible, Failure> {
@@ -40,7 +42,7 @@ pub(super) async fn watch(
             report.tell(line);
         }
         announced = now;
-        let next = notice::outlook(&found, OffsetDateTime::now_utc());
+        let next = notice::outlook(&found, role, OffsetDateTime::now_utc());
         outlook.send_if_modified(|before| {
             let next = settled(before, next);
             let changed = *before != next;

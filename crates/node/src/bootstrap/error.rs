@@ -4,6 +4,7 @@ use kcl_http::{EndpointError, TlsError, chain};
 use kcl_node_config::ConfigError;
 
 use super::step::Step;
+use crate::agent::members::MembersError;
 use crate::control_plane::ControlPlaneError;
 use crate::download::DownloadError;
 use crate::imds::ImdsError;
@@ -47,6 +48,9 @@ pub enum BootstrapError {
     /// The control plane.
     #[error(transparent)]
     ControlPlane(#[from] ControlPlaneError),
+    /// The API's names.
+    #[error(transparent)]
+    Names(#[from] MembersError),
     /// Joining.
     #[error(transparent)]
     Worker(#[from] WorkerError),

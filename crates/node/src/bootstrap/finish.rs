@@ -2,12 +2,14 @@
 
 use std::fs;
 
+use kcl_http::chain;
 use kcl_node_config::{AGENT_UNIT, ControlPlane, NodeConfig, paths};
 use sha2::{Digest as _, Sha256};
 
 use super::Context;
 use super::error::BootstrapError;
-use super::report::Report;
+use super::report::{Event, Report};
+use crate::agent::members::{self, Here};
 use crate::control_plane::{self, ControlPlaneError};
 use crate::device;
 use crate::imds::Identity;
@@ -36,8 +38,7 @@ impl Context {
             instance: &identity.instance_id,
             zone: &identity.availability_zone,
         };
-        let tell = async |what: &str| report.waits(what).await;
-        let volume = volume::attach(&ec2, wanted, waiting, &tell).await?;
+        let volume = volume::attach(&ec2, wanted, waiting, report).await?;
         report.goes_on().await;
         let system = &self.settings.system;
         let waiting = Waiting { longest: waiting.longest.min(DEVICE), ..waiting };
@@ -61,6 +62,11 @@ impl Context {
         volume: &Attached,
         report: &Report<'_>,
     ) -> Result<(), BootstrapError> {
+        if let Err(error) = self.names(store, config, identity).await {
+            // The node agent keeps them later on, and this machine knows its own address without them.
+            report
+                .tell(&Event::Warning(&format!("the API's names are not published yet: {}", chain(&error))));
+        }
         let ec2 = self.ec2(identity)?;
         let work = control_plane::Work {
             system: &self.settings.system,
@@ -76,6 +82,18 @@ impl Context {
             etcdutl: self.settings.etcdutl.as_deref(),
         };
         Ok(control_plane::run(&work).await?)
+    }
+
+    /// The API's names lead here, if no other machine has the API: workers that start meanwhile find it then.
+    async fn names(
+        &self,
+        store: &Store,
+        config: &NodeConfig,
+        identity: &Identity,
+    ) -> Result<(), BootstrapError> {
+        let here = Here::of(identity, &self.imds).await?;
+        let route53 = self.route53(identity)?;
+        Ok(members::publish_first(store, &route53, told(config)?, &here).await?)
     }
 
     /// The machine is a worker of the cluster.

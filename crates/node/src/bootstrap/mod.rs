@@ -46,6 +46,8 @@ pub struct Settings {
     pub s3_endpoint: Option<String>,
     /// Another endpoint of EC2 than AWS' own.
     pub ec2_endpoint: Option<String>,
+    /// Another endpoint of Route53 than AWS' own.
+    pub route53_endpoint: Option<String>,
     /// Where the join service is asked; at the API's name without.
     pub join_service: Option<String>,
     /// This machine.
@@ -111,6 +113,18 @@ impl Context {
         let endpoint = self.settings.ec2_endpoint.as_deref();
         let service = AwsService::regional(http, signer, "ec2", &identity.region, endpoint)?;
         Ok(Ec2::new(service, self.settings.patience))
+    }
+
+    /// Route53, as the machine's role.
+    pub fn route53(&self, identity: &Identity) -> Result<AwsService, BootstrapError> {
+        let (http, signer) = (self.http.clone(), self.signer.clone());
+        let endpoint = self.settings.route53_endpoint.as_deref();
+        Ok(AwsService::global(http, signer, "route53", &identity.region, endpoint)?)
+    }
+
+    /// Who signs as the machine's role.
+    pub fn signer(&self) -> &Signer {
+        &self.signer
     }
 }
 

@@ -1,6 +1,7 @@
 //! The steps that make a machine ready for kubeadm.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::time::Duration;
 
 use kcl_node_config::{File, MODULES, Machine, NodeConfig, Role};
@@ -29,6 +30,21 @@ impl Context {
         }
         let found = format!("the group {} of {}", config.instance_group, config.store.location);
         Err(BootstrapError::Other { url: url.clone(), found })
+    }
+
+    /// Likewise, from this machine once it was read there: a daemon that starts again needs no store for it.
+    pub async fn configuration_kept(&self, store: &Store) -> Result<NodeConfig, BootstrapError> {
+        let system = &self.settings.system;
+        let path = format!("{FOLDER}/node-config-{}.yaml", self.settings.sha256);
+        if let Ok(kept) = fs::read(system.path(&path))
+            && hex::encode(Sha256::digest(&kept)) == self.settings.sha256
+        {
+            return Ok(NodeConfig::parse(&String::from_utf8_lossy(&kept))?);
+        }
+        let config = self.configuration(store).await?;
+        // What is written otherwise than it was read is not found by its hash, and read from the store again.
+        system.write(&File { path, mode: 0o600, content: config.to_yaml()? })?;
+        Ok(config)
     }
 
     /// Kernel modules and parameters, now and at each start; and no swap, of which EC2's images have none

@@ -9,6 +9,7 @@ use kcl_node_config::{State, Status};
 use super::step::Step;
 use crate::download::Outcome;
 use crate::store::{Condition, Store};
+use crate::volume::Waits;
 
 /// How long one status may hold up the work: a store that is out of reach must not make a machine late.
 const STATUS: Duration = Duration::from_secs(10);
@@ -40,6 +41,12 @@ pub struct Report<'a> {
     instance: String,
     tell: Tell<'a>,
     now: Mutex<Now>,
+}
+
+impl Waits for Report<'_> {
+    async fn waits(&self, what: &str) {
+        Self::waits(self, what).await;
+    }
 }
 
 /// What the status says now.

@@ -30,6 +30,9 @@ pub const LOCAL: &str = "https://127.0.0.1:2379";
 /// etcd itself gives up on what finds no quorum after seven seconds at most.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
+/// Who is healthy says so at once; who is alone tries for as long as it is let.
+const HEALTH: Duration = Duration::from_secs(3);
+
 /// How long a connection may take: to this machine or one of the same VPC.
 const CONNECT: Duration = Duration::from_secs(3);
 
@@ -162,7 +165,7 @@ impl Etcd {
     /// Whether the member can read what the majority agrees on: the cluster works, seen from it.
     pub async fn is_healthy(&self) -> Result<bool, EtcdError> {
         const WHAT: &str = "tell its health";
-        let answer = self.send(WHAT, "GET", "/health", Body::empty()).await?;
+        let answer = self.send(WHAT, "GET", "/health", Body::empty(), HEALTH).await?;
         let health: wire::Health = self.read(WHAT, &answer)?;
         Ok(answer.status == StatusCode::OK && health.health == "true")
     }
@@ -180,7 +183,8 @@ impl Etcd {
         method: &str,
         ask: &Value,
     ) -> Result<T, EtcdError> {
-        let answer = self.send(what, "POST", &format!("/v3/{method}"), ask.to_string().into()).await?;
+        let body = ask.to_string().into();
+        let answer = self.send(what, "POST", &format!("/v3/{method}"), body, TIMEOUT).await?;
         if answer.status == StatusCode::OK {
             return self.read(what, &answer);
         }
@@ -193,11 +197,12 @@ impl Etcd {
         method: &str,
         path: &str,
         body: Body,
+        timeout: Duration,
     ) -> Result<Answer, EtcdError> {
         let url = format!("{}{path}", self.endpoint);
         let failed = |source| EtcdError::Http { what, source };
         let request = request(method, &url, &[("content-type", "application/json")], body).map_err(failed)?;
-        self.http.send(request, TIMEOUT).await.map_err(failed)
+        self.http.send(request, timeout).await.map_err(failed)
     }
 
     fn read<T: DeserializeOwned>(&self, what: &'static str, answer: &Answer) -> Result<T, EtcdError> {

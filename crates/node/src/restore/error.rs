@@ -46,6 +46,9 @@ pub enum RestoreError {
         /// The system's answer.
         source: io::Error,
     },
+    /// A manifest cannot be moved.
+    #[error(transparent)]
+    System(#[from] SystemError),
     /// A document in the store is none.
     #[error("{key} in the state store cannot be read: {why}\nhint: `kcl restore` writes a new request")]
     Document {
@@ -77,17 +80,25 @@ pub enum RestoreError {
 }
 
 impl RestoreError {
-    /// Whether trying again may help. What is not so ends a restore.
+    /// Whether trying again may help, once somebody has mended what is in the way. What is not so ends a restore: it
+    /// says that this backup, or this request, is none.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Store(error) => error.is_transient(),
-            Self::Backup(error) => error.is_transient(),
-            Self::Etcd(error) => error.is_transient(),
-            // A disk that is full now, a registry out of reach, the kubelet that starts, other members that are late.
-            Self::File { .. } | Self::NoEtcdutl { .. } | Self::Runs { .. } | Self::Silent { .. } => true,
-            // What it says of a snapshot is final.
+            Self::Backup(error) => !matches!(
+                error,
+                BackupError::Missing { .. } | BackupError::Unreadable { .. } | BackupError::Damaged { .. }
+            ),
             Self::Etcdutl { source, .. } => !matches!(source, SystemError::Failed { .. }),
             Self::Document { .. } => false,
+            // A store that does not answer or let us in, a disk that is full, the kubelet that starts, other members
+            // that are late.
+            Self::Store(_)
+            | Self::Etcd(_)
+            | Self::File { .. }
+            | Self::System(_)
+            | Self::NoEtcdutl { .. }
+            | Self::Runs { .. }
+            | Self::Silent { .. } => true,
         }
     }
 }

@@ -93,6 +93,14 @@ impl Image {
 }
 
 impl Etcdutl {
+    /// This program, or without one that of etcd's image for a release of Kubernetes.
+    pub fn of(program: Option<PathBuf>, kubernetes_version: &str, image_repository: Option<&str>) -> Self {
+        match program {
+            Some(program) => Self::Program(program),
+            None => Self::Image(Image::new(kubernetes_version, image_repository)),
+        }
+    }
+
     /// Makes it ready to be run, which may take the network: best done while etcd still runs.
     pub(super) async fn prepare(&self, system: &System) -> Result<(), SystemError> {
         match self {

@@ -7,9 +7,10 @@ use kcl_node_config::{Backup, BackupName, BackupReason, RestorePlan, RestoreRequ
 use time::OffsetDateTime;
 
 use super::data::{Membership, Volume};
-use super::{At, Event, RestoreError, Site, Step, documents, manifests};
+use super::{At, Event, RestoreError, Site, Step, documents};
 use crate::backup::{self, BackupError};
 use crate::etcd::{ClusterId, EtcdError, peer_url};
+use crate::manifests::{self, Place};
 
 /// Does all of them, and gives the cluster that it is in then; nothing if this machine has no part in it.
 pub(super) async fn all(
@@ -18,9 +19,11 @@ pub(super) async fn all(
 ) -> Result<Option<ClusterId>, RestoreError> {
     let site = at.site;
     let (source, volume) = (&site.source, Volume::of(&site.source.system));
-    at.begin(Step::Plan).await;
+    (at.tell)(&Event::Begins(Step::Plan));
     let plan = documents::plan(site, request).await?;
+    // Who is not in it has nothing to say about it.
     let Some(membership) = Membership::of(&plan, &source.member) else { return Ok(None) };
+    at.write(None).await;
     if !volume.is_restored(&request.id) {
         if let Some(cluster) = joined(site, &request.id).await? {
             return Ok(Some(cluster));
@@ -36,7 +39,7 @@ pub(super) async fn all(
         volume.swap(&request.id)?;
     }
     at.begin(Step::Start).await;
-    manifests::put_back(&source.system)?;
+    Place::Restoring.put_back(&source.system)?;
     at.begin(Step::Wait).await;
     wait(site, &plan, &membership).await.map(Some)
 }
@@ -63,17 +66,18 @@ pub(super) async fn fetch(site: &Site, backup: &Backup) -> Result<(), RestoreErr
     Ok(backup::fetch(&site.source.store, backup, &Volume::of(system).snapshot()).await?)
 }
 
-/// Stops what writes to etcd, saves what it wrote, and stops etcd.
+/// Stops what writes to etcd, saves what it wrote, and stops etcd. What the API server still writes while it ends may
+/// not be in the backup, but is in the old data.
 async fn stop(at: &mut At<'_>) -> Result<(), RestoreError> {
     let (source, waits) = (&at.site.source, at.site.waits);
     at.begin(Step::StopApiServer).await;
-    manifests::take_away(&source.system, manifests::API_SERVER)?;
+    Place::Restoring.take_away(&source.system, manifests::API_SERVER)?;
     at.begin(Step::Snapshot).await;
     if let Err(error) = save(at.site).await {
         (at.tell)(&Event::NoSnapshot(&chain(&error)));
     }
     at.begin(Step::StopEtcd).await;
-    manifests::take_away(&source.system, manifests::ETCD)?;
+    Place::Restoring.take_away(&source.system, manifests::ETCD)?;
     let begun = Instant::now();
     while source.etcd.listens().await {
         if begun.elapsed() > waits.stop {

@@ -62,14 +62,8 @@ impl Store {
         let whole = self.whole_key(prefix);
         let mut query = vec![("list-type", "2"), ("prefix", &whole)];
         query.extend(next.map(|next| ("continuation-token", next)));
-        let ask = Ask { query: &query, ..Ask::object("list", "GET", prefix) };
-        let answer = self.ask(&ask).await?;
-        if answer.status != StatusCode::OK {
-            return Err(self.failure(&ask, &answer));
-        }
-        let strange = || StoreError::Strange { object: self.object(prefix) };
-        let text = String::from_utf8(answer.body.to_vec()).map_err(|_| strange())?;
-        let document = Document::parse(&text).map_err(|_| strange())?;
+        let text = self.ask_bucket(prefix, &query).await?;
+        let document = Document::parse(&text).map_err(|_| self.strange(prefix))?;
         let root = document.root_element();
         let above = self.whole_key("");
         let keys = root.children().filter(|child| child.tag_name().name() == "Contents");
@@ -78,23 +72,53 @@ impl Store {
         Ok((keys.map(str::to_owned).collect(), more))
     }
 
-    /// Deletes an object, where there is one.
+    /// What the bucket answers about keys that begin with a prefix.
+    async fn ask_bucket(&self, prefix: &str, query: &[(&str, &str)]) -> Result<String, StoreError> {
+        let ask = Ask { bucket: true, query, ..Ask::object("list", "GET", prefix) };
+        let answer = self.ask(&ask).await?;
+        if answer.status != StatusCode::OK {
+            return Err(self.failure(&ask, &answer));
+        }
+        String::from_utf8(answer.body.to_vec()).map_err(|_| self.strange(prefix))
+    }
+
+    fn strange(&self, prefix: &str) -> StoreError {
+        StoreError::Strange { object: self.object(prefix) }
+    }
+
+    /// Deletes an object, where there is one, with everything that it was before: kcl's buckets keep old versions,
+    /// which cost as much as new ones.
     pub async fn delete(&self, key: &str) -> Result<(), StoreError> {
-        const WHAT: &str = "delete";
         match &self.location {
             Location::File { folder } => folder::remove(&folder.join(key))
-                .map_err(|source| StoreError::File { what: WHAT, object: self.object(key), source }),
+                .map_err(|source| StoreError::File { what: "delete", object: self.object(key), source }),
             Location::S3 { .. } => {
                 retry(self.access.patience, StoreError::is_transient, || self.delete_s3(key)).await
             }
         }
     }
 
+    /// The oldest version first: as long as the last is there, the object is seen, and deleted the next time.
     async fn delete_s3(&self, key: &str) -> Result<(), StoreError> {
-        let ask = Ask::object("delete", "DELETE", key);
-        let answer = self.ask(&ask).await?;
-        let gone = answer.status == StatusCode::NOT_FOUND && code(&answer) == "NoSuchKey";
-        if answer.status.is_success() || gone { Ok(()) } else { Err(self.failure(&ask, &answer)) }
+        let whole = self.whole_key(key);
+        let versions = [("versions", ""), ("prefix", &whole)];
+        let text = self.ask_bucket(key, &versions).await?;
+        let document = Document::parse(&text).map_err(|_| self.strange(key))?;
+        let own = document.root_element().children().filter(|version| {
+            let kind = matches!(version.tag_name().name(), "Version" | "DeleteMarker");
+            kind && xml::child_text(*version, "Key") == Some(&whole)
+        });
+        let ids: Vec<&str> = own.filter_map(|version| xml::child_text(version, "VersionId")).collect();
+        // S3 tells the newest first.
+        for id in ids.into_iter().rev() {
+            let ask = Ask { query: &[("versionId", id)], ..Ask::object("delete", "DELETE", key) };
+            let answer = self.ask(&ask).await?;
+            let gone = matches!(code(&answer).as_str(), "NoSuchKey" | "NoSuchVersion");
+            if !answer.status.is_success() && !gone {
+                return Err(self.failure(&ask, &answer));
+            }
+        }
+        Ok(())
     }
 
     /// Writes an object from a file with this sha256, whatever is there. The store takes no other content. Pieces of

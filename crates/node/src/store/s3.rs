@@ -30,7 +30,8 @@ pub(super) struct Ask<'a> {
     pub(super) method: &'static str,
     /// Of an object, or what objects are asked for.
     pub(super) key: &'a str,
-    /// What the bucket itself is asked; nothing for an object.
+    /// Whether the bucket itself is asked, about keys that begin with this.
+    pub(super) bucket: bool,
     pub(super) query: &'a [(&'a str, &'a str)],
     pub(super) headers: &'a [(&'a str, &'a str)],
     pub(super) content: Content<'a>,
@@ -49,7 +50,8 @@ pub(super) enum Content<'a> {
 impl<'a> Ask<'a> {
     /// About an object, with nothing sent.
     pub(super) fn object(what: &'static str, method: &'static str, key: &'a str) -> Self {
-        Self { what, method, key, query: &[], headers: &[], content: Content::Bytes(&[]), timeout: TIMEOUT }
+        let content = Content::Bytes(&[]);
+        Self { what, method, key, bucket: false, query: &[], headers: &[], content, timeout: TIMEOUT }
     }
 }
 
@@ -137,13 +139,13 @@ impl Store {
             None if bucket.contains('.') => format!("https://s3.{region}.{}/{bucket}", suffix(region)),
             None => format!("https://{bucket}.s3.{region}.{}", suffix(region)),
         };
-        if ask.query.is_empty() {
-            return format!("{base}/{}", utf8_percent_encode(&self.whole_key(ask.key), PATH));
-        }
+        let key = if ask.bucket { String::new() } else { self.whole_key(ask.key) };
         let query = ask.query.iter().map(|(name, value)| {
             format!("{}={}", utf8_percent_encode(name, QUERY), utf8_percent_encode(value, QUERY))
         });
-        format!("{base}/?{}", query.collect::<Vec<_>>().join("&"))
+        let query = query.collect::<Vec<_>>().join("&");
+        let mark = if query.is_empty() { "" } else { "?" };
+        format!("{base}/{}{mark}{query}", utf8_percent_encode(&key, PATH))
     }
 
     /// A key as the bucket has it.

@@ -51,20 +51,8 @@ impl World {
 
     /// A machine; its etcd runs once it is told to.
     pub(crate) fn machine(&self, member: &str, instance: &str) -> Node {
-        let address = etcd_address().unwrap();
         let root = self.home.path().join(instance);
-        let system = System::new(&root);
-        let pki = system.path("/etc/kubernetes/pki");
-        self.keys.etcd_machine(instance, address.into(), &pki).unwrap();
-        for name in ["etcd.yaml", "kube-apiserver.yaml"] {
-            let path = system.path(&format!("/etc/kubernetes/manifests/{name}"));
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, "a static pod").unwrap();
-        }
-        let node =
-            Node { member: member.to_owned(), instance: instance.to_owned(), address, system, kubelet: None };
-        fs::create_dir_all(node.volume()).unwrap();
-        node
+        Node::on(&System::new(&root), &self.keys, member, instance)
     }
 }
 
@@ -96,6 +84,25 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    /// A machine in a folder, with keys of a cluster.
+    pub(crate) fn on(system: &System, keys: &pki::Pki, member: &str, instance: &str) -> Self {
+        let (address, system) = (etcd_address().unwrap(), system.clone());
+        keys.etcd_machine(instance, address.into(), &system.path("/etc/kubernetes/pki")).unwrap();
+        for name in ["etcd.yaml", "kube-apiserver.yaml"] {
+            let path = system.path(&format!("/etc/kubernetes/manifests/{name}"));
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "a static pod").unwrap();
+        }
+        let node =
+            Node { member: member.to_owned(), instance: instance.to_owned(), address, system, kubelet: None };
+        fs::create_dir_all(node.volume()).unwrap();
+        node
+    }
+
+    pub(crate) fn client_url(&self) -> String {
+        client_url(self.ip())
+    }
+
     pub(crate) fn volume(&self) -> PathBuf {
         self.system.path("/var/lib/etcd")
     }
@@ -126,9 +133,29 @@ impl Node {
             pki: self.system.path("/etc/kubernetes/pki"),
             initial_cluster: initial_cluster.to_owned(),
             joins,
-            extra_args: Vec::new(),
+            // Else a member is only added or removed once all have known each other for five seconds.
+            extra_args: vec!["--strict-reconfig-check=false".to_owned()],
         };
         self.kubelet = Some(Kubelet::start(self.manifest("etcd"), config));
+    }
+
+    /// Joins the cluster of another member, as kubeadm does it: without a vote first. A vote before it has come would
+    /// stop a small cluster until it is there.
+    pub(crate) async fn join(&mut self, there: &Node) {
+        // Others only pass it on, and wait for long where the leader says that it is too early.
+        let etcd = leader(&there.etcd()).await;
+        let learner = persist(async || etcd.add_member(&peer_url(self.ip()), true).await).await;
+        let started = etcd.members().await.unwrap().into_iter().filter(|member| !member.name.is_empty());
+        let others = started.map(|member| format!("{}={}", member.name, member.peer_urls[0]));
+        let initial: Vec<String> = others.chain([self.initial()]).collect();
+        self.start(&initial.join(","), true);
+        persist(async || etcd.promote_member(learner.id()).await).await;
+        self.healthy().await;
+    }
+
+    /// Whether its kubelet looks at manifests.
+    pub(crate) fn kubelet_sleeps(&self, sleeps: bool) {
+        self.kubelet.as_ref().unwrap().sleeps.store(sleeps, Ordering::SeqCst);
     }
 
     /// The machine is gone, with all but its volume.
@@ -189,7 +216,15 @@ pub(crate) async fn until(what: &str, mut is: impl AsyncFnMut() -> bool) {
     }
 }
 
-/// Tries until it succeeds. Who is a member is only changed once all have known each other for five seconds.
+/// A client of the leader.
+async fn leader(etcd: &Etcd) -> Etcd {
+    let leader = etcd.status().await.unwrap().leader().unwrap();
+    let members = etcd.members().await.unwrap();
+    let found = members.iter().find(|member| member.id() == leader).unwrap();
+    etcd.at(&found.client_urls[0])
+}
+
+/// Tries until it succeeds: who has just come or gone is in the way of changes for a moment.
 pub(crate) async fn persist<T>(mut attempt: impl AsyncFnMut() -> Result<T, EtcdError>) -> T {
     let begun = Instant::now();
     loop {
@@ -206,19 +241,22 @@ pub(crate) async fn persist<T>(mut attempt: impl AsyncFnMut() -> Result<T, EtcdE
 /// Runs etcd while its manifest is there.
 struct Kubelet {
     ends: Arc<AtomicBool>,
+    sleeps: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Kubelet {
     fn start(manifest: PathBuf, config: EtcdConfig) -> Self {
-        let ends = Arc::new(AtomicBool::new(false));
-        let told = Arc::clone(&ends);
+        let (ends, sleeps) = (Arc::<AtomicBool>::default(), Arc::<AtomicBool>::default());
+        let (told, paused) = (Arc::clone(&ends), Arc::clone(&sleeps));
         let thread = std::thread::spawn(move || {
             let mut member: Option<EtcdMember> = None;
             while !told.load(Ordering::SeqCst) {
                 let wanted = manifest.exists();
                 let runs = member.as_mut().is_some_and(EtcdMember::is_running);
-                if wanted && !runs {
+                if paused.load(Ordering::SeqCst) {
+                    // Nothing changes.
+                } else if wanted && !runs {
                     member = Some(EtcdMember::start(&config).unwrap());
                 } else if !wanted {
                     member = None;
@@ -226,7 +264,7 @@ impl Kubelet {
                 std::thread::sleep(PAUSE);
             }
         });
-        Self { ends, thread: Some(thread) }
+        Self { ends, sleeps, thread: Some(thread) }
     }
 }
 

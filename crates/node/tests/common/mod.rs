@@ -4,6 +4,7 @@
 pub(crate) mod cluster;
 pub(crate) mod etcd;
 pub(crate) mod join;
+pub(crate) mod member;
 pub(crate) mod told;
 
 use std::collections::{BTreeMap, VecDeque};

@@ -2,7 +2,9 @@
 
 use super::check::Check;
 use super::subnets::SubnetDraft;
-use super::{Scope, document_name, flag, image, labels, placement, purchase, syntax, sysctls, value, volumes};
+use super::{
+    Scope, document_name, flag, image, labels, placement, purchase, syntax, sysctls, value, volumes,
+};
 use crate::cluster::{Architecture, InstanceGroup, InstanceMetadata, Role, Tenancy, UserData};
 use crate::document::{Document, Spec};
 use crate::machine_types::MachineType;
