@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use super::data::{Membership, Volume};
 use super::{At, Event, RestoreError, Site, Step, documents, manifests};
 use crate::backup::{self, BackupError};
-use crate::etcd::{ClusterId, EtcdError, peer_url};
+use crate::etcd::{ClusterId, Etcd, EtcdError, peer_url};
 
 /// Does all of them, and gives the cluster that it is in then; nothing if this machine has no part in it.
 pub(super) async fn all(
@@ -105,7 +105,7 @@ async fn wait(site: &Site, plan: &RestorePlan, membership: &Membership) -> Resul
             // Until it is told, this machine may be out of the others' reach; they are asked in turn.
             tell_address(site, plan, membership).await;
         }
-        let last = match healthy(site).await {
+        let last = match healthy(etcd).await {
             Ok(true) => return Ok(etcd.status().await?.cluster()),
             Ok(false) => "it is not healthy".to_owned(),
             Err(error) => chain(&error),
@@ -117,16 +117,16 @@ async fn wait(site: &Site, plan: &RestorePlan, membership: &Membership) -> Resul
     }
 }
 
-async fn healthy(site: &Site) -> Result<bool, EtcdError> {
+async fn healthy(etcd: &Etcd) -> Result<bool, EtcdError> {
     // A refused connection is the common answer while it starts, and costs less than a handshake.
-    if !site.source.etcd.listens().await {
+    if !etcd.listens().await {
         return Ok(false);
     }
-    site.source.etcd.is_healthy().await
+    etcd.is_healthy().await
 }
 
-/// The plan was made with another machine in this one's place: the members are told its address, by whichever of
-/// them answers.
+/// The plan was made with another machine in this one's place: the members are told its address, by one of them that
+/// works.
 async fn tell_address(site: &Site, plan: &RestorePlan, membership: &Membership) {
     let own = &site.source.etcd;
     let others = plan.members.iter().filter(|member| member.peer_url != membership.peer_url());
@@ -134,12 +134,17 @@ async fn tell_address(site: &Site, plan: &RestorePlan, membership: &Membership) 
         let host = member.peer_url.strip_suffix(":2380")?;
         Some(own.at(&format!("{host}:2379")))
     });
-    for etcd in std::iter::once(own.clone()).chain(others) {
-        let Ok(members) = etcd.members().await else { continue };
-        let stale = |url: &String| url == membership.peer_url();
-        let Some(found) = members.iter().find(|member| member.peer_urls.iter().any(stale)) else { return };
-        if etcd.update_member(found.id(), &peer_url(site.address)).await.is_ok() {
-            return;
-        }
+    // At the same time: each that does not work takes seconds to say so.
+    let all = std::iter::once(own.clone()).chain(others).map(async |etcd| {
+        let works = healthy(&etcd).await.unwrap_or(false);
+        works.then_some(etcd)
+    });
+    let working = futures::future::join_all(all).await;
+    let Some(etcd) = working.into_iter().flatten().next() else { return };
+    let Ok(members) = etcd.members().await else { return };
+    let stale = |url: &String| url == membership.peer_url();
+    if let Some(found) = members.iter().find(|member| member.peer_urls.iter().any(stale)) {
+        // Whether it was done is seen at the next look.
+        drop(etcd.update_member(found.id(), &peer_url(site.address)).await);
     }
 }
