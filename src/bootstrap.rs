@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use crate::api;
 use crate::cli::Ways;
 use crate::error::{CommandError, Failure};
+use crate::machines::Machines;
 use crate::output::{KubernetesProgress, KubernetesView, Printer};
 
 use kcl_aws::store::Store;
@@ -320,8 +321,9 @@ impl Bootstrap<'_> {
         };
         let connection = Connection::open(&access).await?;
         self.printer.note(&format!("waiting for the API server {}", connection.server()));
+        let machines = Machines::new(self.store, &self.cluster.name);
         tokio::select! {
-            ready = wait_ready(&connection, self.timeout, self.printer) => ready?,
+            ready = wait_ready(&connection, self.timeout, self.printer, Some(&machines)) => ready?,
             () = stop => return Err(stopped()),
         }
         Ok(connection)
@@ -376,15 +378,30 @@ pub(crate) async fn wait_ready(
     connection: &Connection,
     timeout: Duration,
     printer: &Printer,
+    machines: Option<&Machines<'_>>,
 ) -> Result<(), CommandError> {
     let progress = KubernetesProgress::new(printer);
     let observer = |event| progress.event(event);
-    let ready = connection.wait_ready(timeout, &observer).await;
+    let follow = async {
+        match machines {
+            Some(machines) => match machines.follow(|line| progress.tell(line)).await {},
+            None => std::future::pending().await,
+        }
+    };
+    let ready = tokio::select! {
+        ready = connection.wait_ready(timeout, &observer) => ready,
+        ready = follow => ready,
+    };
     progress.clear();
     match ready {
         Ok(_) => Ok(()),
         Err(error) if error.kind() == ErrorKind::Timeout => {
-            Err(CommandError { failure: Failure::Unreachable, ..error.into() })
+            let mut error = CommandError { failure: Failure::Unreachable, ..error.into() };
+            if let Some(machines) = machines {
+                error.messages.extend(machines.failures().await);
+                error = error.hint("`kcl get instances` shows how far each machine is");
+            }
+            Err(error)
         }
         Err(error) => Err(error.into()),
     }

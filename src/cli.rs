@@ -1,6 +1,7 @@
 //! The command line: what can be typed, and nothing else.
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -69,7 +70,9 @@ pub(crate) enum Command {
     Delete(Delete),
     /// Replace a cluster's registered spec, without changing the cluster
     Replace(Replace),
-    /// Show clusters, instance groups, instances, keys or resources
+    /// Take a cluster's etcd back to a backup
+    Restore(Restore),
+    /// Show clusters, instance groups, instances, keys, backups or resources
     Get(Get),
     /// Write what clients need to reach a cluster
     #[command(subcommand)]
@@ -235,6 +238,24 @@ pub(crate) struct ExportKubeconfig {
     /// The file [default: the first one in KUBECONFIG, else ~/.kube/config]
     #[arg(long, value_name = "FILE")]
     pub(crate) kubeconfig: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// The cluster; may be left out where the state store has only one
+    #[arg(value_name = "NAME")]
+    pub(crate) cluster: Option<String>,
+    /// The backup, as `kcl get backups` names it, or `latest`
+    #[arg(long, value_name = "BACKUP")]
+    pub(crate) backup: String,
+    /// Restore it; without it is only shown what would become of that
+    #[arg(short, long)]
+    pub(crate) yes: bool,
+    /// How long to wait for the control plane
+    #[arg(long, value_name = "DURATION", default_value = "15m", value_parser = wait)]
+    pub(crate) timeout: Duration,
+    #[command(flatten)]
+    pub(crate) lock: LockOptions,
 }
 
 #[derive(Debug, Args)]
@@ -473,8 +494,8 @@ pub(crate) struct Policy {
 
 #[derive(Debug, Args)]
 pub(crate) struct Get {
-    /// What to show: the clusters of the state store, a cluster's instance groups, its machines, its keys, or
-    /// everything in AWS that belongs to it
+    /// What to show: the clusters of the state store, a cluster's instance groups, its machines, its keys, the backups
+    /// of its etcd, or everything in AWS that belongs to it
     #[arg(value_enum)]
     pub(crate) what: What,
     /// Only these, by name
@@ -499,6 +520,8 @@ pub(crate) enum What {
     Instances,
     #[value(aliases = ["keypair", "keysets"])]
     Keypairs,
+    #[value(alias = "backup")]
+    Backups,
     #[value(alias = "resource")]
     Resources,
 }
@@ -509,6 +532,23 @@ pub(crate) enum Format {
     Table,
     Yaml,
     Json,
+}
+
+/// Folds a line that is wider than a terminal at a comma: clap folds help, and no list of possible values.
+fn fold(line: &str) -> String {
+    const WIDTH: usize = 80;
+    let visible = |text: &str| anstream::adapter::strip_str(text).to_string().chars().count();
+    let (mut folded, mut width) = (String::new(), 0);
+    for part in line.split_inclusive(", ") {
+        if width > 0 && width + visible(part.trim_end()) > WIDTH {
+            folded.truncate(folded.trim_end().len());
+            folded.push_str("\n   ");
+            width = 3;
+        }
+        width += visible(part);
+        folded.push_str(part);
+    }
+    folded
 }
 
 /// Whether a command line that clap could not read has `--detailed-exitcode`: 2 then means "changes pending",
@@ -523,7 +563,13 @@ pub(crate) fn run() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are printed by clap too; only what is wrong is a failure.
-            let _ = error.print();
+            if error.use_stderr() {
+                let text = error.render().ansi().to_string();
+                let folded: Vec<String> = text.lines().map(fold).collect();
+                let _ = writeln!(anstream::stderr(), "{}", folded.join("\n"));
+            } else {
+                let _ = error.print();
+            }
             return ExitCode::from(match error.use_stderr() {
                 true if asks_for_detail(std::env::args_os()) => 1,
                 true => 2,

@@ -8,6 +8,7 @@ mod error;
 mod health;
 mod interrupt;
 mod locked;
+mod machines;
 mod node_agents;
 mod output;
 mod releases;

@@ -1,9 +1,12 @@
 //! `kcl get`: what there is.
 
+use std::collections::BTreeMap;
+
 use kcl_aws::store::registration::{self, Registered};
-use kcl_aws::store::{Store, keysets};
+use kcl_aws::store::{Store, keysets, reports};
 use kcl_aws::{Aws, Depth, ErrorKind, Scope};
 use kcl_engine::{Owner, Wanted};
+use kcl_node_config::Status;
 use kcl_pki::KeysetName;
 use kcl_spec::cluster::Role;
 use kcl_spec::{Document, KCL_API, KOPS_API, Source};
@@ -14,6 +17,7 @@ use time::format_description::well_known::Rfc3339;
 use super::Done;
 use crate::cli::{Format, Get, What};
 use crate::error::CommandError;
+use crate::machines;
 use crate::output::{Names, Printer, Table};
 use crate::session::{
     Input, checked_name, connect, connect_unregistered, no_store, only_cluster, open_store, registered_name,
@@ -28,6 +32,7 @@ pub(super) async fn run(args: Get, settings: &Settings, printer: &Printer) -> Re
         What::Instancegroups => instance_groups(&args, settings, printer).await?,
         What::Instances => instances(&args, settings, printer).await?,
         What::Keypairs => keypairs(&args, settings, printer).await?,
+        What::Backups => backups(&args, settings, printer).await?,
         What::Resources => resources(&args, settings, printer).await?,
     }
     Ok(Done::Clean)
@@ -183,8 +188,17 @@ async fn instances(args: &Get, settings: &Settings, printer: &Printer) -> Result
     let (cluster, aws) = target(args, settings).await?;
     let rows = kcl_aws::lookup::instances(&aws, &cluster).await?;
     let rows: Vec<_> = rows.into_iter().filter(|row| is_asked_for(args, &row.id)).collect();
+    let said = match open_store(settings, None, &aws.region, None).await? {
+        Some(store) => {
+            let ids = rows.iter().map(|row| row.id.as_str());
+            reports::statuses_of(store.as_ref(), &cluster, ids).await?
+        }
+        None => Vec::new(),
+    };
+    let said: BTreeMap<&str, &Status> =
+        said.iter().map(|status| (status.instance.as_str(), status)).collect();
     let mut table =
-        Table::new(&["ID", "GROUP", "TYPE", "ZONE", "STATE", "BOUGHT", "PRIVATE IP", "PUBLIC IP"]);
+        Table::new(&["ID", "GROUP", "TYPE", "ZONE", "STATE", "STEP", "BOUGHT", "PRIVATE IP", "PUBLIC IP"]);
     let dash = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
     for row in &rows {
         table.row(vec![
@@ -193,14 +207,48 @@ async fn instances(args: &Get, settings: &Settings, printer: &Printer) -> Result
             row.machine_type.clone(),
             row.zone.clone(),
             row.state.clone(),
+            said.get(row.id.as_str()).map_or_else(|| "-".to_owned(), |status| machines::word(status)),
             row.lifecycle.to_owned(),
             dash(&row.private_ip),
             dash(&row.public_ip),
         ]);
     }
     let found: Vec<String> = rows.iter().map(|row| row.id.clone()).collect();
-    print(args, printer, &table, &rows.iter().map(|row| json!(row)).collect::<Vec<_>>());
+    let items: Vec<Value> = rows
+        .iter()
+        .map(|row| {
+            let mut item = json!(row);
+            item["status"] = json!(said.get(row.id.as_str()));
+            item
+        })
+        .collect();
+    print(args, printer, &table, &items);
+    for status in said.values() {
+        if let Some(error) = &status.error {
+            let (why, hint) = error.split_once("\nhint: ").map_or((error.as_str(), None), |(a, b)| (a, Some(b)));
+            printer.warning(&format!("{} stopped at {}: {why}", status.instance, status.step), hint);
+        }
+    }
     check_missing(args, &found)
+}
+
+/// The backups of the cluster's etcd.
+async fn backups(args: &Get, settings: &Settings, printer: &Printer) -> Result<(), CommandError> {
+    let (store, cluster) = registered_name(args.cluster.clone(), settings).await?;
+    let found = reports::backups(store.as_ref(), &cluster).await?;
+    let found: Vec<_> = found.into_iter().filter(|backup| is_asked_for(args, &backup.name)).collect();
+    let mut table = Table::new(&["NAME", "SIZE", "REASON", "KUBERNETES"]);
+    for backup in &found {
+        let reason = json!(backup.reason).as_str().unwrap_or_default().to_owned();
+        table.row(vec![
+            backup.name.clone(),
+            super::restore::size(backup.size),
+            reason,
+            backup.kubernetes_version.clone(),
+        ]);
+    }
+    print(args, printer, &table, &found.iter().map(|backup| json!(backup)).collect::<Vec<_>>());
+    check_missing(args, &found.iter().map(|backup| backup.name.clone()).collect::<Vec<_>>())
 }
 
 /// The keys of the cluster, but for the keys themselves.

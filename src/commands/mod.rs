@@ -9,6 +9,7 @@ mod kubeconfig;
 mod policy;
 mod reconcile;
 mod replace;
+mod restore;
 mod schema;
 mod unlock;
 mod update;
@@ -56,6 +57,7 @@ pub(crate) fn run(command: Command, settings: &Settings, printer: &Printer) -> R
         Command::Update(args) => block_on(update::run(args, settings, printer)),
         Command::Delete(args) => block_on(delete::run(args, settings, printer)),
         Command::Replace(args) => block_on(replace::run(args, settings, printer)),
+        Command::Restore(args) => block_on(restore::run(args, settings, printer)),
         Command::Get(args) => block_on(get::run(args, settings, printer)),
         Command::Validate(args) => block_on(validate::run(args, settings, printer)),
         Command::Policy(args) => block_on(policy::run(args, settings, printer)),

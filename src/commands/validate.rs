@@ -39,7 +39,7 @@ pub(super) async fn run(
     match args.wait {
         // Else each part of the look would tell the same by itself.
         None => drop(connection.version().await?),
-        Some(timeout) => wait_ready(&connection, timeout, printer).await?,
+        Some(timeout) => wait_ready(&connection, timeout, printer, None).await?,
     }
     let namespaces = system_namespaces(&cluster);
     let subject = Subject {

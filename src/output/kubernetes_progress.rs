@@ -76,6 +76,11 @@ impl<'a> KubernetesProgress<'a> {
         }
     }
 
+    /// A line about something beside Kubernetes that is waited for.
+    pub(crate) fn tell(&self, line: &str) {
+        self.state().lines.tell(line);
+    }
+
     /// Takes the bottom line away.
     pub(crate) fn clear(&self) {
         self.state().lines.clear();

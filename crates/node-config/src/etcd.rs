@@ -69,6 +69,9 @@ pub struct MemberRecord {
     pub instance: String,
     /// Its address, at which etcd listens on 2379.
     pub address: std::net::IpAddr,
+    /// Its address on the Internet, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_address: Option<std::net::IpAddr>,
     /// When it was written, in RFC 3339.
     pub at: String,
     /// There while the machine waits for a majority of the members, with how new its data is.
@@ -90,6 +93,47 @@ impl MemberRecord {
     /// Its text.
     pub fn to_json(&self) -> Result<String, ConfigError> {
         write(&Self::path(&self.member), self)
+    }
+}
+
+/// How far the recovery of etcd from the loss of its majority is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RecoveryState {
+    /// A member is at it; it alone may go on without the others.
+    Recovering,
+    /// It is done. Another loss may be recovered from.
+    Recovered,
+}
+
+/// Which member goes on alone when etcd has lost its majority: the object `control-plane/recovery.json`.
+///
+/// Like the mark, it is written conditionally only.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Recovery {
+    /// How far it is.
+    pub state: RecoveryState,
+    /// The etcd member.
+    pub member: String,
+    /// The instance that wrote it.
+    pub instance: String,
+    /// When it was written, in RFC 3339.
+    pub at: String,
+}
+
+impl Recovery {
+    /// Where it is, relative to the cluster's folder.
+    pub const PATH: &'static str = "control-plane/recovery.json";
+
+    /// Reads it. One that cannot be read is no reason to go on alone.
+    pub fn read(bytes: &[u8]) -> Result<Self, ConfigError> {
+        read(Self::PATH, bytes)
+    }
+
+    /// Its text.
+    pub fn to_json(&self) -> Result<String, ConfigError> {
+        write(Self::PATH, self)
     }
 }
 
@@ -128,6 +172,7 @@ mod tests {
             member: "a".to_owned(),
             instance: "i-0123456789abcdef0".to_owned(),
             address: [172, 20, 32, 7].into(),
+            public_address: None,
             at: "2030-01-01T00:00:00Z".to_owned(),
             waits_with: None,
         };

@@ -1,11 +1,13 @@
 //! A file of a machine, and where the files are.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use crate::error::ConfigError;
 
-/// A file: where it goes, who may read it, and what is in it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A file: where it goes, who may read it, and what is in it, which it does not print: it may be a key.
+#[derive(Clone, PartialEq, Eq)]
 pub struct File {
     /// An absolute path.
     pub path: String,
@@ -27,10 +29,22 @@ impl File {
     }
 }
 
+impl fmt::Debug for File {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "File({} {:04o}, {} bytes)", self.path, self.mode, self.content.len())
+    }
+}
+
 /// Where things are on a machine.
 pub mod paths {
     /// kubeadm's configuration.
     pub const KUBEADM: &str = "/etc/kubernetes/kubeadm.yaml";
+    /// kubeadm's configuration for a further machine of the control plane to join with.
+    pub const KUBEADM_JOIN: &str = "/etc/kubernetes/kubeadm-join.yaml";
+    /// The cluster administrators' kubeconfig, which kubeadm makes.
+    pub const ADMIN: &str = "/etc/kubernetes/admin.conf";
+    /// kubeadm's folder of keys.
+    pub const PKI: &str = "/etc/kubernetes/pki";
     /// The kubeconfig by which a joining machine finds the cluster and proves that it may join.
     pub const DISCOVERY: &str = "/etc/kubernetes/discovery.conf";
     /// What kubeadm changes in the configuration of components on this machine alone.

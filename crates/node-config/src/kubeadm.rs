@@ -76,22 +76,41 @@ impl NodeConfig {
             "nodeRegistration": self.registration(machine),
             "patches": {"directory": paths::PATCHES},
         });
-        documents(&[init, self.cluster_configuration(), self.kubelet_configuration()])
+        documents(paths::KUBEADM, &[init, self.cluster_configuration(), self.kubelet_configuration()])
     }
 
-    /// What `kubeadm join` is given. The token is in [`Self::discovery`], not here.
+    /// What `kubeadm join` is given. What a worker joins with is in [`Self::discovery`], not here. A machine of the
+    /// control plane has the cluster's authorities: it joins as the administrator that kubeadm makes of them, and
+    /// keeps this beside what `kubeadm init` is given.
     pub fn kubeadm_join(&self, machine: &Machine) -> Result<File, ConfigError> {
         let mut join = json!({
             "apiVersion": API_VERSION,
             "kind": "JoinConfiguration",
-            "discovery": {"file": {"kubeConfigPath": paths::DISCOVERY}},
             "nodeRegistration": self.registration(machine),
             "patches": {"directory": paths::PATCHES},
         });
-        if self.role == Role::ControlPlane {
-            join["controlPlane"] = json!({"localAPIEndpoint": self.local_endpoint(machine)});
+        let (path, discovery) = match self.role {
+            Role::Node => (paths::KUBEADM, paths::DISCOVERY),
+            Role::ControlPlane => {
+                join["controlPlane"] = json!({"localAPIEndpoint": self.local_endpoint(machine)});
+                (paths::KUBEADM_JOIN, paths::ADMIN)
+            }
+        };
+        join["discovery"] = json!({"file": {"kubeConfigPath": discovery}});
+        documents(path, &[join])
+    }
+
+    /// What kubeadm changes in etcd's pod, as its patch. A member that comes back to its data never begins a new
+    /// cluster, not even if its data were not there; `forced` makes it one without the others, whatever its
+    /// data says of them.
+    pub fn etcd_patch(forced: bool) -> Result<File, ConfigError> {
+        let flag = |flag: &str| json!({"op": "add", "path": "/spec/containers/0/command/-", "value": flag});
+        let mut patch = vec![flag("--initial-cluster-state=existing")];
+        if forced {
+            patch.push(flag("--force-new-cluster"));
         }
-        documents(&[join])
+        let text = file::yaml("etcd's patch", &patch)?;
+        Ok(File::open(format!("{}/etcd0+json.yaml", paths::PATCHES), text))
     }
 
     /// The kubeconfig of a joining machine: the cluster's authority as the node configuration has it, and the
@@ -255,10 +274,10 @@ fn arguments(all: BTreeMap<&'static str, String>) -> Vec<Value> {
 }
 
 /// Several documents in one file, for root alone.
-fn documents(all: &[Value]) -> Result<File, ConfigError> {
+fn documents(path: &str, all: &[Value]) -> Result<File, ConfigError> {
     let texts: Result<Vec<String>, ConfigError> =
         all.iter().map(|document| file::yaml("kubeadm's configuration", document)).collect();
-    Ok(File::private(paths::KUBEADM, texts?.join("---\n")))
+    Ok(File::private(path, texts?.join("---\n")))
 }
 
 #[cfg(test)]

@@ -35,7 +35,7 @@ pub use document::{
 };
 pub use encryption::{EncryptionKey, EncryptionKeys};
 pub use error::ConfigError;
-pub use etcd::{LastEntry, Mark, MarkState, MemberRecord};
+pub use etcd::{LastEntry, Mark, MarkState, MemberRecord, Recovery, RecoveryState};
 pub use file::{File, paths};
 pub use kernel::{MODULES, sysctls};
 pub use kubeadm::{JoinToken, Machine};
@@ -43,4 +43,6 @@ pub use reserve::Resources;
 pub use restore::{RestoreMember, RestorePlan, RestoreProgress, RestoreRequest, RestoreState};
 pub use status::{State, Status};
 pub use template::{AUTHORITIES, LOAD_BALANCER};
+pub use units::AGENT_UNIT;
+pub use units::{ETCD_MOUNT_OPTIONS, ETCD_MOUNT_UNIT, etcd_volume_files};
 pub use validate::is_own_label;

@@ -10,8 +10,10 @@ pub enum State {
     Running,
     /// Stopped at the step that is named.
     Failed,
-    /// Through with all of them.
+    /// Through with all of them, and a member of its cluster.
     Done,
+    /// On its way out, at the step that is named.
+    Leaving,
 }
 
 /// One machine's way into its cluster; the object `status/<instance>` in the cluster's folder of the store.
@@ -31,10 +33,13 @@ pub struct Status {
     pub state: State,
     /// The step that it is at, stopped at, or did last.
     pub step: String,
+    /// Why it leaves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
     /// What it waits for at this step: a volume that another machine still has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waits_for: Option<String>,
-    /// The error that stopped it, with its hint.
+    /// The error that stopped it, or what does not work on a machine that goes on, with its hint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
     /// When it was written, in RFC 3339.

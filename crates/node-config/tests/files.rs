@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use common::{control_plane, worker};
-use kcl_node_config::{EncryptionKey, File, JoinToken, Machine, NodeConfig, paths};
+use kcl_node_config::{EncryptionKey, File, JoinToken, Machine, NodeConfig, etcd_volume_files, paths};
 use kcl_testkit::kubernetes::{ApiServer, ApiServerConfig, kubectl, pki, programs};
 
 /// 32 bytes of no worth in base64.
@@ -25,6 +25,8 @@ fn files(config: &NodeConfig) -> Vec<File> {
         let keys = [EncryptionKey::new("key-1", KEY).unwrap()];
         files.push(EncryptionKey::file(&keys).unwrap());
         files.push(config.kubeadm_init(&machine).unwrap());
+        files.push(config.kubeadm_join(&machine).unwrap());
+        files.extend(etcd_volume_files("2f1c9a5e-0b1d-4c7e-9a51-6f0c53b1d2aa"));
     } else {
         files.push(config.discovery(&token()).unwrap());
         files.push(config.kubeadm_join(&machine).unwrap());

@@ -1,15 +1,17 @@
 //! The program: reads its command line, does what it says, prints what happens.
 
-use std::io::Write as _;
-use std::path::PathBuf;
+mod arguments;
+mod daemon;
+mod journal;
+
 use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
-use kcl_node::bootstrap::{self, BootstrapError, ConfigUrl, Event, Settings};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use kcl_node::bootstrap::{self, Event, Settings};
 use kcl_node::download::Outcome;
-use kcl_node::imds;
-use kcl_node::retry::Patience;
-use kcl_node::system::{Commands, System};
+
+use crate::arguments::{Machine, given};
+use crate::journal::say;
 
 /// Makes a machine part of its cluster
 #[derive(Parser)]
@@ -21,82 +23,57 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Make this machine ready for kubeadm; may be run again at any time
+    /// Make this machine a member of its cluster; may be run again at any time
     Bootstrap(Box<Bootstrap>),
+    /// Do what a member of the cluster has to do, until told to end
+    Agent(Box<daemon::Agent>),
 }
 
 #[derive(Args)]
 struct Bootstrap {
-    /// Where the node configuration is: s3://BUCKET/CLUSTER/node/GROUP/SHA256.yaml
-    #[arg(long, value_name = "URL")]
-    config: String,
-    /// The sha256 of the node configuration, in hexadecimal
-    #[arg(long, value_name = "HEX", value_parser = sha256)]
-    sha256: String,
-    /// The folder that all files are below
-    #[arg(long, value_name = "DIR", default_value = "/")]
-    root: PathBuf,
-    /// The instance metadata service
-    #[arg(long, value_name = "URL", env = "AWS_EC2_METADATA_SERVICE_ENDPOINT", default_value = imds::ENDPOINT)]
-    imds: String,
-    /// Another endpoint for S3 than AWS' own
-    #[arg(long, value_name = "URL", env = "AWS_ENDPOINT_URL_S3")]
-    s3_endpoint: Option<String>,
-    /// How often is tried what may pass
-    #[arg(long, value_name = "N", default_value_t = Patience::default().attempts,
-        value_parser = clap::value_parser!(u32).range(1..))]
-    attempts: u32,
-    /// What loads kernel modules
-    #[arg(long, value_name = "PROGRAM", default_value = "modprobe")]
-    modprobe: PathBuf,
-    /// What sets kernel parameters
-    #[arg(long, value_name = "PROGRAM", default_value = "sysctl")]
-    sysctl: PathBuf,
-    /// What turns swap off
-    #[arg(long, value_name = "PROGRAM", default_value = "swapoff")]
-    swapoff: PathBuf,
-    /// What talks with systemd
-    #[arg(long, value_name = "PROGRAM", default_value = "systemctl")]
-    systemctl: PathBuf,
-}
-
-fn sha256(text: &str) -> Result<String, String> {
-    if text.len() == 64 && text.chars().all(|c| c.is_ascii_hexdigit()) {
-        return Ok(text.to_ascii_lowercase());
-    }
-    Err("it is not 64 hexadecimal digits".to_owned())
-}
-
-impl Bootstrap {
-    fn settings(self) -> Result<Settings, BootstrapError> {
-        let Self { modprobe, sysctl, swapoff, systemctl, .. } = self;
-        let commands = Commands { modprobe, sysctl, swapoff, systemctl };
-        Ok(Settings {
-            config: ConfigUrl::parse(&self.config)?,
-            sha256: self.sha256,
-            imds: self.imds,
-            s3_endpoint: self.s3_endpoint,
-            system: System { commands, ..System::new(self.root) },
-            patience: Patience { attempts: self.attempts, ..Patience::default() },
-            imds_timeout: None,
-        })
-    }
+    #[command(flatten)]
+    machine: Machine,
+    /// What the daemon is given beside what bootstrap is
+    #[arg(last = true, value_name = "ARGUMENT")]
+    agent: Vec<String>,
 }
 
 fn main() -> ExitCode {
-    let Command::Bootstrap(arguments) = Cli::parse().command;
+    let mut program = Cli::command();
+    let matches = program.get_matches_mut();
+    let command = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli.command,
+        Err(error) => error.format(&mut program).exit(),
+    };
     // One thread: it waits for the network most of the time, and a small machine has little memory.
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&format!("failed to start: {error}")),
     };
-    let settings = match arguments.settings() {
-        Ok(settings) => settings,
-        Err(error) => return failed(&error.to_string()),
+    match command {
+        Command::Bootstrap(arguments) => {
+            let Bootstrap { machine, agent } = *arguments;
+            let said = program.find_subcommand("bootstrap").zip(matches.subcommand_matches("bootstrap"));
+            let mut words = said.map(|(command, matches)| given(command, matches)).unwrap_or_default();
+            words.extend(agent);
+            let settings = machine.settings().map(|settings| Settings { agent_arguments: words, ..settings });
+            match settings {
+                Ok(settings) => runtime.block_on(Box::pin(make_member(settings))),
+                Err(error) => failed(&error.to_string()),
+            }
+        }
+        Command::Agent(arguments) => runtime.block_on(Box::pin(daemon::run(*arguments))),
+    }
+}
+
+async fn make_member(settings: Settings) -> ExitCode {
+    let program = match std::env::current_exe() {
+        Ok(program) => program,
+        Err(error) => return failed(&format!("failed to find this program: {error}")),
     };
-    match runtime.block_on(Box::pin(bootstrap::run(settings, &tell))) {
-        Ok(ready) => {
-            say(&format!("{} is ready for kubeadm", ready.identity.instance_id));
+    match Box::pin(bootstrap::run(Settings { program, ..settings }, &tell)).await {
+        Ok(member) => {
+            say(&format!("{} is a member of {}", member.identity.instance_id, member.config.cluster));
             ExitCode::SUCCESS
         }
         Err(stopped) => failed(&stopped.to_string()),
@@ -108,14 +85,12 @@ fn tell(event: &Event<'_>) {
         Event::Begins(step) => say(&format!("step {step}")),
         Event::Program(name, Outcome::Kept) => say(&format!("{name} is there already")),
         Event::Program(name, Outcome::Installed) => say(&format!("{name} installed")),
+        Event::Waits(what) => say(&format!("waiting for {what}")),
+        Event::Finds(what) => say(what),
+        Event::Warning(what) => say(&format!("warning: {what}")),
         Event::StatusNotWritten(why) => say(&format!("warning: the status was not written: {why}")),
         _ => {}
     }
-}
-
-/// The journal keeps standard error.
-fn say(text: &str) {
-    drop(writeln!(std::io::stderr(), "{text}"));
 }
 
 fn failed(text: &str) -> ExitCode {

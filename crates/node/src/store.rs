@@ -246,10 +246,16 @@ impl Store {
         }
     }
 
+    /// An object that has to be there.
+    pub async fn require(&self, key: &str) -> Result<Object, StoreError> {
+        let found = self.get(key).await?;
+        found.ok_or_else(|| StoreError::Missing { object: self.object(key) })
+    }
+
     /// An object with this sha256, and no other.
     pub async fn get_checked(&self, key: &str, sha256: &str) -> Result<Vec<u8>, StoreError> {
         let object = self.object(key);
-        let Some(found) = self.get(key).await? else { return Err(StoreError::Missing { object }) };
+        let found = self.require(key).await?;
         let hash = hex::encode(Sha256::digest(&found.bytes));
         if hash == sha256.to_ascii_lowercase() {
             return Ok(found.bytes);

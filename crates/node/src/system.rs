@@ -9,13 +9,13 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
-use kcl_node_config::File;
+use kcl_node_config::{File, paths};
 
 /// What kcl-node keeps on the machine.
 pub(crate) const FOLDER: &str = "/var/lib/kcl-node";
 
-/// How much of what a failed program said is repeated, from its end.
-const TAIL: usize = 1_000;
+/// How much of what a failed program said is repeated, from its end, in characters.
+const TAIL: usize = 2_000;
 
 /// Why the machine is not as it should be.
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +75,34 @@ pub struct Commands {
     pub swapoff: PathBuf,
     /// Talks with systemd.
     pub systemctl: PathBuf,
+    /// Writes to the disks what is not there yet.
+    pub sync: PathBuf,
+    /// Unmounts a folder.
+    pub umount: PathBuf,
+    /// Mounts a filesystem.
+    pub mount: PathBuf,
+    /// Tells what is on a device.
+    pub blkid: PathBuf,
+    /// Makes a filesystem of ext4.
+    pub mkfs: PathBuf,
+    /// Checks one.
+    pub fsck: PathBuf,
+    /// Makes a machine part of a cluster.
+    pub kubeadm: PathBuf,
+    /// Asks the API server.
+    pub kubectl: PathBuf,
+}
+
+/// How a program ended, and what it said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Its exit code; nothing if it was killed.
+    pub code: Option<i32>,
+    /// What it printed.
+    pub printed: String,
+    /// The end of all that it said, errors last.
+    pub said: String,
+    status: String,
 }
 
 /// Held while the machine is changed.
@@ -89,14 +117,23 @@ impl Drop for Lock {
 }
 
 impl Default for Commands {
-    /// As they are found in `PATH`.
+    /// The image's as they are found in `PATH`; Kubernetes' where bootstrap puts them.
     fn default() -> Self {
         let named = PathBuf::from;
+        let installed = |name: &str| Path::new(paths::BIN).join(name);
         Self {
             modprobe: named("modprobe"),
             sysctl: named("sysctl"),
             swapoff: named("swapoff"),
             systemctl: named("systemctl"),
+            sync: named("sync"),
+            umount: named("umount"),
+            mount: named("mount"),
+            blkid: named("blkid"),
+            mkfs: named("mkfs.ext4"),
+            fsck: named("fsck.ext4"),
+            kubeadm: installed("kubeadm"),
+            kubectl: installed("kubectl"),
         }
     }
 }
@@ -110,13 +147,26 @@ pub struct System {
     pub commands: Commands,
     /// How long each of those may take.
     pub timeout: Duration,
+    /// The list of what is mounted.
+    pub mounts: PathBuf,
+    /// Where the kernel tells of devices.
+    pub sys: PathBuf,
+    /// Where the devices are.
+    pub dev: PathBuf,
 }
 
 impl System {
     /// A system below a root folder, with the usual programs.
     pub fn new(root: impl Into<PathBuf>) -> Self {
-        // containerd's start is the longest of what is run here.
-        Self { root: root.into(), commands: Commands::default(), timeout: Duration::from_mins(2) }
+        Self {
+            root: root.into(),
+            commands: Commands::default(),
+            // containerd's start is the longest of what is run here.
+            timeout: Duration::from_mins(2),
+            mounts: PathBuf::from("/proc/self/mounts"),
+            sys: PathBuf::from("/sys"),
+            dev: PathBuf::from("/dev"),
+        }
     }
 
     /// An absolute path, below the root.
@@ -148,12 +198,36 @@ impl System {
         Ok(true)
     }
 
+    /// Puts a program or other bytes in their place in one piece, unless they are there.
+    pub fn install(&self, absolute: &str, mode: u32, bytes: &[u8]) -> Result<(), SystemError> {
+        let path = self.path(absolute);
+        if is_there_with(&path, mode, bytes) {
+            return Ok(());
+        }
+        replace(&path, mode, |to| to.write_all(bytes)).map_err(|source| SystemError::File {
+            what: "write",
+            path,
+            source,
+        })
+    }
+
     /// Writes files, those that are not there as they should be.
     pub fn write_all(&self, files: &[File]) -> Result<(), SystemError> {
         for file in files {
             self.write(file)?;
         }
         Ok(())
+    }
+
+    /// Removes a file; nothing to do where it is not there.
+    pub fn remove(&self, absolute: &str) -> Result<(), SystemError> {
+        let path = self.path(absolute);
+        match fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(SystemError::File { what: "remove", path, source })
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether a file is there as it should be.
@@ -163,7 +237,15 @@ impl System {
 
     /// Runs a program to its end; gives what it printed.
     pub async fn run(&self, program: &Path, arguments: &[&str]) -> Result<String, SystemError> {
-        let shown = || [&[program.to_string_lossy().as_ref()], arguments].concat().join(" ");
+        let ended = self.end(program, arguments).await?;
+        if ended.code == Some(0) {
+            return Ok(ended.printed);
+        }
+        Err(ended.failed(program, arguments))
+    }
+
+    /// Runs a program to its end, whatever that is.
+    pub async fn end(&self, program: &Path, arguments: &[&str]) -> Result<Ended, SystemError> {
         let child = tokio::process::Command::new(program)
             .args(arguments)
             .stdin(Stdio::null())
@@ -173,30 +255,42 @@ impl System {
             .spawn()
             .map_err(|source| SystemError::Run { program: program.to_owned(), source })?;
         let output = match tokio::time::timeout(self.timeout, child.wait_with_output()).await {
-            Err(_) => return Err(SystemError::Hangs { command: shown(), after: self.timeout }),
+            Err(_) => {
+                return Err(SystemError::Hangs { command: shown(program, arguments), after: self.timeout });
+            }
             Ok(output) => {
                 output.map_err(|source| SystemError::Run { program: program.to_owned(), source })?
             }
         };
-        if output.status.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-        }
-        let said = [output.stderr, output.stdout].concat();
-        let said = String::from_utf8_lossy(&said);
-        let said = said.trim();
-        let skip = said.chars().count().saturating_sub(TAIL);
-        Err(SystemError::Failed {
-            command: shown(),
-            status: output.status.to_string(),
-            said: said.chars().skip(skip).collect(),
-        })
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        let all = format!("{printed}{}", String::from_utf8_lossy(&output.stderr));
+        let all = all.trim();
+        let skip = all.chars().count().saturating_sub(TAIL);
+        let (code, status) = (output.status.code(), output.status.to_string());
+        Ok(Ended { code, said: all.chars().skip(skip).collect(), printed, status })
     }
 }
 
+impl Ended {
+    /// That it did not end as it should have.
+    pub(crate) fn failed(self, program: &Path, arguments: &[&str]) -> SystemError {
+        SystemError::Failed { command: shown(program, arguments), status: self.status, said: self.said }
+    }
+}
+
+/// A command as it would be typed.
+fn shown(program: &Path, arguments: &[&str]) -> String {
+    [&[program.to_string_lossy().as_ref()], arguments].concat().join(" ")
+}
+
 fn is_there(path: &Path, file: &File) -> bool {
-    let mode = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file);
-    let right = mode.is_some_and(|found| found.permissions().mode() & 0o7777 == file.mode);
-    right && fs::read(path).is_ok_and(|content| content == file.content.as_bytes())
+    is_there_with(path, file.mode, file.content.as_bytes())
+}
+
+fn is_there_with(path: &Path, mode: u32, bytes: &[u8]) -> bool {
+    let found = fs::symlink_metadata(path).ok().filter(fs::Metadata::is_file);
+    let right = found.is_some_and(|found| found.permissions().mode() & 0o7777 == mode);
+    right && fs::read(path).is_ok_and(|content| content == bytes)
 }
 
 /// Puts a file in its place in one piece: until it is whole and on the disk, what was there stays.

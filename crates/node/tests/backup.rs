@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use common::etcd::{World, access, folder_store, put};
 use common::{Reply, Web, sha256};
-use kcl_node::backup::{self, BackupError, Periodic};
+use kcl_node::backup::{self, BackupError, INTERVAL, Periodic};
 use kcl_node::store::{Condition, Location, Store};
 use kcl_node_config::{Backup, BackupName, BackupReason, rfc3339};
 use kcl_testkit::{Decision, LocalAws, Protocol, Response};
@@ -57,7 +57,7 @@ async fn one_is_taken_when_it_is_time_by_the_leader() {
     store.put(&half.database(), b"half", Condition::Always).await.unwrap();
     assert!(backup::list(&store).await.unwrap().backups.is_empty());
 
-    let Periodic::Taken(first, pruned) = backup::periodic(&source, 90, NOW).await.unwrap() else {
+    let Periodic::Taken(first, pruned) = backup::periodic(&source, INTERVAL, 90, NOW).await.unwrap() else {
         unreachable!()
     };
     assert_eq!(first.name, "2026-11-27T03:15:00Z-i-0a");
@@ -71,13 +71,14 @@ async fn one_is_taken_when_it_is_time_by_the_leader() {
     backup::fetch(&store, &first, &to).await.unwrap();
     assert_eq!(sha256(&fs::read(&to).unwrap()), first.sha256);
 
-    let Periodic::NotDue(next) = backup::periodic(&source, 90, minutes(14)).await.unwrap() else {
+    let Periodic::NotDue(next) = backup::periodic(&source, INTERVAL, 90, minutes(14)).await.unwrap() else {
         unreachable!()
     };
     assert_eq!(next, datetime!(2026-11-27 03:30:00 UTC));
     // One of what was there before a restore says nothing of what is there now.
     let before = backup::take(&source, BackupReason::BeforeRestore, minutes(14)).await.unwrap();
-    let Periodic::Taken(after, _) = backup::periodic(&source, 90, minutes(14)).await.unwrap() else {
+    let Periodic::Taken(after, _) = backup::periodic(&source, INTERVAL, 90, minutes(14)).await.unwrap()
+    else {
         unreachable!()
     };
     assert_eq!(
@@ -85,7 +86,9 @@ async fn one_is_taken_when_it_is_time_by_the_leader() {
         ("2026-11-27T03:29:00Z-i-0a", "2026-11-27T03:29:01Z-i-0a")
     );
     // A day later the half one is swept away, and of each hour one is left.
-    let Periodic::Taken(last, pruned) = backup::periodic(&source, 90, minutes(24 * 60)).await.unwrap() else {
+    let Periodic::Taken(last, pruned) =
+        backup::periodic(&source, INTERVAL, 90, minutes(24 * 60)).await.unwrap()
+    else {
         unreachable!()
     };
     assert_eq!(pruned.unwrap().deleted, [first.name, before.name, half.to_string()]);
@@ -97,7 +100,7 @@ async fn one_is_taken_when_it_is_time_by_the_leader() {
     let mut other = world.machine("b", "i-0b");
     other.join(&node).await;
     let later = minutes(48 * 60);
-    let periodic = backup::periodic(&other.source(&store), 90, later).await.unwrap();
+    let periodic = backup::periodic(&other.source(&store), INTERVAL, 90, later).await.unwrap();
     assert!(matches!(periodic, Periodic::NotLeader), "{periodic:?}");
     // But saves what it has when its machine goes.
     let taken = backup::take(&other.source(&store), BackupReason::Termination, later).await.unwrap();

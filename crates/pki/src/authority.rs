@@ -11,9 +11,9 @@ use rcgen::{
 use time::{Duration, OffsetDateTime};
 
 use crate::certificate::{CaCertificate, positive};
-use crate::clock::CLOCK_SKEW;
+use crate::clock::{CLOCK_SKEW, whole_seconds};
 use crate::entropy::{Entropy, draw, fresh_key};
-use crate::error::IssueError;
+use crate::error::{AuthorityError, CertificateFault, IssueError, KeyFault};
 use crate::key::{Algorithm, PrivateKey};
 use crate::layout::KeysetName;
 use crate::pem;
@@ -58,7 +58,7 @@ impl SigningKey for Signer {
     }
 }
 
-/// An authority that can sign now. [`crate::Keyset::authority`] makes one.
+/// An authority that can sign now. [`crate::Keyset::authority`] makes one, and [`Authority::from_pem`].
 pub struct Authority {
     keyset: KeysetName,
     certificate: CaCertificate,
@@ -75,6 +75,34 @@ impl Authority {
         now: OffsetDateTime,
     ) -> Self {
         Self { keyset, certificate, signer, now }
+    }
+
+    /// The authority of a control-plane machine's own files: its bundle of certificates, of which the first one is
+    /// that of the key, and the private key.
+    ///
+    /// Errors: a text is not what it should be, they do not go together, or it has expired or is not valid yet.
+    pub fn from_pem(
+        keyset: KeysetName,
+        bundle: &[u8],
+        key: &[u8],
+        now: OffsetDateTime,
+    ) -> Result<Self, AuthorityError> {
+        let certificate = |fault| AuthorityError::Certificate { keyset, fault };
+        let key_fault = |fault| AuthorityError::Key { keyset, fault };
+        let common_name = keyset.common_name().ok_or(AuthorityError::NoAuthority { keyset })?;
+        let first = pem::first(bundle).ok_or_else(|| certificate(KeyFault::NotPem.into()))?;
+        let found = CaCertificate::from_pem(first, common_name).map_err(certificate)?;
+        let private = PrivateKey::from_pem(key).map_err(key_fault)?;
+        if private.public_key() != found.public_key() {
+            return Err(AuthorityError::Mismatch { keyset });
+        }
+        let signer = Signer::new(&private).ok_or_else(|| key_fault(KeyFault::NotPrivateKey))?;
+        let now = whole_seconds(now).ok_or_else(|| certificate(CertificateFault::Validity))?;
+        if now < found.not_before() || now > found.not_after() {
+            let (begins, ends) = (found.not_before(), found.not_after());
+            return Err(AuthorityError::Time { keyset, begins, ends, now });
+        }
+        Ok(Self::new(keyset, found, signer, now))
     }
 
     /// Its own certificate.

@@ -443,6 +443,52 @@ pub enum KeysetError {
     },
 }
 
+/// Why a machine's own files are no authority.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AuthorityError {
+    /// These keys sign no certificates.
+    #[error("{keyset} signs no certificates")]
+    NoAuthority {
+        /// The keyset.
+        keyset: KeysetName,
+    },
+    /// The certificate.
+    #[error("the first certificate of {keyset} is unusable: {fault}")]
+    Certificate {
+        /// The keyset.
+        keyset: KeysetName,
+        /// What is wrong with it.
+        fault: CertificateFault,
+    },
+    /// The private key.
+    #[error("the private key of {keyset} is unusable: {fault}")]
+    Key {
+        /// The keyset.
+        keyset: KeysetName,
+        /// What is wrong with it.
+        fault: KeyFault,
+    },
+    /// They are not of one pair.
+    #[error("the private key of {keyset} is not that of its first certificate")]
+    Mismatch {
+        /// The keyset.
+        keyset: KeysetName,
+    },
+    /// The certificate is not valid now.
+    #[error("{keyset} is valid from {begins} until {ends}, and it is {now}")]
+    Time {
+        /// The keyset.
+        keyset: KeysetName,
+        /// The first second in which it is valid.
+        begins: OffsetDateTime,
+        /// The last one.
+        ends: OffsetDateTime,
+        /// What the clock says.
+        now: OffsetDateTime,
+    },
+}
+
 /// Why a certificate was not issued.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

@@ -47,7 +47,8 @@ pub use certificate::CaCertificate;
 pub use clock::{CA_VALIDITY, CLOCK_SKEW, EXPIRY_WARNING_DAYS};
 pub use entropy::{Entropy, SystemEntropy};
 pub use error::{
-    CertificateFault, DiscoveryError, EntropyError, IssueError, KeyFault, KeysetError, KubeconfigError,
+    AuthorityError, CertificateFault, DiscoveryError, EntropyError, IssueError, KeyFault, KeysetError,
+    KubeconfigError,
 };
 pub use index::MAX_OBJECT_BYTES;
 pub use jwks::{JWKS_PATH, OPENID_CONFIGURATION_PATH, jwks, openid_configuration};

@@ -38,6 +38,15 @@ pub(crate) fn encode(label: &str, der: &[u8]) -> Zeroizing<String> {
     text
 }
 
+/// The first block of a text of several.
+pub(crate) fn first(text: &[u8]) -> Option<&[u8]> {
+    const END: &[u8] = b"-----END ";
+    let end = text.windows(END.len()).position(|window| window == END)?;
+    let rest = &text[end + END.len()..];
+    let line = rest.iter().position(|byte| *byte == b'\n').unwrap_or(rest.len());
+    Some(&text[..end + END.len() + line])
+}
+
 /// What is in the one block of `text`, which must have this label.
 pub(crate) fn decode(label: &str, text: &[u8]) -> Result<Zeroizing<Vec<u8>>, KeyFault> {
     let text = std::str::from_utf8(text).map_err(|_| KeyFault::NotPem)?.trim();

@@ -17,7 +17,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Duration, Instant};
@@ -53,6 +53,8 @@ pub struct Instance {
     pub private_ip: Ipv4Addr,
     /// Its name inside the VPC.
     pub private_name: String,
+    /// Its address on the Internet; `None` where it has none.
+    pub public_ip: Option<Ipv4Addr>,
     /// The role of its instance profile; `None` where it has none.
     pub role: Option<String>,
     /// Its tags; `None` where the launch template does not show them in the metadata.
@@ -74,6 +76,7 @@ impl Instance {
             zone: "eu-north-1a".to_owned(),
             private_ip: Ipv4Addr::new(172, 20, 32, 7),
             private_name: "ip-172-20-32-7.eu-north-1.compute.internal".to_owned(),
+            public_ip: None,
             role: Some(role.to_owned()),
             tags: None,
             user_data: None,
@@ -111,6 +114,8 @@ struct State {
     credentials_expire: String,
     spot_action: Option<String>,
     rebalance: Option<String>,
+    events: Vec<Value>,
+    lifecycle: String,
     requests: Vec<String>,
 }
 
@@ -134,6 +139,8 @@ impl Imds {
             credentials_expire: "2099-01-01T00:00:00Z".to_owned(),
             spot_action: None,
             rebalance: None,
+            events: Vec::new(),
+            lifecycle: "InService".to_owned(),
             requests: Vec::new(),
         }));
         let task = runtime.spawn(serve(listener, Arc::clone(&state))).abort_handle();
@@ -173,6 +180,34 @@ impl Imds {
     /// Recommends to leave the machine, as of this time (RFC 3339).
     pub fn recommend_rebalance(&self, at: &str) {
         self.state().rebalance = Some(json!({"noticeTime": at}).to_string());
+    }
+
+    /// Takes all announcements back.
+    pub fn calm(&self) {
+        let mut state = self.state();
+        (state.spot_action, state.rebalance) = (None, None);
+        state.events.clear();
+        "InService".clone_into(&mut state.lifecycle);
+    }
+
+    /// Announces an event of the hardware: `instance-retirement`, not before this time, which is spelled as in
+    /// `21 Jan 2019 09:00:43 GMT`.
+    pub fn schedule(&self, code: &str, not_before: &str) {
+        let mut state = self.state();
+        let number = state.events.len() + 1;
+        state.events.push(json!({
+            "NotBefore": not_before,
+            "Code": code,
+            "Description": format!("The instance is scheduled for {code}"),
+            "EventId": format!("instance-event-{number:017x}"),
+            "NotAfter": not_before,
+            "State": "active",
+        }));
+    }
+
+    /// What the machine's auto scaling group wants of it: `Terminated`.
+    pub fn set_lifecycle(&self, state: &str) {
+        state.clone_into(&mut self.state().lifecycle);
     }
 
     /// Every request so far, as `GET /latest/user-data`.
@@ -296,12 +331,14 @@ impl State {
             "/latest/meta-data/instance-id" => Some(instance.instance_id.clone()),
             "/latest/meta-data/instance-type" => Some(instance.instance_type.clone()),
             "/latest/meta-data/local-ipv4" => Some(instance.private_ip.to_string()),
+            "/latest/meta-data/public-ipv4" => instance.public_ip.map(|address| address.to_string()),
             "/latest/meta-data/local-hostname" => Some(instance.private_name.clone()),
             "/latest/meta-data/placement/region" => Some(instance.region.clone()),
             "/latest/meta-data/placement/availability-zone" => Some(instance.zone.clone()),
             "/latest/meta-data/spot/instance-action" => self.spot_action.clone(),
             "/latest/meta-data/events/recommendations/rebalance" => self.rebalance.clone(),
-            "/latest/meta-data/events/maintenance/scheduled" => Some("[]".to_owned()),
+            "/latest/meta-data/events/maintenance/scheduled" => Some(json!(self.events).to_string()),
+            "/latest/meta-data/autoscaling/target-lifecycle-state" => Some(self.lifecycle.clone()),
             _ => None,
         }
     }

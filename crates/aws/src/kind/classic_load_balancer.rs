@@ -7,9 +7,9 @@ use aws_sdk_elasticloadbalancing::types::LoadBalancerDescription;
 use kcl_engine::{Attrs, LiveNode, Ref, Resource};
 use kcl_model::resource::{ClassicLoadBalancer as Fields, SecurityGroup, Subnet};
 
-use super::{Kind, Service};
+use super::{Kind, Service, never_wanted};
 use crate::client::Aws;
-use crate::error::{During, Error, ErrorKind};
+use crate::error::{During, Error};
 use crate::observe::Scope;
 use crate::permission::{Ground, Permission};
 use crate::wait::{self, SLOW_RESOURCE};
@@ -75,10 +75,6 @@ impl Kind for ClassicLoadBalancer {
         })
         .await
     }
-}
-
-fn never_wanted(name: &str) -> Error {
-    Error::new(ErrorKind::Unexpected, name, "classic load balancers are only removed")
 }
 
 fn fields(balancer: &LoadBalancerDescription) -> Fields {

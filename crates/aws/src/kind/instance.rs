@@ -5,10 +5,10 @@ use futures::future::try_join_all;
 use kcl_engine::{Attrs, LiveNode, Owner, Ref};
 use kcl_model::resource;
 
-use super::{Kind, Service};
+use super::{Kind, Service, never_wanted};
 use crate::client::Aws;
 use crate::ec2::{self, Ours};
-use crate::error::{During, Error, ErrorKind};
+use crate::error::{During, Error};
 use crate::observe::Scope;
 use crate::permission::{Ground, Permission};
 use crate::wait::{self, SLOW_RESOURCE};
@@ -76,10 +76,6 @@ impl Kind for Instance {
         let what = format!("the instance {id} to be terminated");
         wait::until(SLOW_RESOURCE, "ec2:DescribeInstances", &what, gone).await
     }
-}
-
-fn never_wanted(name: &str) -> Error {
-    Error::new(ErrorKind::Unexpected, name, "single machines are only removed")
 }
 
 fn is_in_group(machine: &Machine) -> bool {

@@ -20,6 +20,7 @@ mod keyset;
 mod launch_template;
 mod listener;
 mod load_balancer;
+mod machine_records;
 mod nat_gateway;
 mod network_interface;
 mod node_agent;
@@ -261,6 +262,7 @@ pub(crate) fn all() -> &'static [&'static dyn AnyKind] {
         kind::<registered_spec::RegisteredSpec>(),
         kind::<keyset::Keyset>(),
         kind::<encryption_key::EncryptionKey>(),
+        kind::<machine_records::MachineRecords>(),
         kind::<vpc::Vpc>(),
         kind::<dhcp_options::DhcpOptions>(),
         kind::<internet_gateway::InternetGateway>(),
@@ -293,6 +295,11 @@ pub(crate) fn all() -> &'static [&'static dyn AnyKind] {
         kind::<event_rule::EventRule>(),
     ];
     ALL
+}
+
+/// What a kind says to making or changing one that is only ever removed.
+fn never_wanted(name: &str) -> Error {
+    Error::new(ErrorKind::Unexpected, name, "it is of a kind that is only removed")
 }
 
 /// The kind named `name`.

@@ -6,11 +6,11 @@ use kcl_engine::{Attrs, LiveNode, Owner, Ref};
 use kcl_model::resource;
 
 use super::security_group::recognise;
-use super::{Kind, Service};
+use super::{Kind, Service, never_wanted};
 use crate::blockers;
 use crate::client::Aws;
 use crate::ec2::{self, FILTER_VALUES};
-use crate::error::{During, Error, ErrorKind};
+use crate::error::{During, Error};
 use crate::observe::Scope;
 use crate::permission::{Ground, Permission};
 use crate::tags;
@@ -79,10 +79,6 @@ impl Kind for NetworkInterface {
         };
         blockers::delete(id, call, || blockers::interfaces(aws, "", "network-interface-id", id)).await
     }
-}
-
-fn never_wanted(name: &str) -> Error {
-    Error::new(ErrorKind::Unexpected, name, "network interfaces are only removed")
 }
 
 fn is_left_over(interface: &Interface) -> bool {

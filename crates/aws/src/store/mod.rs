@@ -16,6 +16,7 @@ mod file;
 pub mod keysets;
 pub mod lock;
 pub mod registration;
+pub mod reports;
 mod remembering;
 mod s3;
 #[cfg(test)]

@@ -22,6 +22,7 @@ mod keyset;
 mod launch_template;
 mod listener;
 mod load_balancer;
+mod machine_records;
 mod nat_gateway;
 mod network_interface;
 mod node_agent;
@@ -61,6 +62,7 @@ pub use keyset::Keyset;
 pub use launch_template::{AGENT_GAP, BlockDevice, CONFIGURATION_GAP, LaunchTemplate, SpotOptions};
 pub use listener::Listener;
 pub use load_balancer::{AccessLog, LoadBalancer};
+pub use machine_records::MachineRecords;
 pub use nat_gateway::NatGateway;
 pub use network_interface::NetworkInterface;
 pub use node_agent::NodeAgent;
@@ -92,6 +94,7 @@ pub fn catalogue() -> Catalogue {
         RegisteredSpec::SCHEMA,
         Keyset::SCHEMA,
         EncryptionKey::SCHEMA,
+        MachineRecords::SCHEMA,
         Vpc::SCHEMA,
         DhcpOptions::SCHEMA,
         InternetGateway::SCHEMA,

@@ -21,7 +21,7 @@ use crate::etcd::{Etcd, Status};
 use crate::store::{Condition, Fetched, Store, StoreError};
 use crate::system::{FOLDER, System};
 
-/// How often a backup is taken.
+/// How often a backup is taken, unless somebody wants another time.
 pub const INTERVAL: Duration = Duration::minutes(15);
 
 /// How long the largest upload may take: what has no document after this is no backup in the making.
@@ -76,10 +76,11 @@ pub struct Listing {
     pub remains: BTreeMap<BackupName, Vec<String>>,
 }
 
-/// Takes a backup if this machine's member is the leader and the newest is old enough, and then deletes what was
+/// Takes a backup if this machine's member is the leader and the newest is so old, and then deletes what was
 /// outlived. It lists the store each time, so a minute is often enough.
 pub async fn periodic(
     source: &Source,
+    every: Duration,
     retention_days: u32,
     now: OffsetDateTime,
 ) -> Result<Periodic, BackupError> {
@@ -88,7 +89,7 @@ pub async fn periodic(
         return Ok(Periodic::NotLeader);
     }
     let listing = list(&source.store).await?;
-    if let Some(next) = next(&source.store, &listing, now).await? {
+    if let Some(next) = next(&source.store, &listing, every, now).await? {
         return Ok(Periodic::NotDue(next));
     }
     let backup = write(source, &status, &listing, BackupReason::Periodic, now).await?;
@@ -100,17 +101,18 @@ pub async fn periodic(
 async fn next(
     store: &Store,
     listing: &Listing,
+    every: Duration,
     now: OffsetDateTime,
 ) -> Result<Option<OffsetDateTime>, BackupError> {
     let Some(newest) = listing.backups.last() else { return Ok(None) };
     // One of a clock that was wrong by more than that says nothing.
-    if (now - newest.at()).abs() >= INTERVAL {
+    if (now - newest.at()).abs() >= every {
         return Ok(None);
     }
     // One of what was there before a restore is not what is there now.
     let reason = read(store, newest).await?.map(|backup| backup.reason);
     let outdated = reason.is_none_or(|reason| reason == BackupReason::BeforeRestore);
-    Ok((!outdated).then(|| newest.at() + INTERVAL))
+    Ok((!outdated).then(|| newest.at() + every))
 }
 
 /// Takes a backup now, whoever is the leader.

@@ -46,6 +46,9 @@ pub enum RestoreError {
         /// The system's answer.
         source: io::Error,
     },
+    /// A manifest cannot be moved.
+    #[error(transparent)]
+    System(#[from] SystemError),
     /// A document in the store is none.
     #[error("{key} in the state store cannot be read: {why}\nhint: `kcl restore` writes a new request")]
     Document {
@@ -92,6 +95,7 @@ impl RestoreError {
             Self::Store(_)
             | Self::Etcd(_)
             | Self::File { .. }
+            | Self::System(_)
             | Self::NoEtcdutl { .. }
             | Self::Runs { .. }
             | Self::Silent { .. } => true,

@@ -10,7 +10,6 @@ mod data;
 mod documents;
 mod error;
 mod etcdutl;
-mod manifests;
 mod steps;
 
 use std::fmt;
@@ -26,6 +25,7 @@ pub use error::RestoreError;
 pub use etcdutl::{Etcdutl, Image};
 
 use crate::backup::{self, Source};
+use crate::manifests::Place;
 use data::{Membership, Volume};
 
 /// How long the progress that others read may hold up the work.
@@ -172,7 +172,7 @@ pub async fn serve(site: &Site, tell: Tell<'_>) -> Result<Served, RestoreError> 
             Err(error)
         }
         Err(error) => {
-            manifests::put_back(&source.system)?;
+            Place::Restoring.put_back(&source.system)?;
             Volume::of(&source.system).give_up()?;
             let state = (RestoreState::Failed, at.step.as_str());
             documents::tell(site, &request.id, state, Some(chain(&error)), None).await?;
@@ -183,7 +183,7 @@ pub async fn serve(site: &Site, tell: Tell<'_>) -> Result<Served, RestoreError> 
 
 /// A request that is gone, or was replaced by one that is served, may have left etcd stopped.
 fn nothing(site: &Site) -> Result<Served, RestoreError> {
-    manifests::put_back(&site.source.system)?;
+    Place::Restoring.put_back(&site.source.system)?;
     Ok(Served::Nothing)
 }
 

@@ -7,9 +7,10 @@ use kcl_node_config::{Backup, BackupName, BackupReason, RestorePlan, RestoreRequ
 use time::OffsetDateTime;
 
 use super::data::{Membership, Volume};
-use super::{At, Event, RestoreError, Site, Step, documents, manifests};
+use super::{At, Event, RestoreError, Site, Step, documents};
 use crate::backup::{self, BackupError};
 use crate::etcd::{ClusterId, Etcd, EtcdError, peer_url};
+use crate::manifests::{self, Place};
 
 /// Does all of them, and gives the cluster that it is in then; nothing if this machine has no part in it.
 pub(super) async fn all(
@@ -38,7 +39,7 @@ pub(super) async fn all(
         volume.swap(&request.id)?;
     }
     at.begin(Step::Start).await;
-    manifests::put_back(&source.system)?;
+    Place::Restoring.put_back(&source.system)?;
     at.begin(Step::Wait).await;
     wait(site, &plan, &membership).await.map(Some)
 }
@@ -70,13 +71,13 @@ pub(super) async fn fetch(site: &Site, backup: &Backup) -> Result<(), RestoreErr
 async fn stop(at: &mut At<'_>) -> Result<(), RestoreError> {
     let (source, waits) = (&at.site.source, at.site.waits);
     at.begin(Step::StopApiServer).await;
-    manifests::take_away(&source.system, manifests::API_SERVER)?;
+    Place::Restoring.take_away(&source.system, manifests::API_SERVER)?;
     at.begin(Step::Snapshot).await;
     if let Err(error) = save(at.site).await {
         (at.tell)(&Event::NoSnapshot(&chain(&error)));
     }
     at.begin(Step::StopEtcd).await;
-    manifests::take_away(&source.system, manifests::ETCD)?;
+    Place::Restoring.take_away(&source.system, manifests::ETCD)?;
     let begun = Instant::now();
     while source.etcd.listens().await {
         if begun.elapsed() > waits.stop {
@@ -99,13 +100,13 @@ async fn save(site: &Site) -> Result<(), BackupError> {
 /// Waits until etcd works, and gives the cluster that it is in.
 async fn wait(site: &Site, plan: &RestorePlan, membership: &Membership) -> Result<ClusterId, RestoreError> {
     let (etcd, waits, begun) = (&site.source.etcd, site.waits, Instant::now());
-    let moved = peer_url(site.address) != membership.peer_url();
+    let mut known = peer_url(site.address) == membership.peer_url();
     loop {
-        if moved {
-            // Until it is told, this machine may be out of the others' reach; they are asked in turn.
-            tell_address(site, plan, membership).await;
+        if !known {
+            known = tell_address(site, plan, membership).await;
         }
         let last = match healthy(etcd).await {
+            Ok(true) if !known => "the members do not know this machine's address yet".to_owned(),
             Ok(true) => return Ok(etcd.status().await?.cluster()),
             Ok(false) => "it is not healthy".to_owned(),
             Err(error) => chain(&error),
@@ -126,8 +127,8 @@ async fn healthy(etcd: &Etcd) -> Result<bool, EtcdError> {
 }
 
 /// The plan was made with another machine in this one's place: the members are told its address, by one of them that
-/// works.
-async fn tell_address(site: &Site, plan: &RestorePlan, membership: &Membership) {
+/// works: until then this one may be out of the others' reach. Gives whether they know it.
+async fn tell_address(site: &Site, plan: &RestorePlan, membership: &Membership) -> bool {
     let own = &site.source.etcd;
     let others = plan.members.iter().filter(|member| member.peer_url != membership.peer_url());
     let others = others.filter_map(|member| {
@@ -140,11 +141,12 @@ async fn tell_address(site: &Site, plan: &RestorePlan, membership: &Membership) 
         works.then_some(etcd)
     });
     let working = futures::future::join_all(all).await;
-    let Some(etcd) = working.into_iter().flatten().next() else { return };
-    let Ok(members) = etcd.members().await else { return };
-    let stale = |url: &String| url == membership.peer_url();
-    if let Some(found) = members.iter().find(|member| member.peer_urls.iter().any(stale)) {
-        // Whether it was done is seen at the next look.
-        drop(etcd.update_member(found.id(), &peer_url(site.address)).await);
+    let Some(etcd) = working.into_iter().flatten().next() else { return false };
+    let Ok(members) = etcd.members().await else { return false };
+    let at = |url: &str| members.iter().find(|member| member.peer_urls.iter().any(|other| other == url));
+    match at(membership.peer_url()) {
+        Some(member) => etcd.update_member(member.id(), &peer_url(site.address)).await.is_ok(),
+        // Told before, by a run that was killed; or taken out, which is not for us to mend.
+        None => true,
     }
 }

@@ -51,20 +51,8 @@ impl World {
 
     /// A machine; its etcd runs once it is told to.
     pub(crate) fn machine(&self, member: &str, instance: &str) -> Node {
-        let address = etcd_address().unwrap();
         let root = self.home.path().join(instance);
-        let system = System::new(&root);
-        let pki = system.path("/etc/kubernetes/pki");
-        self.keys.etcd_machine(instance, address.into(), &pki).unwrap();
-        for name in ["etcd.yaml", "kube-apiserver.yaml"] {
-            let path = system.path(&format!("/etc/kubernetes/manifests/{name}"));
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, "a static pod").unwrap();
-        }
-        let node =
-            Node { member: member.to_owned(), instance: instance.to_owned(), address, system, kubelet: None };
-        fs::create_dir_all(node.volume()).unwrap();
-        node
+        Node::on(&System::new(&root), &self.keys, member, instance)
     }
 }
 
@@ -96,6 +84,25 @@ pub(crate) struct Node {
 }
 
 impl Node {
+    /// A machine in a folder, with keys of a cluster.
+    pub(crate) fn on(system: &System, keys: &pki::Pki, member: &str, instance: &str) -> Self {
+        let (address, system) = (etcd_address().unwrap(), system.clone());
+        keys.etcd_machine(instance, address.into(), &system.path("/etc/kubernetes/pki")).unwrap();
+        for name in ["etcd.yaml", "kube-apiserver.yaml"] {
+            let path = system.path(&format!("/etc/kubernetes/manifests/{name}"));
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "a static pod").unwrap();
+        }
+        let node =
+            Node { member: member.to_owned(), instance: instance.to_owned(), address, system, kubelet: None };
+        fs::create_dir_all(node.volume()).unwrap();
+        node
+    }
+
+    pub(crate) fn client_url(&self) -> String {
+        client_url(self.ip())
+    }
+
     pub(crate) fn volume(&self) -> PathBuf {
         self.system.path("/var/lib/etcd")
     }
@@ -193,6 +200,7 @@ impl Node {
             member: self.member.clone(),
             instance: self.instance.clone(),
             address: self.ip(),
+            public_address: None,
             at: "2026-11-27T03:00:00Z".to_owned(),
             waits_with: None,
         };

@@ -1,7 +1,11 @@
 //! What tests of the agent share: a web server that misbehaves, archives, a machine in a folder.
 #![expect(dead_code, reason = "no test uses all of it")]
 
+pub(crate) mod cluster;
 pub(crate) mod etcd;
+pub(crate) mod join;
+pub(crate) mod member;
+pub(crate) mod told;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
@@ -155,9 +159,18 @@ impl Folder {
         let home = tempfile::tempdir().unwrap();
         fs::create_dir(home.path().join("root")).unwrap();
         let folder = Self { home };
-        for program in ["modprobe", "sysctl", "swapoff", "systemctl"] {
+        for program in ["modprobe", "sysctl", "swapoff", "systemctl", "sync", "umount", "mount", "kubectl"] {
             folder.add_program(program, "");
         }
+        // These are real; not everybody's PATH has them.
+        for (name, program) in [("blkid", "blkid"), ("mkfs", "mkfs.ext4"), ("fsck", "fsck.ext4")] {
+            folder.add_program(name, &format!("PATH=$PATH:/usr/sbin:/sbin exec {program} \"$@\""));
+        }
+        folder.add_program("kubeadm", "");
+        for name in ["dev", "sys/block"] {
+            fs::create_dir_all(folder.home.path().join(name)).unwrap();
+        }
+        fs::write(folder.home.path().join("mounts"), "").unwrap();
         folder
     }
 
@@ -191,8 +204,18 @@ impl Folder {
             sysctl: self.program("sysctl"),
             swapoff: self.program("swapoff"),
             systemctl: self.program("systemctl"),
+            sync: self.program("sync"),
+            umount: self.program("umount"),
+            mount: self.program("mount"),
+            blkid: self.program("blkid"),
+            mkfs: self.program("mkfs"),
+            fsck: self.program("fsck"),
+            kubeadm: self.program("kubeadm"),
+            kubectl: self.program("kubectl"),
         };
-        System { commands, ..System::new(self.root()) }
+        let home = self.home.path();
+        let (mounts, sys, dev) = (home.join("mounts"), home.join("sys"), home.join("dev"));
+        System { commands, mounts, sys, dev, ..System::new(self.root()) }
     }
 
     /// Makes a program fail, or work again.

@@ -7,8 +7,8 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use kcl_pki::{
-    CA_VALIDITY, CLOCK_SKEW, EXPIRY_WARNING_DAYS, IssueError, Issued, KeyId, Keyset, KeysetError, KeysetName,
-    KeysetType, Profile, SubjectAltNames,
+    Authority, AuthorityError, CA_VALIDITY, CLOCK_SKEW, EXPIRY_WARNING_DAYS, IssueError, Issued, KeyId,
+    Keyset, KeysetError, KeysetName, KeysetType, Profile, SubjectAltNames,
 };
 use tempfile::TempDir;
 use time::{Duration, OffsetDateTime};
@@ -355,4 +355,34 @@ fn token_keys_sign_no_certificates() {
     let keyset = Keyset::generate(KeysetName::ServiceAccount, &mut Counting::default(), NOW).unwrap();
     let error = keyset.authority(NOW).unwrap_err();
     assert!(matches!(error, KeysetError::WrongType { needed: KeysetType::Authority, .. }));
+}
+
+/// A control-plane machine signs with what it has on its disk, whatever else it trusts.
+#[test]
+fn a_machines_own_files_are_an_authority() {
+    let folder = TempDir::new().unwrap();
+    let (name, mut entropy) = (KeysetName::KubernetesCa, Counting::default());
+    let mut keyset = Keyset::generate(name, &mut entropy, NOW).unwrap();
+    let (old, key) = (keyset.trust_bundle(), keyset.primary_private_pem().unwrap());
+    let next = keyset.add(&mut entropy, NOW).unwrap();
+    keyset.promote(&next, NOW).unwrap();
+    let (bundle, new_key) = (keyset.trust_bundle(), keyset.primary_private_pem().unwrap());
+    let read =
+        |bundle: &str, key: &str, now| Authority::from_pem(name, bundle.as_bytes(), key.as_bytes(), now);
+
+    let user = Profile::ApiClient { user: "kcl:join-service".to_owned(), group: None };
+    let authority = read(&bundle, new_key.reveal(), NOW).unwrap();
+    let issued = authority.issue(&user, Duration::hours(1), &mut entropy).unwrap();
+    write(folder.path(), &keyset, &issued);
+    assert!(verifies(folder.path(), "sslclient", NOW));
+    assert!(read(&old, key.reveal(), NOW).is_ok());
+
+    let why = |result: Result<Authority, AuthorityError>| result.unwrap_err().to_string();
+    let mismatch = why(read(&bundle, key.reveal(), NOW));
+    assert_eq!(mismatch, "the private key of kubernetes-ca is not that of its first certificate");
+    assert!(why(read("", key.reveal(), NOW)).contains("not one whole PEM block"));
+    assert!(why(read(&old, "", NOW)).starts_with("the private key of kubernetes-ca is unusable"));
+    assert!(why(read(&old, key.reveal(), NOW + CA_VALIDITY + Duration::DAY)).contains("is valid from"));
+    let service = Authority::from_pem(KeysetName::ServiceAccount, b"", b"", NOW);
+    assert_eq!(service.unwrap_err().to_string(), "service-account signs no certificates");
 }

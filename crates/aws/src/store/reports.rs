@@ -1,0 +1,88 @@
+//! What the cluster's machines write into the state store for others to read: how far each is, etcd's backups, and how
+//! the restore of one goes.
+//!
+//! What cannot be read is left out: it is shown to people, and nothing is decided by it.
+
+use kcl_node_config::{BACKUPS, Backup, RestoreProgress, RestoreRequest, Status};
+use serde::de::DeserializeOwned;
+
+use super::{Condition, Store};
+use crate::error::{Error, ErrorKind};
+
+/// How far machines are: of all of them that ever said so.
+pub async fn statuses(store: &dyn Store, cluster: &str) -> Result<Vec<Status>, Error> {
+    all(store, &format!("{cluster}/status/"), "").await
+}
+
+/// How far these machines are, in any order.
+pub async fn statuses_of(
+    store: &dyn Store,
+    cluster: &str,
+    instances: impl IntoIterator<Item = &str>,
+) -> Result<Vec<Status>, Error> {
+    let keys: Vec<String> =
+        instances.into_iter().map(|instance| format!("{cluster}/{}", Status::path(instance))).collect();
+    documents(store, &keys).await
+}
+
+/// The backups of the cluster's etcd, the oldest first. One that was cut short is none.
+pub async fn backups(store: &dyn Store, cluster: &str) -> Result<Vec<Backup>, Error> {
+    all(store, &format!("{cluster}/{BACKUPS}/"), "/backup.json").await
+}
+
+/// Asks the control plane for a restore; an earlier request is replaced.
+pub async fn request_restore(
+    store: &dyn Store,
+    cluster: &str,
+    request: &RestoreRequest,
+) -> Result<(), Error> {
+    let body = serde_json::to_vec(request)
+        .map_err(|error| Error::new(ErrorKind::Unexpected, "restore", error.to_string()))?;
+    store.put(&format!("{cluster}/{}", RestoreRequest::PATH), body, Condition::Always).await.map(drop)
+}
+
+/// How far each member is with a restore.
+pub async fn restore_progress(
+    store: &dyn Store,
+    cluster: &str,
+    id: &str,
+) -> Result<Vec<RestoreProgress>, Error> {
+    all(store, &format!("{cluster}/{}", RestoreProgress::folder(id)), ".json").await
+}
+
+/// The documents whose keys begin and end so, by their keys.
+async fn all<T: DeserializeOwned>(store: &dyn Store, prefix: &str, suffix: &str) -> Result<Vec<T>, Error> {
+    let keys = store.list(prefix).await?;
+    let keys: Vec<String> = keys.into_iter().filter(|key| key.ends_with(suffix)).collect();
+    documents(store, &keys).await
+}
+
+async fn documents<T: DeserializeOwned>(store: &dyn Store, keys: &[String]) -> Result<Vec<T>, Error> {
+    let objects = store.get_many(keys).await?;
+    Ok(objects.into_iter().flatten().filter_map(|object| serde_json::from_slice(&object.body).ok()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::FileStore;
+
+    #[tokio::test]
+    async fn what_is_no_document_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = FileStore::new(folder.path().to_owned());
+        let put = |key: &'static str, text: &'static str| {
+            let store = &store;
+            async move { store.put(key, text.as_bytes().to_vec(), Condition::Always).await.unwrap() }
+        };
+        put("c/status/i-1", r#"{"instance":"i-1","version":"1","state":"failed","step":"programs","error":"no","at":"t"}"#)
+            .await;
+        put("c/status/i-2", "{").await;
+        put("c/backups/etcd/main/2026-11-27T03:15:00Z-i-1/etcd.db", "data without its document").await;
+        let found = statuses(&store, "c").await.unwrap();
+        assert_eq!(found.iter().map(|status| status.instance.as_str()).collect::<Vec<_>>(), ["i-1"]);
+        assert_eq!(statuses_of(&store, "c", ["i-1", "i-2", "i-3"]).await.unwrap(), found);
+        assert!(backups(&store, "c").await.unwrap().is_empty());
+        assert!(restore_progress(&store, "c", "some").await.unwrap().is_empty());
+    }
+}

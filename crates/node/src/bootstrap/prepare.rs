@@ -1,0 +1,126 @@
+//! The steps that make a machine ready for kubeadm.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::time::Duration;
+
+use kcl_node_config::{File, MODULES, Machine, NodeConfig, Role};
+use sha2::{Digest as _, Sha256};
+
+use super::Context;
+use super::error::BootstrapError;
+use super::url::ConfigUrl;
+use crate::download::{Downloads, Outcome};
+use crate::imds::Identity;
+use crate::store::{Location, Store};
+use crate::system::FOLDER;
+
+/// How long a server of programs may be silent.
+const SILENCE: Duration = Duration::from_secs(30);
+
+impl Context {
+    /// What the machine is told, if it is what it was started with.
+    pub async fn configuration(&self, store: &Store) -> Result<NodeConfig, BootstrapError> {
+        let ConfigUrl { url, key, group, .. } = &self.settings.config;
+        let bytes = store.get_checked(key, &self.settings.sha256).await?;
+        let config = NodeConfig::parse(&String::from_utf8_lossy(&bytes))?;
+        let found = (config.instance_group.as_str(), Location::parse(&config.store.location)?);
+        if found == (group.as_str(), store.location().clone()) {
+            return Ok(config);
+        }
+        let found = format!("the group {} of {}", config.instance_group, config.store.location);
+        Err(BootstrapError::Other { url: url.clone(), found })
+    }
+
+    /// Likewise, from this machine once it was read there: a daemon that starts again needs no store for it.
+    pub async fn configuration_kept(&self, store: &Store) -> Result<NodeConfig, BootstrapError> {
+        let system = &self.settings.system;
+        let path = format!("{FOLDER}/node-config-{}.yaml", self.settings.sha256);
+        if let Ok(kept) = fs::read(system.path(&path))
+            && hex::encode(Sha256::digest(&kept)) == self.settings.sha256
+        {
+            return Ok(NodeConfig::parse(&String::from_utf8_lossy(&kept))?);
+        }
+        let config = self.configuration(store).await?;
+        // What is written otherwise than it was read is not found by its hash, and read from the store again.
+        system.write(&File { path, mode: 0o600, content: config.to_yaml()? })?;
+        Ok(config)
+    }
+
+    /// Kernel modules and parameters, now and at each start; and no swap, of which EC2's images have none
+    /// that would come back.
+    pub async fn kernel(&self, config: &NodeConfig) -> Result<(), BootstrapError> {
+        let system = &self.settings.system;
+        let files = config.kernel_files();
+        system.write_all(&files)?;
+        let commands = &system.commands;
+        system.run(&commands.modprobe, &[&["--all"], MODULES.as_slice()].concat()).await?;
+        for file in files.iter().filter(|file| file.path.contains("sysctl")) {
+            let path = system.path(&file.path);
+            let load = format!("--load={}", path.display());
+            system.run(&commands.sysctl, &["--quiet", &load]).await?;
+        }
+        system.run(&commands.swapoff, &["--all"]).await?;
+        Ok(())
+    }
+
+    /// The programs.
+    pub async fn programs(&self, config: &NodeConfig) -> Result<BTreeMap<String, Outcome>, BootstrapError> {
+        let downloads =
+            Downloads { http: self.http.clone(), patience: self.settings.patience, silence: SILENCE };
+        let assets: Vec<_> =
+            config.assets.iter().map(|asset| (asset.clone(), config.asset_url(asset))).collect();
+        Ok(downloads.install(&self.settings.system, &assets).await?)
+    }
+
+    /// containerd runs, and the kubelet will once kubeadm has told it what to do.
+    pub async fn services(&self, config: &NodeConfig) -> Result<(), BootstrapError> {
+        let system = &self.settings.system;
+        let mut files = NodeConfig::unit_files();
+        files.extend(config.containerd_files());
+        system.write_all(&files)?;
+        let systemctl =
+            |arguments: &'static [&'static str]| system.run(&system.commands.systemctl, arguments);
+        systemctl(&["daemon-reload"]).await?;
+        systemctl(&["enable", "containerd.service", "kubelet.service"]).await?;
+        // A running one goes on with what it read when it started. That it was started with these files is
+        // noted once it was: a run may have ended between writing them and this.
+        let started = started_with(&files);
+        if system.has(&started) {
+            systemctl(&["start", "containerd.service"]).await?;
+        } else {
+            systemctl(&["restart", "containerd.service"]).await?;
+            system.write(&started)?;
+        }
+        Ok(())
+    }
+
+    /// What kubeadm reads. Neither the cluster's keys nor a token are among it.
+    pub fn kubeadm(&self, config: &NodeConfig, identity: &Identity) -> Result<Vec<File>, BootstrapError> {
+        let machine = Machine {
+            instance_id: identity.instance_id.clone(),
+            zone: identity.availability_zone.clone(),
+            private_ip: identity.private_ip,
+        };
+        let mut files = config.component_files(&machine)?;
+        if config.role == Role::ControlPlane {
+            files.push(config.kubeadm_init(&machine)?);
+        }
+        files.push(config.kubeadm_join(&machine)?);
+        self.settings.system.write_all(&files)?;
+        Ok(files)
+    }
+}
+
+/// The note of the files that containerd was started with.
+fn started_with(files: &[File]) -> File {
+    let mut hash = Sha256::new();
+    for file in files {
+        hash.update(file.path.as_bytes());
+        hash.update([0]);
+        hash.update(file.content.as_bytes());
+        hash.update([0]);
+    }
+    let content = hex::encode(hash.finalize());
+    File { path: format!("{FOLDER}/containerd-started-with"), mode: 0o644, content }
+}

@@ -1,0 +1,218 @@
+//! The daemon on a machine of the control plane, as a process: it lets workers in, keeps the API's names, and hands
+//! over what it alone has when it goes.
+#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
+
+mod common;
+
+use std::fs;
+use std::time::Duration;
+
+use aws_credential_types::Credentials;
+use common::member::{CLUSTER, ControlPlaneMachine, World, in_seconds, in_the_cloud, write};
+use kcl_http::Signer;
+use kcl_join::{Claim, ClientConfig, JoinError, Joined, join};
+use kcl_node::backup;
+use kcl_node_config::{BackupReason, MemberRecord, State};
+use kcl_testkit::{Decision, Element, LocalAws, Response};
+
+/// A machine of the control plane whose etcd works, in a cluster that knows its node.
+fn machine() -> (World, ControlPlaneMachine) {
+    let aws = LocalAws::shared().unwrap();
+    let (instance, volume, zone) = in_the_cloud(&aws);
+    let world = World::start(&[&instance]);
+    let mut machine = ControlPlaneMachine::new(&world, aws, &zone, &instance, &volume);
+    let initial = machine.etcd.initial();
+    machine.etcd.start(&initial, false);
+    (world, machine)
+}
+
+/// A worker in the local AWS, which STS knows.
+fn worker(aws: &LocalAws) -> String {
+    let images = aws.direct("ec2", "DescribeImages", &[]).unwrap();
+    let image = images.value("imagesSet/item/imageId").to_owned();
+    let owned = format!("kubernetes.io/cluster/{CLUSTER}");
+    let run = [
+        ("ImageId", image.as_str()),
+        ("MinCount", "1"),
+        ("MaxCount", "1"),
+        ("InstanceType", "t3.micro"),
+        ("TagSpecification.1.ResourceType", "instance"),
+        ("TagSpecification.1.Tag.1.Key", "KubernetesCluster"),
+        ("TagSpecification.1.Tag.1.Value", CLUSTER),
+        ("TagSpecification.1.Tag.2.Key", &owned),
+        ("TagSpecification.1.Tag.2.Value", "owned"),
+        ("TagSpecification.1.Tag.3.Key", "k8s.io/role/node"),
+        ("TagSpecification.1.Tag.3.Value", "1"),
+        ("TagSpecification.1.Tag.4.Key", "kops.k8s.io/instancegroup"),
+        ("TagSpecification.1.Tag.4.Value", "nodes"),
+    ];
+    let made = aws.direct("ec2", "RunInstances", &run).unwrap();
+    let instance = made.value("instancesSet/item/instanceId").to_owned();
+    let arn = format!("arn:aws:sts::{}:assumed-role/nodes.{CLUSTER}/{instance}", aws.account());
+    let answer = format!(
+        "<GetCallerIdentityResponse xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\"><GetCallerIdentityResult>\
+         <Arn>{arn}</Arn><UserId>AROAEXAMPLE:{instance}</UserId><Account>{}</Account></GetCallerIdentityResult>\
+         </GetCallerIdentityResponse>",
+        aws.account()
+    );
+    aws.before(move |call| {
+        if call.is("sts", "GetCallerIdentity") {
+            return Decision::Respond(Response::xml(answer.clone()));
+        }
+        Decision::Forward
+    });
+    instance
+}
+
+/// What a worker does, whose authorities these are.
+fn joins(machine: &ControlPlaneMachine, worker: &str, ca_pem: &str) -> Result<Joined, JoinError> {
+    let claim = machine.member.folder.home.path().join("claim");
+    let config = ClientConfig {
+        url: format!("https://127.0.0.1:{}", machine.member.port),
+        ca_pem: ca_pem.to_owned(),
+        cluster: CLUSTER.to_owned(),
+        region: machine.aws.region().to_owned(),
+        instance_id: worker.to_owned(),
+        claim: Claim::load_or_create(&claim).unwrap(),
+        signer: Signer::new(Credentials::new(
+            "ASIA0123456789ABCDEF",
+            "secret",
+            Some("session".to_owned()),
+            None,
+            "test",
+        )),
+        give_up_after: Duration::from_mins(2),
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(join(config))
+}
+
+/// The addresses of a name in Route53.
+fn addresses(machine: &ControlPlaneMachine, name: &str) -> Vec<String> {
+    let zone = &machine.member.config.control_plane.as_ref().unwrap().dns.as_ref().unwrap().zone;
+    let path = format!("/2013-04-01/hostedzone/{zone}/rrset");
+    let answer = kcl_testkit::http(&machine.aws.direct_endpoint(), "GET", &path, Some("route53"), &[], "");
+    let answer = Element::parse(&answer.unwrap().body);
+    let sets = answer.all("ResourceRecordSets/ResourceRecordSet");
+    let set = sets.into_iter().find(|set| set.value("Name").trim_end_matches('.') == name);
+    let records = set.map(|set| set.all("ResourceRecords/ResourceRecord")).unwrap_or_default();
+    records.into_iter().map(|record| record.value("Value").to_owned()).collect()
+}
+
+fn ca(machine: &ControlPlaneMachine, name: &str) -> String {
+    fs::read_to_string(machine.member.system().path(&format!("/etc/kubernetes/pki/{name}"))).unwrap()
+}
+
+#[test]
+fn a_notice_frees_the_volume_for_the_next_machine() {
+    let (world, machine) = machine();
+    let (member, instance) = (&machine.member, machine.member.instance.clone());
+    world.pods(&instance);
+    let mut daemon = member.start();
+    member.until("ready", |status| status.step == "ready");
+
+    // It lets a worker in, and has the API's names lead to itself.
+    let worker = worker(&machine.aws);
+    let joined = joins(&machine, &worker, &ca(&machine, "ca.crt")).unwrap();
+    assert_eq!(joined.api_endpoint, member.config.api_address());
+    daemon.says("join granted peer=127.0.0.1");
+    let record = || fs::read(member.store_folder().join(MemberRecord::path("a")));
+    let begun = std::time::Instant::now();
+    while addresses(&machine, &format!("api.internal.{CLUSTER}")).is_empty() {
+        assert!(begun.elapsed() < Duration::from_mins(1), "{}", daemon.log());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(addresses(&machine, &format!("api.internal.{CLUSTER}")), ["127.0.0.1"]);
+    assert_eq!(addresses(&machine, &format!("api.{CLUSTER}")), ["198.51.100.7"]);
+    let said = MemberRecord::read("a", &record().unwrap()).unwrap();
+    assert_eq!((said.instance, said.waits_with), (instance.clone(), None));
+
+    let at = in_seconds(120);
+    member.imds.interrupt(&at);
+    member.until("drained as far as budgets allow", |status| {
+        let waits = status.waits_for.as_deref().unwrap_or_default();
+        status.step == "drain" && waits.contains("default/held: ")
+    });
+    assert!(world.is_cordoned(&instance));
+    // The budget's owner gives way, so that this test need not wait for the deadline.
+    world.kubectl(&["delete", "pdb", "held"]);
+    let left = member.until("left", |status| status.step == "left");
+    assert_eq!((left.state, left.error.as_deref()), (State::Leaving, None), "{}", daemon.log());
+    assert!(left.at < at, "{left:?}");
+
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let backups = runtime.block_on(backup::read_all(&member.store())).unwrap();
+    let [backup] = backups.as_slice() else { unreachable!("{backups:?}") };
+    assert_eq!((backup.reason, &backup.instance), (BackupReason::Termination, &instance));
+    assert!(!machine.etcd.manifest("etcd").exists() && machine.etcd.manifest("kube-apiserver").exists());
+    assert!(!runtime.block_on(machine.etcd.etcd().listens()));
+    let ran = member.folder.ran();
+    assert!(ran.contains("sync \numount ROOT/var/lib/etcd\n"), "{ran}");
+    assert_eq!(machine.volume_state(), "available");
+    assert_eq!(
+        machine.aws.count("route53", "ChangeResourceRecordSets"),
+        1,
+        "nobody else is there to lead to"
+    );
+    assert!(machine.aws.unsupported().is_empty());
+    // Told here, and bounded where it is built as it is shipped.
+    eprintln!("resident: {} KiB", daemon.resident());
+
+    // What it left for was called off, or it was only stopped: it has everything again.
+    member.imds.calm();
+    daemon.says("it begins anew");
+    assert!(daemon.ends_well());
+    let daemon = member.start();
+    daemon.says("etcd's volume and manifest are back");
+    member.until("ready again", |status| status.step == "ready" && status.error.is_none());
+    assert!(machine.etcd.manifest("etcd").exists());
+    runtime.block_on(machine.etcd.healthy());
+    assert_eq!(machine.volume_state(), "in-use");
+    assert!(member.folder.ran().contains("systemctl start kubelet.service\n"));
+    let begun = std::time::Instant::now();
+    while world.is_cordoned(&instance) {
+        assert!(begun.elapsed() < Duration::from_mins(1), "{}", daemon.log());
+    }
+}
+
+/// Nobody announced it, and etcd is gone already, as systemd ends everything at the same time: the volume is free
+/// all the same.
+#[test]
+fn a_machine_that_is_turned_off_frees_its_volume_even_without_etcd() {
+    let (_world, mut machine) = machine();
+    machine.member.more.extend(["--stop-within", "60"].map(str::to_owned));
+    machine.member.folder.add_program("systemctl", "echo '77 poweroff.target start waiting'");
+    let mut daemon = machine.member.start();
+    daemon.says("begins");
+    machine.etcd.terminate();
+    assert!(daemon.terminate());
+    let left = machine.member.status().unwrap();
+    assert_eq!((left.state, left.step.as_str()), (State::Leaving, "left"), "{}", daemon.log());
+    assert!(left.error.unwrap().starts_with("snapshot: "), "that it is not saved is said");
+    assert_eq!(machine.volume_state(), "available");
+}
+
+#[test]
+fn a_join_service_waits_for_its_api_server_and_follows_its_certificate() {
+    let (mut world, machine) = machine();
+    let worker = worker(&machine.aws);
+    world.kill_api_server();
+    let daemon = machine.member.start();
+    let trouble = machine.member.until("trouble", |status| status.error.is_some());
+    assert!(trouble.error.unwrap().contains("join service: "), "{}", daemon.log());
+    world.server.start_again().unwrap();
+    joins(&machine, &worker, &ca(&machine, "ca.crt")).unwrap();
+    machine.member.until("well again", |status| status.error.is_none());
+
+    // Another certificate, of another authority.
+    for (to, from) in [("apiserver.crt", "etcd/server.crt"), ("apiserver.key", "etcd/server.key")] {
+        write(&machine.member.system(), &format!("/etc/kubernetes/pki/{to}"), &ca(&machine, from));
+    }
+    let begun = std::time::Instant::now();
+    while joins(&machine, &worker, &ca(&machine, "etcd/ca.crt")).is_err() {
+        assert!(begun.elapsed() < Duration::from_mins(1), "{}", daemon.log());
+    }
+    let error = joins(&machine, &worker, &ca(&machine, "ca.crt")).unwrap_err();
+    assert!(matches!(error, JoinError::Untrusted { .. }), "{error}");
+    assert!(machine.aws.unsupported().is_empty());
+}

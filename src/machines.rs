@@ -1,0 +1,86 @@
+//! What the cluster's machines say of themselves while they become members: shown while kcl waits for them.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::time::Duration;
+
+use kcl_aws::store::{Store, reports};
+use kcl_node_config::{State, Status};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+use tokio::sync::Mutex;
+
+/// How often their words are read: each step of theirs takes seconds, and each look is two requests.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(5);
+
+/// The machines of a cluster that begin now.
+pub(crate) struct Machines<'a> {
+    store: &'a dyn Store,
+    cluster: &'a str,
+    since: OffsetDateTime,
+    seen: Mutex<BTreeMap<String, Status>>,
+}
+
+impl<'a> Machines<'a> {
+    /// Those that say something from now on: what machines said that went long ago is nobody's business.
+    pub(crate) fn new(store: &'a dyn Store, cluster: &'a str) -> Self {
+        Self { store, cluster, since: OffsetDateTime::now_utc(), seen: Mutex::default() }
+    }
+
+    /// Tells whatever is new, until nobody listens any more. That it cannot be read keeps nobody from waiting.
+    pub(crate) async fn follow(&self, tell: impl Fn(&str)) -> Infallible {
+        loop {
+            self.store.forget_reads();
+            let said = reports::statuses(self.store, self.cluster).await.unwrap_or_default();
+            for status in said.into_iter().filter(|status| self.is_new(status)) {
+                let mut seen = self.seen.lock().await;
+                let before = seen.insert(status.instance.clone(), status.clone());
+                if before.as_ref().map(key) != Some(key(&status)) {
+                    tell(&line(&status));
+                }
+            }
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        }
+    }
+
+    /// What stopped those that are stopped.
+    pub(crate) async fn failures(&self) -> Vec<String> {
+        let seen = self.seen.lock().await;
+        seen.values().filter(|status| status.state == State::Failed).map(line).collect()
+    }
+
+    fn is_new(&self, status: &Status) -> bool {
+        // A machine's clock need not be ours.
+        const LATE: time::Duration = time::Duration::minutes(1);
+        OffsetDateTime::parse(&status.at, &Rfc3339).is_ok_and(|at| at + LATE >= self.since)
+    }
+}
+
+fn key(status: &Status) -> (State, &str, Option<&String>) {
+    (status.state, &status.step, status.error.as_ref())
+}
+
+/// A machine, and how far it is.
+fn line(status: &Status) -> String {
+    let group = status.instance_group.as_ref().map(|group| format!(" ({group})")).unwrap_or_default();
+    format!("{}{group}: {}", status.instance, step(status))
+}
+
+/// How far a machine is, in a few words and with what stopped it.
+fn step(status: &Status) -> String {
+    match (status.state, &status.error) {
+        (State::Failed, error) => {
+            let why = error.as_deref().unwrap_or("no reason given");
+            format!("stopped at {}: {}", status.step, why.replace("\nhint: ", "; "))
+        }
+        (State::Running | State::Done | State::Leaving, _) => status.step.clone(),
+    }
+}
+
+/// The word for it in a table.
+pub(crate) fn word(status: &Status) -> String {
+    match status.state {
+        State::Failed => format!("{} failed", status.step),
+        State::Running | State::Done | State::Leaving => status.step.clone(),
+    }
+}

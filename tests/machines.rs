@@ -1,0 +1,229 @@
+//! What machines run first, and what they say of themselves: the user data of the real plan, run by a real shell; and
+//! the words that the node agent leaves in the state store, as kcl shows them.
+//!
+//! The script's own folders are laid over those of this machine in a mount namespace of its own, so nothing of it is
+//! left; `systemctl` is a stand-in that writes down what it was asked.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use insta::assert_snapshot;
+use kcl_testkit::World;
+use kcl_testkit::imds::{Imds, Instance};
+use sha2::{Digest, Sha256};
+
+const KCL: &str = env!("CARGO_BIN_EXE_kcl");
+const CLUSTER: &str = "minimal.example.com";
+
+/// Lays the script's folders over the machine's, and runs it.
+const RUN: &str = r#"
+set -eu
+cd "$1"
+mkdir -p etc etc-work bin units
+mount -t overlay overlay -o lowerdir=/etc,upperdir="$1/etc",workdir="$1/etc-work" /etc
+mkdir -p /etc/systemd/system
+mount --bind "$1/units" /etc/systemd/system
+mount --bind "$1/bin" /usr/local/bin
+PATH="$1/stand-ins:$PATH" exec sh "$1/user-data"
+"#;
+
+/// The user data of the launch templates, by their names.
+fn user_data(world: &World) -> BTreeMap<String, String> {
+    let params = [("LaunchTemplateVersion.1", "$Latest")];
+    let answer = world.aws.direct("ec2", "DescribeLaunchTemplateVersions", &params).unwrap();
+    let versions = answer.all("launchTemplateVersionSet/item");
+    versions
+        .into_iter()
+        .map(|version| {
+            let text = STANDARD.decode(version.value("launchTemplateData/userData")).unwrap();
+            (version.value("launchTemplateName").to_owned(), String::from_utf8(text).unwrap())
+        })
+        .collect()
+}
+
+/// Runs a script in a folder.
+fn run(folder: &Path, script: &str, endpoints: &[(&str, &str)]) -> Output {
+    for name in ["etc", "stand-ins"] {
+        fs::create_dir_all(folder.join(name)).unwrap();
+    }
+    let lines: String = endpoints.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+    fs::write(folder.join("etc/kcl-node.env"), lines).unwrap();
+    let calls = folder.join("systemctl-calls");
+    let stand_in = format!("#!/bin/sh\necho \"$*\" >> {}\n", calls.display());
+    let systemctl = folder.join("stand-ins/systemctl");
+    fs::write(&systemctl, stand_in).unwrap();
+    fs::set_permissions(&systemctl, fs::Permissions::from_mode(0o755)).unwrap();
+    // Nobody waits here between two tries.
+    let sleep = folder.join("stand-ins/sleep");
+    fs::write(&sleep, "#!/bin/sh\n").unwrap();
+    fs::set_permissions(&sleep, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::write(folder.join("user-data"), script).unwrap();
+    Command::new("unshare")
+        .args(["--map-root-user", "--mount", "sh", "-c", RUN, "user-data"])
+        .arg(folder)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn user_data_fetches_the_node_agent_and_starts_it() {
+    let world = World::with_bucket(KCL);
+    let path = world.spec(&kcl_testkit::example("minimal.yaml"));
+    world.kcl(&["create", "cluster", "-f", &path, "--yes"]).expect(0);
+    let scripts = user_data(&world);
+    let script = &scripts[&format!("nodes.{CLUSTER}")];
+    assert!(script.len() < 4096, "{} bytes: it has to leave room for what the spec adds", script.len());
+
+    let imds = Imds::start(Instance::new("i-0123456789abcdef0", "nodes")).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (s3, metadata) = (world.aws.endpoint(), imds.endpoint());
+    let endpoints =
+        [("AWS_ENDPOINT_URL_S3", s3.as_str()), ("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata.as_str())];
+    let output = run(folder.path(), script, &endpoints);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+
+    let program = fs::read(folder.path().join("bin/kcl-node")).unwrap();
+    let hash = hex::encode(Sha256::digest(&program));
+    assert!(script.contains(&format!("\nagent={hash}\n")), "what was fetched is what was promised");
+    let mode = fs::metadata(folder.path().join("bin/kcl-node")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o755);
+    let unit = fs::read_to_string(folder.path().join("units/kcl-node.service")).unwrap();
+    let configuration = script.lines().find_map(|line| line.strip_prefix("configuration=")).unwrap();
+    let command = format!(
+        "ExecStart=/usr/local/bin/kcl-node bootstrap --config \
+         s3://{}/clusters/{CLUSTER}/node/nodes/{configuration}.yaml --sha256 {configuration}\n",
+        world.bucket()
+    );
+    assert!(unit.contains(&command), "{unit}");
+    let calls = fs::read_to_string(folder.path().join("systemctl-calls")).unwrap();
+    assert_eq!(
+        calls,
+        "daemon-reload\nenable kcl-node.service\nstart --no-block kcl-node.service\n"
+    );
+
+    // The configuration that the unit names is there, and is what its name says.
+    let key = format!("clusters/{CLUSTER}/node/nodes/{configuration}.yaml");
+    let url = format!("/{}/{key}", world.bucket());
+    let answer = kcl_testkit::http(&s3, "GET", &url, Some("s3"), &[], "").unwrap();
+    assert_eq!(hex::encode(Sha256::digest(answer.body.as_bytes())), configuration);
+
+    // No secret stands in user data, and a program that is not the promised one is never started.
+    for script in scripts.values() {
+        assert!(!script.contains("PRIVATE KEY") && !script.contains("AKIA"), "{script}");
+    }
+    let other = script.replacen(&format!("agent={hash}"), &format!("agent={}", "0".repeat(64)), 1);
+    let folder = tempfile::tempdir().unwrap();
+    let output = run(folder.path(), &other, &endpoints);
+    assert!(!output.status.success());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("error: kcl-node could not be fetched from s3://"), "{said}");
+    assert!(!folder.path().join("bin/kcl-node").exists());
+    assert!(!folder.path().join("systemctl-calls").exists());
+}
+
+/// Writes an object of the cluster into a file store.
+fn write(world: &World, key: &str, text: &str) {
+    let path = world.folder.path().join("state").join(CLUSTER).join(key);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+fn backup(time: &str, instance: &str, version: &str) -> (String, String) {
+    let name = format!("{time}-{instance}");
+    let text = format!(
+        r#"{{"name":"{name}","member":"a","instance":"{instance}","takenAt":"{time}","size":20971552,
+            "sha256":"{hash}","etcdRevision":4711,"kubernetesVersion":"{version}","etcdVersion":"3.6.8",
+            "reason":"periodic"}}"#,
+        hash = "0".repeat(64)
+    );
+    (name, text)
+}
+
+#[test]
+fn what_machines_say_is_shown() {
+    let world = World::new(KCL);
+    let path = world.spec(&kcl_testkit::example("minimal.yaml"));
+    world.kcl(&["create", "cluster", "-f", &path, "--yes"]).expect(0);
+    let json = world.kcl(&["get", "instances", "-o", "json"]).expect(0).stdout;
+    let machines: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();
+    let said = [
+        r#""state":"done","step":"ready""#,
+        r#""state":"running","step":"programs""#,
+        r#""state":"failed","step":"join","error":"the join service refused: it is of another cluster\nhint: look at its tags""#,
+    ];
+    for (machine, said) in machines.iter().zip(said) {
+        let id = machine["id"].as_str().unwrap();
+        let status = format!(r#"{{"instance":"{id}","version":"0.1.0",{said},"at":"2026-11-27T03:15:00Z"}}"#);
+        write(&world, &format!("status/{id}"), &status);
+    }
+    let mut shown = world.kcl(&["get", "instances"]).expect(0).all();
+    for (nth, machine) in machines.iter().enumerate() {
+        shown = shown.replace(machine["id"].as_str().unwrap(), &format!("i-{nth}"));
+        for address in ["private_ip", "public_ip"] {
+            shown = shown.replace(machine[address].as_str().unwrap_or("-"), "[ip]");
+        }
+    }
+    assert_snapshot!(shown);
+    let json = world.kcl(&["get", "instances", "-o", "json"]).expect(0).stdout;
+    let machines: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();
+    assert_eq!(machines[2]["status"]["state"], "failed");
+}
+
+#[test]
+fn a_backup_is_chosen_and_the_control_plane_asked() {
+    let world = World::new(KCL);
+    let path = world.spec(&kcl_testkit::example("minimal.yaml"));
+    world.kcl(&["create", "cluster", "-f", &path, "--yes"]).expect(0);
+    let none = world.kcl(&["restore", "--backup", "latest"]).expect(1);
+    let mut shown = format!("$ kcl restore --backup latest\n{}", none.stderr);
+
+    let older = backup("2026-11-27T03:00:00Z", "i-0123456789abcdef0", "1.35.2");
+    let newer = backup("2026-11-27T03:15:00Z", "i-0123456789abcdef0", "1.36.4");
+    for (name, text) in [&older, &newer] {
+        write(&world, &format!("backups/etcd/main/{name}/backup.json"), text);
+    }
+    // One that was cut short is none.
+    write(&world, "backups/etcd/main/2026-11-27T03:30:00Z-i-0123456789abcdef0/etcd.db", "half");
+    for arguments in [
+        ["get", "backups"].as_slice(),
+        &["restore", "--backup", "latest"],
+        &["restore", "--backup", &older.0],
+        &["restore", "--backup", "2026-11-27T03:30:00Z-i-0123456789abcdef0"],
+    ] {
+        let run = world.kcl(arguments);
+        shown += &format!("$ kcl {}\n{}\n", arguments.join(" "), run.all());
+    }
+    let request = world.folder.path().join("state").join(CLUSTER).join("control-plane/restore.json");
+    assert!(!request.exists(), "nothing is asked without a yes");
+
+    // The control plane's part: it serves the request that it finds, and says so.
+    let state = world.folder.path().join("state").join(CLUSTER);
+    let control_plane = std::thread::spawn(move || {
+        let request = loop {
+            match fs::read_to_string(state.join("control-plane/restore.json")) {
+                Ok(text) => break serde_json::from_str::<serde_json::Value>(&text).unwrap(),
+                Err(_) => std::thread::yield_now(),
+            }
+        };
+        let id = request["id"].as_str().unwrap().to_owned();
+        let folder = state.join("control-plane/restores").join(&id);
+        fs::create_dir_all(&folder).unwrap();
+        let done = format!(
+            r#"{{"id":"{id}","member":"a","instance":"i-0123456789abcdef0","state":"done","step":"ready","at":"t"}}"#
+        );
+        fs::write(folder.join("a.json"), done).unwrap();
+        (id, request["backup"].as_str().unwrap().to_owned())
+    });
+    let run = world.kcl(&["restore", "--backup", "latest", "--yes"]).expect(0);
+    let (id, asked) = control_plane.join().unwrap();
+    assert_eq!(asked, newer.0);
+    shown += &format!("$ kcl restore --backup latest --yes\n{}", run.all().replace(&id, "[id]"));
+    assert_snapshot!(shown);
+}
