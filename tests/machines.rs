@@ -1,4 +1,5 @@
-//! What machines run first: the user data of the real plan, run by a real shell.
+//! What machines run first, and what they say of themselves: the user data of the real plan, run by a real shell; and
+//! the words that the node agent leaves in the state store, as kcl shows them.
 //!
 //! The script's own folders are laid over those of this machine in a mount namespace of its own, so nothing of it is
 //! left; `systemctl` is a stand-in that writes down what it was asked.
@@ -13,6 +14,7 @@ use std::process::{Command, Output};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use insta::assert_snapshot;
 use kcl_testkit::World;
 use kcl_testkit::imds::{Imds, Instance};
 use sha2::{Digest, Sha256};
@@ -124,4 +126,104 @@ fn user_data_fetches_the_node_agent_and_starts_it() {
     assert!(said.contains("error: kcl-node could not be fetched from s3://"), "{said}");
     assert!(!folder.path().join("bin/kcl-node").exists());
     assert!(!folder.path().join("systemctl-calls").exists());
+}
+
+/// Writes an object of the cluster into a file store.
+fn write(world: &World, key: &str, text: &str) {
+    let path = world.folder.path().join("state").join(CLUSTER).join(key);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+fn backup(time: &str, instance: &str, version: &str) -> (String, String) {
+    let name = format!("{time}-{instance}");
+    let text = format!(
+        r#"{{"name":"{name}","member":"a","instance":"{instance}","takenAt":"{time}","size":20971552,
+            "sha256":"{hash}","etcdRevision":4711,"kubernetesVersion":"{version}","etcdVersion":"3.6.8",
+            "reason":"periodic"}}"#,
+        hash = "0".repeat(64)
+    );
+    (name, text)
+}
+
+#[test]
+fn what_machines_say_is_shown() {
+    let world = World::new(KCL);
+    let path = world.spec(&kcl_testkit::example("minimal.yaml"));
+    world.kcl(&["create", "cluster", "-f", &path, "--yes"]).expect(0);
+    let json = world.kcl(&["get", "instances", "-o", "json"]).expect(0).stdout;
+    let machines: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();
+    let said = [
+        r#""state":"done","step":"ready""#,
+        r#""state":"running","step":"programs""#,
+        r#""state":"failed","step":"join","error":"the join service refused: it is of another cluster\nhint: look at its tags""#,
+    ];
+    for (machine, said) in machines.iter().zip(said) {
+        let id = machine["id"].as_str().unwrap();
+        let status = format!(r#"{{"instance":"{id}","version":"0.1.0",{said},"at":"2026-11-27T03:15:00Z"}}"#);
+        write(&world, &format!("status/{id}"), &status);
+    }
+    let mut shown = world.kcl(&["get", "instances"]).expect(0).all();
+    for (nth, machine) in machines.iter().enumerate() {
+        shown = shown.replace(machine["id"].as_str().unwrap(), &format!("i-{nth}"));
+        for address in ["private_ip", "public_ip"] {
+            shown = shown.replace(machine[address].as_str().unwrap_or("-"), "[ip]");
+        }
+    }
+    assert_snapshot!(shown);
+    let json = world.kcl(&["get", "instances", "-o", "json"]).expect(0).stdout;
+    let machines: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();
+    assert_eq!(machines[2]["status"]["state"], "failed");
+}
+
+#[test]
+fn a_backup_is_chosen_and_the_control_plane_asked() {
+    let world = World::new(KCL);
+    let path = world.spec(&kcl_testkit::example("minimal.yaml"));
+    world.kcl(&["create", "cluster", "-f", &path, "--yes"]).expect(0);
+    let none = world.kcl(&["restore", "--backup", "latest"]).expect(1);
+    let mut shown = format!("$ kcl restore --backup latest\n{}", none.stderr);
+
+    let older = backup("2026-11-27T03:00:00Z", "i-0123456789abcdef0", "1.35.2");
+    let newer = backup("2026-11-27T03:15:00Z", "i-0123456789abcdef0", "1.36.4");
+    for (name, text) in [&older, &newer] {
+        write(&world, &format!("backups/etcd/main/{name}/backup.json"), text);
+    }
+    // One that was cut short is none.
+    write(&world, "backups/etcd/main/2026-11-27T03:30:00Z-i-0123456789abcdef0/etcd.db", "half");
+    for arguments in [
+        ["get", "backups"].as_slice(),
+        &["restore", "--backup", "latest"],
+        &["restore", "--backup", &older.0],
+        &["restore", "--backup", "2026-11-27T03:30:00Z-i-0123456789abcdef0"],
+    ] {
+        let run = world.kcl(arguments);
+        shown += &format!("$ kcl {}\n{}\n", arguments.join(" "), run.all());
+    }
+    let request = world.folder.path().join("state").join(CLUSTER).join("control-plane/restore.json");
+    assert!(!request.exists(), "nothing is asked without a yes");
+
+    // The control plane's part: it serves the request that it finds, and says so.
+    let state = world.folder.path().join("state").join(CLUSTER);
+    let control_plane = std::thread::spawn(move || {
+        let request = loop {
+            match fs::read_to_string(state.join("control-plane/restore.json")) {
+                Ok(text) => break serde_json::from_str::<serde_json::Value>(&text).unwrap(),
+                Err(_) => std::thread::yield_now(),
+            }
+        };
+        let id = request["id"].as_str().unwrap().to_owned();
+        let folder = state.join("control-plane/restores").join(&id);
+        fs::create_dir_all(&folder).unwrap();
+        let done = format!(
+            r#"{{"id":"{id}","member":"a","instance":"i-0123456789abcdef0","state":"done","step":"ready","at":"t"}}"#
+        );
+        fs::write(folder.join("a.json"), done).unwrap();
+        (id, request["backup"].as_str().unwrap().to_owned())
+    });
+    let run = world.kcl(&["restore", "--backup", "latest", "--yes"]).expect(0);
+    let (id, asked) = control_plane.join().unwrap();
+    assert_eq!(asked, newer.0);
+    shown += &format!("$ kcl restore --backup latest --yes\n{}", run.all().replace(&id, "[id]"));
+    assert_snapshot!(shown);
 }
