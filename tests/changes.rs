@@ -485,8 +485,12 @@ const SMALL: &[&[&Entry]] = &[
                 + security-group-rule masters.$ in icmp 3/4 from api-elb.$
                 - security-group-rule masters.$ in tcp 443 from 203.0.113.0/24
                 + security-group-rule masters.$ in tcp 443 from api-elb.$
+                + security-group-rule api-elb.$ in all from nodes.$
+                + security-group-rule masters.$ in tcp 3988 from api-elb.$
                 + load-balancer api.$
+                + target-group kops-controller-minimal-e-uvauf3
                 + target-group tcp-minimal-example-com-5905t8
+                + listener api.$ 3988
                 + listener api.$ 443
                 ~ auto-scaling-group control-plane.masters.$: target_groups
             ",
@@ -495,7 +499,9 @@ const SMALL: &[&[&Entry]] = &[
                 - security-group-rule masters.$ in icmp 3/4 from api-elb.$
                 + security-group-rule masters.$ in tcp 443 from 203.0.113.0/24
                 - security-group-rule masters.$ in tcp 443 from api-elb.$
+                - security-group-rule masters.$ in tcp 3988 from api-elb.$
                 - load-balancer api.$
+                - target-group kops-controller-minimal-e-uvauf3
                 - target-group tcp-minimal-example-com-5905t8
                 ~ auto-scaling-group control-plane.masters.$: target_groups
             ",
@@ -523,8 +529,12 @@ const SMALL: &[&[&Entry]] = &[
                 + security-group-rule masters.$ in icmp 3/4 from api-elb.$
                 - security-group-rule masters.$ in tcp 443 from 203.0.113.0/24
                 + security-group-rule masters.$ in tcp 443 from api-elb.$
+                + security-group-rule api-elb.$ in all from nodes.$
+                + security-group-rule masters.$ in tcp 3988 from api-elb.$
                 + load-balancer api.$
+                + target-group kops-controller-minimal-e-uvauf3
                 + target-group tcp-minimal-example-com-5905t8
+                + listener api.$ 3988
                 + listener api.$ 443
                 ~ auto-scaling-group control-plane.masters.$: target_groups
             ",
@@ -533,7 +543,9 @@ const SMALL: &[&[&Entry]] = &[
                 - security-group-rule masters.$ in icmp 3/4 from api-elb.$
                 + security-group-rule masters.$ in tcp 443 from 203.0.113.0/24
                 - security-group-rule masters.$ in tcp 443 from api-elb.$
+                - security-group-rule masters.$ in tcp 3988 from api-elb.$
                 - load-balancer api.$
+                - target-group kops-controller-minimal-e-uvauf3
                 - target-group tcp-minimal-example-com-5905t8
                 ~ auto-scaling-group control-plane.masters.$: target_groups
             ",
@@ -965,8 +977,14 @@ const REFERENCE: &[&[&Entry]] = &[
             edits: &[("      type: Public\n\n", "      type: Public\n      useForInternalApi: true\n\n")],
             on: "
                 + security-group-rule api-elb.$ in all from nodes.$
+                + security-group-rule masters.$ in tcp 3988 from api-elb.$
+                + listener api.$ 3988
+                + target-group kops-controller-k8s-karla-h7lart
                 + dns-record api.internal.$ A
                 + dns-record api.internal.$ AAAA
+                -+ node-configuration control-plane: document
+                ~ launch-template control-plane.masters.$: node_configuration
+                ~ auto-scaling-group control-plane.masters.$: target_groups
             ",
             off: MIRROR,
         },
@@ -1146,6 +1164,8 @@ const REFERENCE: &[&[&Entry]] = &[
                 - dns-record api.$ AAAA
                 + dns-record kube.karlaru.com A
                 + dns-record kube.karlaru.com AAAA
+                -+ node-configuration control-plane: document
+                ~ launch-template control-plane.masters.$: node_configuration
             ",
         off: MIRROR,
     }],

@@ -138,7 +138,7 @@ fn configuration(
         },
         kubernetes_version: cluster.kubernetes_version.to_string(),
         store: Store { location: format!("s3://{}/{}", store.bucket, store.folder(&cluster.name)) },
-        api: api(cluster, &endpoint),
+        api: api(cluster, group, &endpoint),
         control_plane: control_plane_of(cluster, facts, group),
         service_accounts: service_accounts(cluster, facts)?,
         network: network(cluster),
@@ -169,10 +169,11 @@ fn configuration(
     Ok(())
 }
 
-fn api(cluster: &Cluster, endpoint: &Endpoint) -> Api {
+fn api(cluster: &Cluster, group: &InstanceGroup, endpoint: &Endpoint) -> Api {
     let names = [&cluster.api.public_name, &cluster.api.internal_name];
-    let all: BTreeSet<String> =
-        names.into_iter().chain(&cluster.api.additional_sans).map(ToString::to_string).collect();
+    let all = names.into_iter().chain(&cluster.api.additional_sans).map(ToString::to_string);
+    // Nodes have no certificate of the API's: another name of it is nothing to start them anew for.
+    let all: BTreeSet<String> = all.filter(|_| group.role == Role::ControlPlane).collect();
     Api {
         endpoint: endpoint.name.clone().unwrap_or_else(|| LOAD_BALANCER.to_owned()),
         port: endpoint.port,
