@@ -26,7 +26,9 @@ impl Subscriber for Journal {
         let mut line = Line::default();
         event.record(&mut line);
         let level = event.metadata().level().as_str().to_ascii_lowercase();
-        say(&format!("{level}: {}{}", line.message, line.fields));
+        let text = format!("{level}: {}{}", line.message, line.fields);
+        // What a stranger sent may be part of it: it becomes no line of its own.
+        say(&text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>());
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {

@@ -199,7 +199,7 @@ pub async fn attach(
         match (state.as_str(), other) {
             ("available", _) => try_to_attach(ec2, id, wanted.instance, &mut letters).await?,
             ("creating" | "in-use", None) => {
-                told.waits(&format!("the etcd volume {id}, which is {state}")).await
+                told.waits(&format!("the etcd volume {id}, which is {state}")).await;
             }
             ("in-use", Some(holder)) => {
                 let holder = &holder.instance;

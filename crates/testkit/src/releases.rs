@@ -27,12 +27,12 @@ pub fn release_server() -> io::Result<&'static str> {
 fn serve(listener: &TcpListener) {
     for stream in listener.incoming().flatten() {
         // Whoever went away does not hear the answer.
-        drop(answer(stream));
+        drop(answer(&stream));
     }
 }
 
-fn answer(stream: TcpStream) -> io::Result<()> {
-    let mut lines = BufReader::new(&stream).lines();
+fn answer(mut stream: &TcpStream) -> io::Result<()> {
+    let mut lines = BufReader::new(stream).lines();
     let first = lines.next().transpose()?.unwrap_or_default();
     while lines.next().transpose()?.is_some_and(|line| !line.is_empty()) {}
     let path = first.split(' ').nth(1).unwrap_or_default();
@@ -42,7 +42,7 @@ fn answer(stream: TcpStream) -> io::Result<()> {
     };
     let length = body.len();
     let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n");
-    (&stream).write_all(format!("{head}{body}").as_bytes())
+    stream.write_all(format!("{head}{body}").as_bytes())
 }
 
 /// Writes stand-ins for kcl-node into `folder`, one for each kind of processor.

@@ -42,6 +42,7 @@ use crate::device;
 use crate::ec2::Ec2;
 use crate::etcd;
 use crate::imds::{Identity, Imds, ImdsError};
+use crate::manifests::{self, Place};
 use crate::restore::{Etcdutl, Image};
 use crate::retry::Patience;
 use crate::store::Store;
@@ -255,6 +256,11 @@ impl Agent {
         self.report.waits_for(None);
         system.run(&system.commands.systemctl, &["start", "kubelet.service"]).await?;
         Ok(())
+    }
+
+    /// Whether etcd was stopped because the machine left.
+    fn has_left(&self) -> bool {
+        Place::Leaving.has(&self.settings.machine.system, manifests::ETCD)
     }
 
     /// Lets nothing new be placed here, and remembers that it was the agent who said so.

@@ -48,8 +48,8 @@ impl Step {
     /// How long it usually takes at most, with a machine that is busy: so much is kept for it.
     fn share(self) -> Duration {
         match self {
-            // One request each, which may have to be made twice.
-            Self::Cordon | Self::Detach => Duration::seconds(10),
+            // A request that may have to be made twice, and a disk that may be busy.
+            Self::Cordon | Self::Detach | Self::Unmount => Duration::seconds(10),
             Self::Withdraw => Duration::seconds(5),
             // What is left.
             Self::Drain => Duration::ZERO,
@@ -57,7 +57,6 @@ impl Step {
             Self::Snapshot => Duration::seconds(20),
             // The kubelet looks at its folder at once, and etcd ends when it is told to.
             Self::StopEtcd => Duration::seconds(15),
-            Self::Unmount => Duration::seconds(10),
         }
     }
 

@@ -96,10 +96,13 @@ impl Report {
         }
     }
 
-    /// Something does not work, and why.
+    /// Something does not work, and why. It is told once, until it works or the reason is another.
     pub fn trouble(&self, what: &'static str, why: &str) {
-        self.tell(&format!("{what}: {why}"));
-        self.change(|words| drop(words.troubles.insert(what, why.to_owned())));
+        let known = self.words.borrow().troubles.get(what).is_some_and(|known| known == why);
+        if !known {
+            self.tell(&format!("{what}: {why}"));
+            self.change(|words| drop(words.troubles.insert(what, why.to_owned())));
+        }
     }
 
     /// It works.

@@ -16,9 +16,9 @@ use super::notice::{Cause, Outlook};
 use super::report::{Report, Tell};
 use super::shutdown::{Ending, ending};
 use super::supervise::{Failure, keep};
-use super::watch::{METADATA, watch};
+use super::watch::{METADATA, look, watch};
 use super::{Agent, AgentError, Settings, join, snapshots};
-use crate::manifests::{self, Place};
+use crate::manifests::Place;
 
 const JOIN: &str = "join service";
 const NAMES: &str = "API names";
@@ -127,6 +127,11 @@ async fn keep_names(agent: Arc<Agent>) -> Result<Infallible, Failure> {
     let Some(control_plane) = &agent.control_plane else { return pending().await };
     let mut names = None;
     loop {
+        if agent.has_left() {
+            // Where there is no etcd, there is no API that a name could lead to.
+            tokio::time::sleep(agent.settings.intervals.again).await;
+            continue;
+        }
         let here = agent.here().await?;
         let (route53, told) = (&control_plane.route53, &control_plane.told);
         let published =
@@ -141,7 +146,12 @@ async fn keep_names(agent: Arc<Agent>) -> Result<Infallible, Failure> {
 async fn come_back(agent: Arc<Agent>) -> Result<Infallible, Failure> {
     let Some(control_plane) = &agent.control_plane else { return pending().await };
     let system = &agent.settings.machine.system;
-    if Place::Leaving.has(system, manifests::ETCD) {
+    if agent.has_left() {
+        // The agent itself may have ended while the machine leaves, and nothing is called off.
+        if let Outlook::Leave { .. } = look(&agent.imds, agent.config.role).await? {
+            return pending().await;
+        }
+        agent.report.trouble(ETCD, "it stands still until this machine has its volume again");
         agent.take_volume(control_plane).await?;
         Place::Leaving.put_back(system)?;
         agent.report.tell("etcd's volume and manifest are back: the machine was only stopped");

@@ -15,7 +15,6 @@ use super::supervise::{Failure, Said};
 use super::{Agent, ControlPlaneParts};
 use crate::backup::{self, Periodic, Pruned, Source};
 use crate::etcd::Etcd;
-use crate::manifests::{self, Place};
 use crate::restore::{self, Served, Site, Waits};
 
 /// What does not work when etcd is not saved.
@@ -35,7 +34,7 @@ pub(super) async fn take_periodically(agent: Arc<Agent>) -> Result<Infallible, F
     loop {
         // Machines that started together need not ask at the same time.
         tokio::time::sleep(jittered(every.min(LOOK))).await;
-        if Place::Leaving.has(&agent.settings.machine.system, manifests::ETCD) {
+        if agent.has_left() {
             continue;
         }
         let _alone = agent.saving.lock().await;
@@ -63,7 +62,7 @@ pub(super) async fn serve_restores(agent: Arc<Agent>) -> Result<Infallible, Fail
     let Some(control_plane) = &agent.control_plane else { return pending().await };
     loop {
         // Without its volume there is nothing that could be restored into.
-        if !Place::Leaving.has(&agent.settings.machine.system, manifests::ETCD) {
+        if !agent.has_left() {
             let _alone = agent.saving.lock().await;
             let site = Site {
                 source: source(&agent, control_plane)?,

@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 /// What ended a task.
 pub type Failure = Box<dyn Error + Send + Sync + 'static>;
 
-/// Runs a task again and again; gives to `tell` why it ended, unless it is what was told last.
+/// Runs a task again and again; gives to `tell` why it ended.
 ///
 /// When this future is dropped, so is the task.
 pub async fn keep<F>(
@@ -22,7 +22,6 @@ pub async fn keep<F>(
 where
     F: Future<Output = Result<Infallible, Failure>> + Send + 'static,
 {
-    let mut told = String::new();
     loop {
         // On its own, so that a defect in it ends nothing else either.
         let mut task = JoinSet::new();
@@ -33,10 +32,7 @@ where
             Some(Err(error)) if error.is_panic() => "a defect in kcl-node stopped it".to_owned(),
             Some(Err(_)) | None => "it was stopped".to_owned(),
         };
-        if why != told {
-            tell(&why);
-            told = why;
-        }
+        tell(&why);
         tokio::time::sleep(pause).await;
     }
 }
@@ -61,7 +57,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_task_begins_again_and_each_reason_is_told_once() {
+    async fn a_task_begins_again_whatever_ended_it() {
         let told = Arc::new(Mutex::new(Vec::new()));
         let (done, all) = tokio::sync::oneshot::channel();
         let mut done = Some(done);
@@ -89,6 +85,6 @@ mod tests {
             never = kept => match never {},
             all = all => all.unwrap(),
         }
-        assert_eq!(*told.lock().unwrap(), ["no answer", "a defect in kcl-node stopped it"]);
+        assert_eq!(*told.lock().unwrap(), ["no answer", "no answer", "a defect in kcl-node stopped it"]);
     }
 }

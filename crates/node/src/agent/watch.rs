@@ -25,6 +25,11 @@ async fn documents(imds: &Imds) -> Result<Documents, ImdsError> {
     })
 }
 
+/// What follows from what the metadata says now.
+pub(super) async fn look(imds: &Imds, role: Role) -> Result<Outlook, ImdsError> {
+    Ok(notice::outlook(&documents(imds).await?, role, OffsetDateTime::now_utc()))
+}
+
 /// Looks again and again, and says what follows from what it sees.
 pub(super) async fn watch(
     imds: &Imds,

@@ -116,8 +116,9 @@ pub enum Verdict {
 ///
 /// As long as somebody may run, nobody goes on alone: they might be a majority that this machine only cannot reach.
 /// Otherwise the one with the newest data does. Whatever was committed is in the logs of a majority, and so in the
-/// newest log of any majority (Raft, "Election restriction"): where a majority waits, nothing is lost. With fewer it
-/// is the best that there is, once nobody else came in time.
+/// newest log of any majority (Raft, "Election restriction"). With fewer than that it is the best that there is, once
+/// nobody else came in time. Of that log etcd takes what it knows to be committed, which may be without the very last
+/// entry where all machines lost their power at the same moment.
 pub fn verdict(own: (&str, LastEntry), peers: &[Peer], patient: bool) -> Verdict {
     let (mut waits_for, mut runs, mut waiting) = (Vec::new(), Vec::new(), vec![own]);
     for peer in peers {

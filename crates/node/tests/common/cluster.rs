@@ -127,8 +127,9 @@ impl World {
         Disk { id, file }
     }
 
-    pub(crate) fn detach(&self, disk: &Disk) {
-        self.aws.direct("ec2", "DetachVolume", &[("VolumeId", &disk.id)]).unwrap();
+    pub(crate) fn detach(&self, disk: &Disk, instance: &str) {
+        let parameters = [("VolumeId", disk.id.as_str()), ("InstanceId", instance), ("Device", "/dev/sdf")];
+        self.aws.direct("ec2", "DetachVolume", &parameters).unwrap();
     }
 
     pub(crate) fn delete_volume(&self, disk: &Disk) {
@@ -277,6 +278,46 @@ impl Machine {
         said
     }
 
+    /// Everything on the machine, without what is other on every machine. What kubeadm makes is there by its name.
+    pub(crate) fn tree(&self) -> String {
+        let kubeadms = ["/etc/kubernetes/pki/", "/etc/kubernetes/manifests/", "/var/lib/kubelet/"];
+        let text = self.folder.tree_with(|name, content| {
+            let kubeconfig = name.starts_with("/etc/kubernetes/") && name.ends_with(".conf");
+            if kubeconfig || kubeadms.iter().any(|folder| name.starts_with(folder)) {
+                return "(kubeadm's, or a key)".to_owned();
+            }
+            match name {
+                "/usr/local/bin/kcl-node" => "(the program)".to_owned(),
+                "/var/lib/kcl-node/agent-started-with" => "(a hash)".to_owned(),
+                _ => content,
+            }
+        });
+        self.redacted(&text)
+    }
+
+    /// A text without what is other on every machine.
+    pub(crate) fn redacted(&self, text: &str) -> String {
+        let uuid = regex_of_uuid();
+        let serial = fs::read_to_string(self.home().join("sys/block/nvme1n1/device/serial")).unwrap();
+        let volume = serial.trim().replacen("vol", "vol-", 1);
+        let mut text = uuid.replace_all(text, "UUID").into_owned();
+        for (what, shown) in [
+            (self.sha256().as_str(), "SHA256"),
+            (&self.config.store.location, "s3://BUCKET/karlaru.com"),
+            (&self.imds.endpoint(), "http://IMDS"),
+            (&self.aws, "http://AWS"),
+            (&self.folder.root().display().to_string(), "ROOT"),
+            (&self.home().display().to_string(), "HOME"),
+            (&programs().unwrap().folder().display().to_string(), "PROGRAMS"),
+            (&self.instance, "INSTANCE"),
+            (&volume, "VOLUME"),
+            (&self.address.to_string(), "ADDRESS"),
+        ] {
+            text = text.replace(what, shown);
+        }
+        text
+    }
+
     /// The end of what etcd said.
     pub(crate) fn etcd_log(&self) -> String {
         let log = fs::read_to_string(self.home().join("etcd.log")).unwrap_or_default();
@@ -296,9 +337,24 @@ impl Machine {
 
     /// What runs ends, as by a loss of power. The disk stays.
     pub(crate) fn power_off(&self) {
-        let Ok(id) = fs::read_to_string(self.home().join("etcd.pid")) else { return };
-        drop(Command::new("kill").args(["-9", id.trim()]).stderr(Stdio::null()).status());
-        drop(fs::remove_file(self.home().join("etcd.pid")));
+        self.end("-9");
+    }
+
+    /// What runs ends as it should, as when the node agent empties the machine.
+    pub(crate) fn shut_down(&self) {
+        self.end("-15");
+    }
+
+    fn end(&self, signal: &str) {
+        let pid = self.home().join("etcd.pid");
+        let Ok(id) = fs::read_to_string(&pid) else { return };
+        drop(Command::new("kill").args([signal, id.trim()]).stderr(Stdio::null()).status());
+        // It is nobody's child here, so it is gone once its folder is, but for what waits for a parent of its own.
+        let state = || fs::read_to_string(format!("/proc/{}/stat", id.trim()));
+        while state().is_ok_and(|state| !state.contains(") Z ")) {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        drop(fs::remove_file(pid));
     }
 }
 
@@ -306,6 +362,10 @@ impl Drop for Machine {
     fn drop(&mut self) {
         self.power_off();
     }
+}
+
+fn regex_of_uuid() -> regex::Regex {
+    regex::Regex::new("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}").unwrap()
 }
 
 pub(crate) fn said(output: &Output) -> (bool, String) {

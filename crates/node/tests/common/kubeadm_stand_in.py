@@ -179,8 +179,10 @@ def kubelet(server):
     (folder / "kubelet-client-current.pem").write_text("a kubelet's certificate and key\n")
     (folder.parent / "config.yaml").write_text("a kubelet's configuration\n")
     (folder.parent / "config.yaml").chmod(0o644)
-    (KUBERNETES / "kubelet.conf").write_text(f"server: {server}\n")
-    (KUBERNETES / "kubelet.conf").chmod(0o600)
+    config = KUBERNETES / "kubelet.conf"
+    if not config.exists():
+        config.write_text(f"server: {server}\n")
+        config.chmod(0o600)
 
 
 MANIFEST_NAMES = [f"manifests/{name}.yaml" for name in ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler"]]
@@ -229,7 +231,6 @@ def join_control_plane():
     endpoint = values(discovery.read_text(), "server")[0].removeprefix("https://").rsplit(":", 1)[0]
     hosts = [line.split() for line in (ROOT / "etc/hosts").read_text().splitlines()]
     other = next(words[0] for words in hosts if endpoint in words)
-    name = values(text, "name")[-1] if "name" in text else ""
     name = [line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith("  name:")][0]
     real("certs", "all")
     real("kubeconfig", "all", "--kubeconfig-dir", str(KUBERNETES))

@@ -374,8 +374,8 @@ impl ControlPlaneMachine {
     pub(crate) fn new(world: &World, aws: LocalAws, zone: &str, instance: &str, volume: &str) -> Self {
         let mut member = Member::new(world, instance, Role::ControlPlane);
         let told = member.config.control_plane.as_mut().unwrap();
-        told.dns.as_mut().unwrap().zone = zone.to_owned();
-        member.config.account = aws.account().to_owned();
+        zone.clone_into(&mut told.dns.as_mut().unwrap().zone);
+        aws.account().clone_into(&mut member.config.account);
         member.publish();
         for name in ["ca.key", "apiserver.crt", "apiserver.key"] {
             let text = fs::read_to_string(world.keys.folder().join(name)).unwrap();

@@ -234,23 +234,37 @@ impl Folder {
 
     /// Every file of the machine with permissions and content.
     pub(crate) fn tree(&self) -> String {
+        self.tree_with(|_, content| content)
+    }
+
+    /// Likewise, with what is made of the content of each path.
+    pub(crate) fn tree_with(&self, shown: impl Fn(&str, String) -> String) -> String {
         let mut text = String::new();
-        walk(&self.root(), &self.root(), &mut text);
+        for path in self.files() {
+            let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o7777;
+            let content = String::from_utf8(fs::read(&path).unwrap());
+            let content = content.unwrap_or_else(|error| format!("({} bytes)", error.as_bytes().len()));
+            let name = format!("/{}", path.strip_prefix(self.root()).unwrap().display());
+            text += &format!("=== {name} {mode:04o}\n{}\n", shown(&name, content));
+        }
         text
+    }
+
+    /// Every file of the machine, but for what is on a mounted disk.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        walk(&self.root(), &mut files);
+        files
     }
 }
 
-fn walk(root: &Path, folder: &Path, text: &mut String) {
+fn walk(folder: &Path, files: &mut Vec<PathBuf>) {
     let mut paths: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     for path in paths {
-        if path.is_dir() {
-            walk(root, &path, text);
+        if path.is_symlink() {
             continue;
         }
-        let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o7777;
-        let content = String::from_utf8(fs::read(&path).unwrap()).unwrap();
-        let shown = path.strip_prefix(root).unwrap().display();
-        *text += &format!("=== /{shown} {mode:04o}\n{content}\n");
+        if path.is_dir() { walk(&path, files) } else { files.push(path) }
     }
 }
