@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 use super::data::{Membership, Volume};
 use super::{At, Event, RestoreError, Site, Step, documents};
 use crate::backup::{self, BackupError};
-use crate::etcd::{ClusterId, EtcdError, peer_url};
+use crate::etcd::{ClusterId, Etcd, EtcdError, peer_url};
 use crate::manifests::{self, Place};
 
 /// Does all of them, and gives the cluster that it is in then; nothing if this machine has no part in it.
@@ -100,13 +100,13 @@ async fn save(site: &Site) -> Result<(), BackupError> {
 /// Waits until etcd works, and gives the cluster that it is in.
 async fn wait(site: &Site, plan: &RestorePlan, membership: &Membership) -> Result<ClusterId, RestoreError> {
     let (etcd, waits, begun) = (&site.source.etcd, site.waits, Instant::now());
-    let moved = peer_url(site.address) != membership.peer_url();
+    let mut known = peer_url(site.address) == membership.peer_url();
     loop {
-        if moved {
-            // Until it is told, this machine may be out of the others' reach; they are asked in turn.
-            tell_address(site, plan, membership).await;
+        if !known {
+            known = tell_address(site, plan, membership).await;
         }
-        let last = match healthy(site).await {
+        let last = match healthy(etcd).await {
+            Ok(true) if !known => "the members do not know this machine's address yet".to_owned(),
             Ok(true) => return Ok(etcd.status().await?.cluster()),
             Ok(false) => "it is not healthy".to_owned(),
             Err(error) => chain(&error),
@@ -118,29 +118,35 @@ async fn wait(site: &Site, plan: &RestorePlan, membership: &Membership) -> Resul
     }
 }
 
-async fn healthy(site: &Site) -> Result<bool, EtcdError> {
+async fn healthy(etcd: &Etcd) -> Result<bool, EtcdError> {
     // A refused connection is the common answer while it starts, and costs less than a handshake.
-    if !site.source.etcd.listens().await {
+    if !etcd.listens().await {
         return Ok(false);
     }
-    site.source.etcd.is_healthy().await
+    etcd.is_healthy().await
 }
 
-/// The plan was made with another machine in this one's place: the members are told its address, by whichever of
-/// them answers.
-async fn tell_address(site: &Site, plan: &RestorePlan, membership: &Membership) {
+/// The plan was made with another machine in this one's place: the members are told its address, by one of them that
+/// works: until then this one may be out of the others' reach. Gives whether they know it.
+async fn tell_address(site: &Site, plan: &RestorePlan, membership: &Membership) -> bool {
     let own = &site.source.etcd;
     let others = plan.members.iter().filter(|member| member.peer_url != membership.peer_url());
     let others = others.filter_map(|member| {
         let host = member.peer_url.strip_suffix(":2380")?;
         Some(own.at(&format!("{host}:2379")))
     });
-    for etcd in std::iter::once(own.clone()).chain(others) {
-        let Ok(members) = etcd.members().await else { continue };
-        let stale = |url: &String| url == membership.peer_url();
-        let Some(found) = members.iter().find(|member| member.peer_urls.iter().any(stale)) else { return };
-        if etcd.update_member(found.id(), &peer_url(site.address)).await.is_ok() {
-            return;
-        }
+    // At the same time: each that does not work takes seconds to say so.
+    let all = std::iter::once(own.clone()).chain(others).map(async |etcd| {
+        let works = healthy(&etcd).await.unwrap_or(false);
+        works.then_some(etcd)
+    });
+    let working = futures::future::join_all(all).await;
+    let Some(etcd) = working.into_iter().flatten().next() else { return false };
+    let Ok(members) = etcd.members().await else { return false };
+    let at = |url: &str| members.iter().find(|member| member.peer_urls.iter().any(|other| other == url));
+    match at(membership.peer_url()) {
+        Some(member) => etcd.update_member(member.id(), &peer_url(site.address)).await.is_ok(),
+        // Told before, by a run that was killed; or taken out, which is not for us to mend.
+        None => true,
     }
 }

@@ -150,7 +150,10 @@ impl Node {
         let initial: Vec<String> = others.chain([self.initial()]).collect();
         self.start(&initial.join(","), true);
         persist(async || etcd.promote_member(learner.id()).await).await;
-        self.healthy().await;
+        // It has all that the leader has then, but the first question that needs the others may take seconds.
+        let own = self.etcd();
+        until("it knows that it has a vote", async || own.status().await.is_ok_and(|own| !own.is_learner))
+            .await;
     }
 
     /// Whether its kubelet looks at manifests.
@@ -290,10 +293,10 @@ pub(crate) async fn put(etcd: &Etcd, pairs: &[(&str, &str)]) {
     }
 }
 
-/// All keys and their values.
+/// All keys and their values, as this member knows them.
 pub(crate) async fn keys(etcd: &Etcd) -> BTreeMap<String, String> {
     // From the first key to the last.
-    let all = json!({"key": STANDARD.encode("\0"), "range_end": STANDARD.encode("\0")});
+    let all = json!({"key": STANDARD.encode("\0"), "range_end": STANDARD.encode("\0"), "serializable": true});
     let found: Value = etcd.call("read", "kv/range", &all).await.unwrap();
     let text = |value: &Value| String::from_utf8(STANDARD.decode(value.as_str().unwrap()).unwrap()).unwrap();
     let pairs = found["kvs"].as_array().cloned().unwrap_or_default();
