@@ -161,6 +161,7 @@ fn config(role: Role, store: String) -> NodeConfig {
             effect: TaintEffect::NoSchedule,
         }],
         kubelet: Kubelet::for_memory(1024),
+        cordon_on_rebalance: false,
         sysctls: BTreeMap::new(),
         cloud_provider: CloudProvider::External,
         assets: for_version("1.36.3", Architecture::Amd64, &BTreeMap::new()).unwrap(),
