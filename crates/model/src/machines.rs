@@ -145,6 +145,7 @@ fn configuration(
         labels: labels(group),
         taints: group.taints.iter().filter_map(taint).collect(),
         kubelet: Kubelet::for_memory(group.memory_mib.unwrap_or(SOME_MEMORY_MIB).into()),
+        cordon_on_rebalance: cluster.node_termination_handler.rebalance,
         sysctls: group.sysctls.clone(),
         cloud_provider: CloudProvider::External,
         assets: assets::for_version(

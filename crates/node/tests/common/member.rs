@@ -351,6 +351,7 @@ fn config(role: Role, location: String, ca_bundle: String, port: u16) -> NodeCon
         labels: BTreeMap::new(),
         taints: Vec::new(),
         kubelet: kcl_node_config::Kubelet::default(),
+        cordon_on_rebalance: false,
         sysctls: BTreeMap::new(),
         cloud_provider: CloudProvider::None,
         assets: Vec::new(),
