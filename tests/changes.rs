@@ -485,8 +485,12 @@ const SMALL: &[&[&Entry]] = &[
                 + security-group-rule masters.$ in icmp 3/4 from api-elb.$
                 - security-group-rule masters.$ in tcp 443 from 203.0.113.0/24
                 + security-group-rule masters.$ in tcp 443 from api-elb.$
+                + security-group-rule api-elb.$ in all from nodes.$
+                + security-group-rule masters.$ in tcp 3988 from api-elb.$
                 + load-balancer api.$
+                + target-group kops-controller-minimal-e-uvauf3
                 + target-group tcp-minimal-example-com-5905t8
+                + listener api.$ 3988
                 + listener api.$ 443
                 ~ auto-scaling-group control-plane.masters.$: target_groups
             ",
@@ -495,7 +499,9 @@ const SMALL: &[&[&Entry]] = &[
                 - security-group-rule masters.$ in icmp 3/4 from api-elb.$
                 + security-group-rule masters.$ in tcp 443 from 203.0.113.0/24
                 - security-group-rule masters.$ in tcp 443 from api-elb.$
+                - security-group-rule masters.$ in tcp 3988 from api-elb.$
                 - load-balancer api.$
+                - target-group kops-controller-minimal-e-uvauf3
                 - target-group tcp-minimal-example-com-5905t8
                 ~ auto-scaling-group control-plane.masters.$: target_groups
             ",
@@ -523,8 +529,12 @@ const SMALL: &[&[&Entry]] = &[
                 + security-group-rule masters.$ in icmp 3/4 from api-elb.$
                 - security-group-rule masters.$ in tcp 443 from 203.0.113.0/24
                 + security-group-rule masters.$ in tcp 443 from api-elb.$
+                + security-group-rule api-elb.$ in all from nodes.$
+                + security-group-rule masters.$ in tcp 3988 from api-elb.$
                 + load-balancer api.$
+                + target-group kops-controller-minimal-e-uvauf3
                 + target-group tcp-minimal-example-com-5905t8
+                + listener api.$ 3988
                 + listener api.$ 443
                 ~ auto-scaling-group control-plane.masters.$: target_groups
             ",
@@ -533,7 +543,9 @@ const SMALL: &[&[&Entry]] = &[
                 - security-group-rule masters.$ in icmp 3/4 from api-elb.$
                 + security-group-rule masters.$ in tcp 443 from 203.0.113.0/24
                 - security-group-rule masters.$ in tcp 443 from api-elb.$
+                - security-group-rule masters.$ in tcp 3988 from api-elb.$
                 - load-balancer api.$
+                - target-group kops-controller-minimal-e-uvauf3
                 - target-group tcp-minimal-example-com-5905t8
                 ~ auto-scaling-group control-plane.masters.$: target_groups
             ",
@@ -965,8 +977,14 @@ const REFERENCE: &[&[&Entry]] = &[
             edits: &[("      type: Public\n\n", "      type: Public\n      useForInternalApi: true\n\n")],
             on: "
                 + security-group-rule api-elb.$ in all from nodes.$
+                + security-group-rule masters.$ in tcp 3988 from api-elb.$
+                + listener api.$ 3988
+                + target-group kops-controller-k8s-karla-h7lart
                 + dns-record api.internal.$ A
                 + dns-record api.internal.$ AAAA
+                -+ node-configuration control-plane: document
+                ~ launch-template control-plane.masters.$: node_configuration
+                ~ auto-scaling-group control-plane.masters.$: target_groups
             ",
             off: MIRROR,
         },
@@ -1066,6 +1084,8 @@ const REFERENCE: &[&[&Entry]] = &[
                 ~ dns-record docs.karlaru.com A: alias alias_zone
                 ~ dns-record karlaru.com A: alias alias_zone
                 ~ auto-scaling-group control-plane.masters.$: target_groups
+                -+ node-configuration control-plane: document
+                ~ launch-template control-plane.masters.$: node_configuration
             ",
         off: "
                 + security-group api-elb.$
@@ -1099,6 +1119,8 @@ const REFERENCE: &[&[&Entry]] = &[
                 ~ dns-record docs.karlaru.com A: alias alias_zone
                 ~ dns-record karlaru.com A: alias alias_zone
                 ~ auto-scaling-group control-plane.masters.$: target_groups
+                -+ node-configuration control-plane: document
+                ~ launch-template control-plane.masters.$: node_configuration
             ",
     }],
     &[&Entry {
@@ -1108,6 +1130,8 @@ const REFERENCE: &[&[&Entry]] = &[
                 ~ iam-role masters.$: inline_policies
                 -+ dns-record api.$ A: zone
                 -+ dns-record api.$ AAAA: zone
+                -+ node-configuration control-plane: document
+                ~ launch-template control-plane.masters.$: node_configuration
             ",
         off: MIRROR,
     }],
@@ -1124,8 +1148,36 @@ const REFERENCE: &[&[&Entry]] = &[
                 - dns-record api.$ A
                 - dns-record api.$ AAAA
                 ~ auto-scaling-group control-plane.masters.$: target_groups
+                + security-group-rule masters.$ in tcp 6443 from api-elb.$
+                - security-group-rule masters.$ in tcp 443 from api-elb.$
+                + target-group tcp-6443-k8s-karlaru-com-3la57r
+                - target-group tcp-k8s-karlaru-com-9g7dnv
+                ~ listener api.$ 6443: target_group
+                -+ node-configuration control-plane: document endpoint
+                -+ node-configuration nodes: document endpoint
+                ~ launch-template control-plane.masters.$: node_configuration
+                ~ launch-template nodes.$: node_configuration
             ",
-        off: MIRROR,
+        off: "
+                - security-group-rule api-elb.$ in all from nodes.$
+                - security-group-rule masters.$ in tcp 3988 from api-elb.$
+                ~ iam-role masters.$: inline_policies
+                ~ load-balancer api.$: cross_zone
+                - target-group kops-controller-k8s-karla-h7lart
+                - listener api.$ 3988
+                + dns-record api.$ A
+                + dns-record api.$ AAAA
+                ~ auto-scaling-group control-plane.masters.$: target_groups
+                - security-group-rule masters.$ in tcp 6443 from api-elb.$
+                + security-group-rule masters.$ in tcp 443 from api-elb.$
+                - target-group tcp-6443-k8s-karlaru-com-3la57r
+                + target-group tcp-k8s-karlaru-com-9g7dnv
+                ~ listener api.$ 6443: target_group
+                -+ node-configuration control-plane: document
+                -+ node-configuration nodes: document
+                ~ launch-template control-plane.masters.$: node_configuration
+                ~ launch-template nodes.$: node_configuration
+            ",
     }],
     &[&Entry {
         what: "private DNS without such a zone",
@@ -1134,8 +1186,40 @@ const REFERENCE: &[&[&Entry]] = &[
                 ~ iam-role masters.$: inline_policies
                 - dns-record api.$ A
                 - dns-record api.$ AAAA
+                + listener api.$ 3988
+                + security-group-rule api-elb.$ in all from nodes.$
+                + security-group-rule masters.$ in tcp 3988 from api-elb.$
+                + target-group kops-controller-k8s-karla-h7lart
+                ~ auto-scaling-group control-plane.masters.$: target_groups
+                + security-group-rule masters.$ in tcp 6443 from api-elb.$
+                - security-group-rule masters.$ in tcp 443 from api-elb.$
+                + target-group tcp-6443-k8s-karlaru-com-3la57r
+                - target-group tcp-k8s-karlaru-com-9g7dnv
+                ~ listener api.$ 6443: target_group
+                -+ node-configuration control-plane: document endpoint
+                -+ node-configuration nodes: document endpoint
+                ~ launch-template control-plane.masters.$: node_configuration
+                ~ launch-template nodes.$: node_configuration
             ",
-        off: MIRROR,
+        off: "
+                ~ iam-role masters.$: inline_policies
+                + dns-record api.$ A
+                + dns-record api.$ AAAA
+                - listener api.$ 3988
+                - security-group-rule api-elb.$ in all from nodes.$
+                - security-group-rule masters.$ in tcp 3988 from api-elb.$
+                - target-group kops-controller-k8s-karla-h7lart
+                ~ auto-scaling-group control-plane.masters.$: target_groups
+                - security-group-rule masters.$ in tcp 6443 from api-elb.$
+                + security-group-rule masters.$ in tcp 443 from api-elb.$
+                - target-group tcp-6443-k8s-karlaru-com-3la57r
+                + target-group tcp-k8s-karlaru-com-9g7dnv
+                ~ listener api.$ 6443: target_group
+                -+ node-configuration control-plane: document
+                -+ node-configuration nodes: document
+                ~ launch-template control-plane.masters.$: node_configuration
+                ~ launch-template nodes.$: node_configuration
+            ",
     }],
     &[&Entry {
         what: "another name of the API",
@@ -1146,6 +1230,8 @@ const REFERENCE: &[&[&Entry]] = &[
                 - dns-record api.$ AAAA
                 + dns-record kube.karlaru.com A
                 + dns-record kube.karlaru.com AAAA
+                -+ node-configuration control-plane: document
+                ~ launch-template control-plane.masters.$: node_configuration
             ",
         off: MIRROR,
     }],

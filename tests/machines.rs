@@ -119,11 +119,13 @@ fn user_data_fetches_the_node_agent_and_starts_it() {
         assert!(!script.contains("PRIVATE KEY") && !script.contains("AKIA"), "{script}");
     }
     let other = script.replacen(&format!("agent={hash}"), &format!("agent={}", "0".repeat(64)), 1);
+    // It never gives up by itself.
+    let other = other.replacen("tries=$((tries + 1))", "tries=$((tries + 1)); [ \"$tries\" -lt 3 ] || exit 1", 1);
     let folder = tempfile::tempdir().unwrap();
     let output = run(folder.path(), &other, &endpoints);
     assert!(!output.status.success());
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("error: kcl-node could not be fetched from s3://"), "{said}");
+    assert!(said.contains("try 2: kcl-node could not be fetched from s3://"), "{said}");
     assert!(!folder.path().join("bin/kcl-node").exists());
     assert!(!folder.path().join("systemctl-calls").exists());
 }
@@ -226,4 +228,60 @@ fn a_backup_is_chosen_and_the_control_plane_asked() {
     assert_eq!(asked, newer.0);
     shown += &format!("$ kcl restore --backup latest --yes\n{}", run.all().replace(&id, "[id]"));
     assert_snapshot!(shown);
+}
+
+#[test]
+fn what_stopped_a_machine_is_said_while_it_is_waited_for() {
+    let world = World::new(KCL).with_bootstrap();
+    let path = world.spec(&kcl_testkit::example("minimal.yaml"));
+    // A machine's part: it says why it stops, as soon as there is a cluster.
+    let state = world.folder.path().join("state").join(CLUSTER);
+    let machine = std::thread::spawn(move || {
+        while !state.join("pki/issued/keysets.yaml").exists() {
+            std::thread::yield_now();
+        }
+        let now = time::OffsetDateTime::now_utc() + time::Duration::minutes(10);
+        let at = now.format(&time::format_description::well_known::Rfc3339).unwrap();
+        let status = format!(
+            r#"{{"instance":"i-0123456789abcdef0","instanceGroup":"control-plane","version":"0.1.0","state":"failed",
+                "step":"programs","error":"containerd has another sha256\nhint: is the mirror whole?","at":"{at}"}}"#
+        );
+        fs::create_dir_all(state.join("status")).unwrap();
+        fs::write(state.join("status/i-0123456789abcdef0"), status).unwrap();
+    });
+    let mut command =
+        world.command(&["create", "cluster", "-f", &path, "--yes", "--timeout", "12s", "--api-server"]);
+    let output = command.arg("https://127.0.0.1:1").output().unwrap();
+    machine.join().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    let line = "i-0123456789abcdef0 (control-plane): stopped at programs: containerd has another sha256; is the mirror whole?";
+    assert_eq!(said.matches(line).count(), 2, "while it waits, and in the end: {said}");
+    assert!(said.contains("hint: `kcl get instances` shows how far each machine is"), "{said}");
+}
+
+#[test]
+fn what_machines_cannot_be_given_is_refused_before_anything_is_made() {
+    let world = World::with_bucket(KCL);
+    let minimal = kcl_testkit::example("minimal.yaml");
+    let refused = |spec: &str, name: &str, value: &str| {
+        let path = world.spec(spec);
+        let mut command = world.command(&["create", "cluster", "-f", &path, "--yes"]);
+        let output = command.env(name, value).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        format!("exit code {}\n{said}\n", output.status.code().unwrap())
+    };
+    let arm = minimal.replace("  role: Node", "  role: Node\n  machineType: t4g.small");
+    let no_program = world.folder.path().join("notes.txt");
+    fs::write(&no_program, "not a program, and longer than the head of one").unwrap();
+    let amd64 = world.folder.path().join("kcl-node-amd64");
+    let mut shown = refused(&arm, "KCL_NODE_BINARY", amd64.to_str().unwrap());
+    shown += &refused(&minimal, "KCL_NODE_BINARY", no_program.to_str().unwrap());
+    shown += &refused(&minimal, "KCL_FILE_REPOSITORY", "http://127.0.0.1:1/mirror");
+    let folder = world.folder.path().display().to_string();
+    assert_snapshot!(shown.replace(&folder, "[folder]"));
+    // The lock was looked for in a bucket that is not there.
+    let made = world.aws.mutating_calls().into_iter().map(|call| call.name());
+    assert_eq!(made.filter(|name| !name.starts_with("s3")).collect::<Vec<_>>(), [""; 0]);
 }

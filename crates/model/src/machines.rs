@@ -130,7 +130,7 @@ fn configuration(
         api_version: ApiVersion::V1Alpha1,
         kind: Kind::NodeConfig,
         cluster: cluster.name.clone(),
-        account: facts.account.clone(),
+        account: definite(&facts.account, "000000000000"),
         instance_group: group.name.clone(),
         role: match group.role {
             Role::ControlPlane => NodeRole::ControlPlane,
@@ -138,13 +138,14 @@ fn configuration(
         },
         kubernetes_version: cluster.kubernetes_version.to_string(),
         store: Store { location: format!("s3://{}/{}", store.bucket, store.folder(&cluster.name)) },
-        api: api(cluster, &endpoint),
+        api: api(cluster, group, &endpoint),
         control_plane: control_plane_of(cluster, facts, group),
         service_accounts: service_accounts(cluster, facts)?,
         network: network(cluster),
         labels: labels(group),
         taints: group.taints.iter().filter_map(taint).collect(),
         kubelet: Kubelet::for_memory(group.memory_mib.unwrap_or(SOME_MEMORY_MIB).into()),
+        cordon_on_rebalance: cluster.node_termination_handler.rebalance,
         sysctls: group.sysctls.clone(),
         cloud_provider: CloudProvider::External,
         assets: assets::for_version(
@@ -169,10 +170,11 @@ fn configuration(
     Ok(())
 }
 
-fn api(cluster: &Cluster, endpoint: &Endpoint) -> Api {
+fn api(cluster: &Cluster, group: &InstanceGroup, endpoint: &Endpoint) -> Api {
     let names = [&cluster.api.public_name, &cluster.api.internal_name];
-    let all: BTreeSet<String> =
-        names.into_iter().chain(&cluster.api.additional_sans).map(ToString::to_string).collect();
+    let all = names.into_iter().chain(&cluster.api.additional_sans).map(ToString::to_string);
+    // Nodes have no certificate of the API's: another name of it is nothing to start them anew for.
+    let all: BTreeSet<String> = all.filter(|_| group.role == Role::ControlPlane).collect();
     Api {
         endpoint: endpoint.name.clone().unwrap_or_else(|| LOAD_BALANCER.to_owned()),
         port: endpoint.port,
@@ -231,7 +233,12 @@ fn published(cluster: &Cluster, facts: &Facts, group: &InstanceGroup) -> Option<
     if !by_load_balancer(cluster, &facts.zones) && api.internal_name != api.public_name {
         names.push(DnsName { name: api.internal_name.clone(), address: DnsAddress::Private });
     }
-    (!names.is_empty()).then(|| Dns { zone: zone.id.clone(), names })
+    (!names.is_empty()).then(|| Dns { zone: definite(&zone.id, "Z0"), names })
+}
+
+/// What was not looked up ([`Facts::assumed`]) cannot stand in a configuration; anything does where nobody reads it.
+fn definite(fact: &str, stand_in: &str) -> String {
+    if fact == "*" { stand_in } else { fact }.to_owned()
 }
 
 fn service_accounts(cluster: &Cluster, facts: &Facts) -> Result<Option<ServiceAccounts>, ModelError> {

@@ -85,6 +85,9 @@ pub struct NodeConfig {
     /// What the kubelet of this group does differently from others.
     #[serde(default)]
     pub kubelet: Kubelet,
+    /// Whether nothing new is placed on a machine in whose place AWS recommends another one. It is told in any case.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub cordon_on_rebalance: bool,
     /// Kernel parameters beside those that Kubernetes needs. Those win where both name one.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub sysctls: BTreeMap<String, String>,

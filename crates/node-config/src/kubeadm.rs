@@ -31,6 +31,8 @@ pub struct Machine {
     pub zone: String,
     /// Its address inside the VPC.
     pub private_ip: std::net::IpAddr,
+    /// The file that says which name servers its pods ask.
+    pub resolv_conf: String,
 }
 
 impl Machine {

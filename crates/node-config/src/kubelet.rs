@@ -56,6 +56,8 @@ impl NodeConfig {
         set("apiVersion", "kubelet.config.k8s.io/v1beta1".into());
         set("kind", "KubeletConfiguration".into());
         set("providerID", machine.provider_id().into());
+        // kubeadm would give every machine that of the one which began the cluster.
+        set("resolvConf", machine.resolv_conf.as_str().into());
         let kubelet = &self.kubelet;
         if let Some(pods) = kubelet.max_pods {
             set("maxPods", pods.into());

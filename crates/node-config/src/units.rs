@@ -92,8 +92,15 @@ fn quoted(word: &str) -> String {
     text
 }
 
+/// So long the volume is waited for while the machine starts: one that is attached is there at once. The node agent
+/// attaches one that is not, and mounts it then.
+const DEVICE_TIMEOUT: &str = "15s";
+
 /// What brings etcd's volume back after a reboot, by its filesystem's id; and without it no kubelet starts, nor an
 /// etcd that would find an empty folder.
+///
+/// Everything else starts without it: a mount is waited for by `local-fs.target`, and so by the whole machine, unless
+/// it may fail (`nofail`; systemd.mount(5), "Default Dependencies"), and a device for 90 seconds.
 pub fn etcd_volume_files(uuid: &str) -> Vec<File> {
     let mount = format!(
         "[Unit]\n\
@@ -103,17 +110,21 @@ pub fn etcd_volume_files(uuid: &str) -> Vec<File> {
          What=/dev/disk/by-uuid/{uuid}\n\
          Where={volume}\n\
          Type=ext4\n\
-         Options={options}\n\n\
+         Options={options},nofail\n\n\
          [Install]\n\
          WantedBy=multi-user.target\n",
         volume = paths::ETCD_VOLUME,
         options = ETCD_MOUNT_OPTIONS,
     );
     let kubelet = format!("[Unit]\nRequiresMountsFor={}\n", paths::ETCD_VOLUME);
+    // A device's unit is called as its path is, with what is no slash and no letter escaped (systemd-escape(1)).
+    let device = format!("dev-disk-by\\x2duuid-{}.device", uuid.replace('-', "\\x2d"));
+    let timeout = format!("[Unit]\nJobRunningTimeoutSec={DEVICE_TIMEOUT}\n");
     vec![
         // systemd wants a mount's unit to be called as the folder is.
         File::open(format!("{FOLDER}/{ETCD_MOUNT_UNIT}"), mount),
         File::open(format!("{FOLDER}/kubelet.service.d/20-etcd-volume.conf"), kubelet),
+        File::open(format!("{FOLDER}/{device}.d/10-timeout.conf"), timeout),
     ]
 }
 
@@ -178,6 +189,20 @@ fn drop_in() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_machine_starts_without_its_volume() {
+        let files = etcd_volume_files("01234567-89ab-cdef-0123-456789abcdef");
+        assert_eq!(files[0].path, "/etc/systemd/system/var-lib-etcd.mount");
+        assert!(
+            files[0].content.contains("Options=noatime,nodev,noexec,nosuid,nofail\n"),
+            "{}",
+            files[0].content
+        );
+        let device = r"dev-disk-by\x2duuid-01234567\x2d89ab\x2dcdef\x2d0123\x2d456789abcdef.device";
+        assert_eq!(files[2].path, format!("/etc/systemd/system/{device}.d/10-timeout.conf"));
+        assert_eq!(files[2].content, "[Unit]\nJobRunningTimeoutSec=15s\n");
+    }
 
     #[test]
     fn the_agents_words_stay_words() {

@@ -40,6 +40,7 @@ fn machine() -> Machine {
         instance_id: "i-0123456789abcdef0".to_owned(),
         zone: "eu-north-1a".to_owned(),
         private_ip: [172, 20, 32, 7].into(),
+        resolv_conf: "/run/systemd/resolve/resolv.conf".to_owned(),
     }
 }
 
@@ -69,7 +70,7 @@ fn a_workers_files() {
 fn validate(file: &File) -> (bool, String) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("kubeadm.yaml");
-    // kubeadm looks whether the file is there.
+    // kubeadm looks whether the file is there, a worker's or the one that a control-plane machine makes itself.
     let discovery = folder.path().join("discovery.conf");
     fs::write(&discovery, worker().discovery(&token()).unwrap().content).unwrap();
     let discovery = discovery.to_str().unwrap();
@@ -213,6 +214,7 @@ fn kubeadm_makes_of_it_what_is_meant() {
 
     let kubelet = machine.read("dry/config.yaml");
     assert_eq!(kubelet["providerID"], "aws:///eu-north-1a/i-0123456789abcdef0");
+    assert_eq!(kubelet["resolvConf"], "/run/systemd/resolve/resolv.conf", "not what kubeadm found here");
     assert_eq!(kubelet["kubeReserved"]["memory"], "192Mi");
     assert_eq!(kubelet["authentication"]["anonymous"]["enabled"], false);
     assert_eq!(kubelet["protectKernelDefaults"], true);

@@ -43,6 +43,9 @@ pub(crate) struct Agent {
     /// How often the join service's certificates are looked at, in seconds
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "30")]
     reload_every: Duration,
+    /// How often it is looked whether kubeadm's certificates are to be renewed, in seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "3600")]
+    certificates_every: Duration,
     /// How long after a failure something is tried again, in seconds
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "10")]
     again_after: Duration,
@@ -62,6 +65,7 @@ impl Agent {
             restore: self.restore_every,
             members: self.members_every,
             reload: self.reload_every,
+            certificates: self.certificates_every,
             again: self.again_after,
             ..settings.intervals
         };

@@ -126,6 +126,13 @@ impl<'a> Kubeadm<'a> {
         self.tighten()
     }
 
+    /// `kubeadm certs renew all`: its certificates, and those in its kubeconfigs. What runs has the old ones until it
+    /// starts anew.
+    pub async fn renew(&self) -> Result<(), SystemError> {
+        self.run(&["certs", "renew", "all"], paths::KUBEADM, &[]).await?;
+        self.tighten()
+    }
+
     /// What it will find; from now on it was run here.
     fn found(&self, data: bool) -> Result<Found, SystemError> {
         let again = !self.system.write(&begun())?;

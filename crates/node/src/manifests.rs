@@ -1,4 +1,4 @@
-//! The static pods of etcd and the API server: stopped by taking their manifests away from the kubelet, and started
+//! The static pods of the control plane: stopped by taking their manifests away from the kubelet, and started
 //! by putting them back.
 //!
 //! Each that stops them has a place of its own for them, so that none starts what another has stopped.
@@ -10,13 +10,16 @@ use std::path::PathBuf;
 use crate::system::{System, SystemError};
 
 /// Where the kubelet looks.
-const MANIFESTS: &str = "/etc/kubernetes/manifests";
+pub(crate) const MANIFESTS: &str = "/etc/kubernetes/manifests";
 
 /// etcd.
 pub(crate) const ETCD: &str = "etcd.yaml";
 
 /// The API server.
 pub(crate) const API_SERVER: &str = "kube-apiserver.yaml";
+
+/// All of them, in the order in which they need each other.
+pub(crate) const ALL: [&str; 4] = [ETCD, API_SERVER, "kube-controller-manager.yaml", "kube-scheduler.yaml"];
 
 /// Where manifests are meanwhile: beside, so that they can be moved in one piece.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +28,8 @@ pub(crate) enum Place {
     Restoring,
     /// When the machine leaves, until it comes back.
     Leaving,
+    /// While a pod starts anew with other certificates.
+    Renewing,
 }
 
 impl Place {
@@ -32,6 +37,7 @@ impl Place {
         match self {
             Self::Restoring => "/etc/kubernetes/kcl-parked-manifests",
             Self::Leaving => "/etc/kubernetes/kcl-left-manifests",
+            Self::Renewing => "/etc/kubernetes/kcl-renewing-manifests",
         }
     }
 
@@ -57,7 +63,7 @@ impl Place {
 
     /// Puts all of them back. One that came meanwhile is newer and stays.
     pub(crate) fn put_back(self, system: &System) -> Result<(), SystemError> {
-        for name in [ETCD, API_SERVER] {
+        for name in ALL {
             let (at, parked) = (running(system, name), self.path(system, name));
             if at.exists() {
                 drop(fs::remove_file(parked));

@@ -145,5 +145,7 @@ pub(crate) async fn try_out(store: &Store, instance: &str) -> Result<(), MarkErr
             Err(error) => return Err(error.into()),
         }
     }
+    // It has said what it is for. One that stays, since the role may not delete it, is in nobody's way.
+    drop(store.delete(&path).await);
     if writes == [true, false, false] { Ok(()) } else { Err(refused()) }
 }

@@ -64,14 +64,16 @@ async fn a_kubelet_may_empty_its_own_machine_and_no_other() {
     assert!(matches!(stranger.pods().await.unwrap_err(), KubeletError::Credentials { .. }));
 }
 
-/// Cordoned by a recommendation; emptied by a notice, which a disruption budget holds up until the time is over; and
+/// Cordoned by a recommendation, as the cluster wants it; emptied by a notice, which a disruption budget holds up until the time is over; and
 /// back to work when it was called off.
 #[test]
 fn a_spot_notice_empties_a_worker_in_time() {
     let instance = "i-0123456789abcdef0";
     let world = World::start(&[instance]);
     world.pods(instance);
-    let member = Member::new(&world, instance, Role::Node);
+    let mut member = Member::new(&world, instance, Role::Node);
+    member.config.cordon_on_rebalance = true;
+    member.publish();
     let mut daemon = member.start();
     let ready = member.until("ready", |status| status.step == "ready");
     assert_eq!((ready.state, ready.instance_group.as_deref()), (State::Done, Some("nodes")));
@@ -160,11 +162,15 @@ fn without_its_metadata_or_its_store_it_tries_again() {
     std::fs::remove_dir_all(&store).ok();
     std::fs::rename(&moved, &store).unwrap();
     member.until("ready", |status| status.step == "ready");
+    // Nobody has asked for more than to be told.
+    member.imds.recommend_rebalance(&in_seconds(0));
+    daemon.says("AWS recommends another machine; this one stays as it is");
     member.imds.set_mode(kcl_testkit::imds::Mode::Disabled);
     let trouble = member.until("trouble", |status| status.error.is_some());
     assert!(trouble.error.unwrap().starts_with("instance metadata: "), "{:?}", trouble.step);
     member.imds.set_mode(kcl_testkit::imds::Mode::V2);
     member.until("well again", |status| status.error.is_none());
+    assert!(!world.is_cordoned(instance));
     drop(daemon);
 
     // What it is told it knows by now.

@@ -81,6 +81,8 @@ async fn a_blank_volume_and_no_mark_is_a_new_cluster() {
     assert_eq!((record.instance, record.address), (machine.instance.clone(), machine.address.into()));
     let status = world.status(&machine);
     assert_eq!((status.state, status.step.as_str(), status.error), (State::Done, "agent", None));
+    let trial = format!("control-plane/conditions/{}", machine.instance);
+    assert_eq!(world.get(&trial), None, "what was tried out is of no use any more");
 
     let before = machine.tree();
     machine.succeed();

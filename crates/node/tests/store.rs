@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::os::unix::fs::PermissionsExt as _;
+
 use aws_credential_types::Credentials;
 use common::{client, patience, sha256};
 use kcl_http::{Signer, chain};
@@ -87,6 +89,12 @@ async fn files(store: &Store) {
     let fetched = store.get_file(keys[0], &to).await.unwrap().unwrap();
     assert_eq!((fetched.size, fetched.sha256), (300_000, sha256(&content)));
     assert_eq!(std::fs::read(&to).unwrap(), content);
+    // A snapshot has every secret in it, whatever the umask is and was there before.
+    let mode = || std::fs::metadata(&to).unwrap().permissions().mode() & 0o7777;
+    assert_eq!(mode(), 0o600);
+    std::fs::set_permissions(&to, std::fs::Permissions::from_mode(0o644)).unwrap();
+    store.get_file(keys[0], &to).await.unwrap().unwrap();
+    assert_eq!(mode(), 0o600);
     assert_eq!(store.get_file("backups/nothing", &to).await.unwrap(), None);
     assert_eq!(store.get("backups/y").await.unwrap().unwrap().bytes, content);
 

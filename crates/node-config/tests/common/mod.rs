@@ -53,6 +53,7 @@ pub(crate) fn control_plane() -> NodeConfig {
         labels: BTreeMap::new(),
         taints: Vec::new(),
         kubelet: Kubelet::for_memory(2048),
+        cordon_on_rebalance: false,
         sysctls: BTreeMap::new(),
         cloud_provider: CloudProvider::External,
         assets: for_version("1.36.3", Architecture::Amd64, &BTreeMap::new()).unwrap(),
@@ -79,6 +80,7 @@ pub(crate) fn worker() -> NodeConfig {
             effect: TaintEffect::PreferNoSchedule,
         }],
         kubelet: Kubelet { max_pods: Some(30), ..Kubelet::for_memory(1024) },
+        cordon_on_rebalance: true,
         sysctls: BTreeMap::from([
             ("net.core.somaxconn".to_owned(), "4096".to_owned()),
             ("kernel.panic".to_owned(), "0".to_owned()),

@@ -1,8 +1,8 @@
 //! The join service of this control-plane machine, with the API server's own certificate.
 //!
 //! It asks the API server of this machine, as a user of its own with the few rights of [`kcl_join::RBAC`]; those
-//! are applied first. Certificates are looked at now and then: when kubeadm has renewed them, or the service's own
-//! is half over, the service begins anew on the same port while what was begun is ended.
+//! are applied first. Certificates are looked at now and then: when they were renewed ([`super::renew`]), or the service's
+//! own is half over, the service begins anew on the same port while what was begun is ended.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

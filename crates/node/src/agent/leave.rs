@@ -61,6 +61,8 @@ async fn one(agent: &Agent, step: Step, until: &impl Fn() -> OffsetDateTime) -> 
         Step::Snapshot => snapshots::last(agent).await,
         Step::Withdraw => withdraw(agent).await,
         Step::StopEtcd => {
+            // What is away otherwise would come back without its volume.
+            Place::Renewing.put_back(&agent.settings.machine.system)?;
             Place::Leaving.take_away(&agent.settings.machine.system, manifests::ETCD)?;
             while agent.etcd_listens().await {
                 tokio::time::sleep(agent.settings.intervals.pace).await;

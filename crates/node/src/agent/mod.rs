@@ -2,8 +2,8 @@
 //!
 //! Everywhere it watches for what is coming ([`notice`], [`watch`]) and empties the machine before it goes ([`plan`],
 //! [`leave`], [`drain`]), with no other right than the kubelet's own ([`kubelet`]). On the control plane it also lets
-//! workers in ([`join`]), saves etcd to the store ([`snapshots`]), keeps the API's names ([`members`], [`dns`]), and
-//! hands its volume over when it goes. What it does and what fails is said in the store ([`report`]).
+//! workers in ([`join`]), saves etcd to the store ([`snapshots`]), keeps the API's names ([`members`], [`dns`]), renews
+//! certificates ([`renew`]), and hands its volume over when it goes. What it does and what fails is said in the store ([`report`]).
 //!
 //! Every task stands for itself: one that fails is begun again after a pause ([`supervise`]), and ends no other.
 //!
@@ -21,6 +21,7 @@ pub mod members;
 pub mod notice;
 pub mod plan;
 pub mod pods;
+pub mod renew;
 pub mod report;
 mod run;
 pub mod shutdown;
@@ -78,6 +79,8 @@ pub struct Intervals {
     pub members: Duration,
     /// The join service's certificates are looked at.
     pub reload: Duration,
+    /// It is looked whether kubeadm's certificates are to be renewed.
+    pub certificates: Duration,
     /// A task that failed begins again.
     pub again: Duration,
 }
@@ -93,6 +96,8 @@ impl Default for Intervals {
             // A fifth of the time after which a record is taken for a dead machine's.
             members: Duration::from_mins(1),
             reload: Duration::from_secs(30),
+            // Some times within the hours that a member has for it.
+            certificates: Duration::from_hours(1),
             again: Duration::from_secs(10),
         }
     }

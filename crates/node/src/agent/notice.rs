@@ -6,11 +6,12 @@
 //! | `autoscaling/target-lifecycle-state` is `Terminated` | its group ends it: leave at once |
 //! | `events/maintenance/scheduled`: a stop or retirement that is close | leave by then |
 //! | the same further ahead, a reboot, maintenance | told, and nothing else: the machine stays, or comes back |
-//! | `events/recommendations/rebalance` | nothing new is placed on it |
+//! | `events/recommendations/rebalance` | told; nothing new is placed on it if the cluster wants that |
 //!
 //! A recommendation to rebalance comes for whole pools at a time, often hours before an interruption and often
-//! without one. Emptying the machine for it would move every pod of a small cluster at once, perhaps for nothing;
-//! what is new goes elsewhere, and the two minutes of an interruption are enough for the rest.
+//! without one. Emptying the machine for it would move every pod of a small cluster at once, perhaps for nothing. Even
+//! a cordon leaves a small cluster no place for new pods when all its machines are of that pool, for as long as AWS
+//! recommends it: only a cluster that says so gets one. The two minutes of an interruption are enough to leave.
 //!
 //! EC2 user guide, "Spot Instance interruption notices", "EC2 instance rebalance recommendations", "Scheduled
 //! events for your instances"; EC2 Auto Scaling user guide, "Retrieve the target lifecycle state through instance
@@ -18,7 +19,7 @@
 
 use std::fmt;
 
-use kcl_node_config::Role;
+use kcl_node_config::{NodeConfig, Role};
 use serde::Deserialize;
 use time::format_description::StaticFormatDescription;
 use time::format_description::well_known::Rfc3339;
@@ -88,6 +89,22 @@ impl fmt::Display for Cause {
     }
 }
 
+/// What decides beside the documents.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// What the machine is.
+    pub role: Role,
+    /// Whether a recommendation to rebalance keeps new pods away.
+    pub cordon_on_rebalance: bool,
+}
+
+impl Policy {
+    /// A machine's that is told this.
+    pub fn of(config: &NodeConfig) -> Self {
+        Self { role: config.role, cordon_on_rebalance: config.cordon_on_rebalance }
+    }
+}
+
 /// What is to be done.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Outlook {
@@ -122,8 +139,8 @@ struct Event {
     state: String,
 }
 
-/// What follows from the documents at a time, for a machine of this role. Of several things the one that comes first.
-pub fn outlook(documents: &Documents, role: Role, now: OffsetDateTime) -> Outlook {
+/// What follows from the documents at a time, for a machine of this policy. Of several things the one that comes first.
+pub fn outlook(documents: &Documents, policy: Policy, now: OffsetDateTime) -> Outlook {
     let Documents { spot, rebalance, maintenance, lifecycle } = documents;
     let mut leaving: Vec<(OffsetDateTime, Cause)> = Vec::new();
     leaving.extend(spot.as_deref().map(|text| interruption(text, now)));
@@ -131,20 +148,20 @@ pub fn outlook(documents: &Documents, role: Role, now: OffsetDateTime) -> Outloo
         leaving.push((now + NOTICE, Cause::Group));
     }
     for (event, at) in events(maintenance.as_deref()) {
-        if leaves(&event) && at <= now + ahead(role) {
+        if leaves(&event) && at <= now + ahead(policy.role) {
             // One that is due may happen at any moment; a moment is no time to leave in.
             leaving.push((at.max(now + NOTICE), Cause::Event(event.code, event.id)));
         }
     }
     match leaving.into_iter().min_by_key(|(at, _)| *at) {
         Some((at, cause)) => Outlook::Leave { cause, at },
-        None if rebalance.is_some() => Outlook::Cordon,
+        None if rebalance.is_some() && policy.cordon_on_rebalance => Outlook::Cordon,
         None => Outlook::Stay,
     }
 }
 
 /// What people should know of, in words.
-pub fn announced(documents: &Documents) -> Vec<String> {
+pub fn announced(documents: &Documents, policy: Policy) -> Vec<String> {
     let mut said: Vec<String> = events(documents.maintenance.as_deref())
         .map(|(event, at)| {
             let at = at.format(&Rfc3339).unwrap_or_default();
@@ -152,7 +169,9 @@ pub fn announced(documents: &Documents) -> Vec<String> {
         })
         .collect();
     if documents.rebalance.is_some() {
-        said.push("AWS recommends another machine; nothing new is placed here".to_owned());
+        let follows =
+            if policy.cordon_on_rebalance { "nothing new is placed here" } else { "this one stays as it is" };
+        said.push(format!("AWS recommends another machine; {follows}"));
     }
     said
 }
@@ -199,6 +218,7 @@ mod tests {
     use super::*;
 
     const NOW: OffsetDateTime = datetime!(2026-03-01 12:00:00 UTC);
+    const WORKER: Policy = Policy { role: Role::Node, cordon_on_rebalance: false };
 
     fn event(code: &str, not_before: &str, state: &str) -> String {
         format!(
@@ -208,7 +228,7 @@ mod tests {
     }
 
     fn leave(documents: &Documents) -> Option<(String, OffsetDateTime)> {
-        match outlook(documents, Role::Node, NOW) {
+        match outlook(documents, WORKER, NOW) {
             Outlook::Leave { cause, at } => Some((cause.to_string(), at)),
             _ => None,
         }
@@ -217,13 +237,13 @@ mod tests {
     #[test]
     fn without_documents_it_stays() {
         let empty = Documents { maintenance: Some("[]".to_owned()), ..Documents::default() };
-        assert_eq!(outlook(&empty, Role::Node, NOW), Outlook::Stay);
+        assert_eq!(outlook(&empty, WORKER, NOW), Outlook::Stay);
         let lifecycle = Some("InService".to_owned());
-        assert_eq!(outlook(&Documents { lifecycle, ..empty.clone() }, Role::Node, NOW), Outlook::Stay);
+        assert_eq!(outlook(&Documents { lifecycle, ..empty.clone() }, WORKER, NOW), Outlook::Stay);
         for broken in ["", "{", "[{}]", "[{\"Code\": 1}]"] {
             let maintenance = Some(broken.to_owned());
             assert_eq!(
-                outlook(&Documents { maintenance, ..empty.clone() }, Role::Node, NOW),
+                outlook(&Documents { maintenance, ..empty.clone() }, WORKER, NOW),
                 Outlook::Stay,
                 "{broken}"
             );
@@ -231,11 +251,15 @@ mod tests {
     }
 
     #[test]
-    fn a_recommendation_alone_keeps_new_pods_away() {
+    fn a_recommendation_alone_keeps_new_pods_away_where_that_is_wanted() {
         let rebalance = Some("{\"noticeTime\": \"2026-03-01T11:59:00Z\"}".to_owned());
         let documents = Documents { rebalance, ..Documents::default() };
-        assert_eq!(outlook(&documents, Role::Node, NOW), Outlook::Cordon);
-        assert_eq!(announced(&documents).len(), 1);
+        let cordons = Policy { cordon_on_rebalance: true, ..WORKER };
+        assert_eq!(outlook(&documents, WORKER, NOW), Outlook::Stay);
+        assert_eq!(outlook(&documents, cordons, NOW), Outlook::Cordon);
+        let said = |policy| announced(&documents, policy).join("\n");
+        assert_eq!(said(WORKER), "AWS recommends another machine; this one stays as it is");
+        assert_eq!(said(cordons), "AWS recommends another machine; nothing new is placed here");
         let spot = Some("{\"action\": \"terminate\", \"time\": \"2026-03-01T12:02:00Z\"}".to_owned());
         let at = datetime!(2026-03-01 12:02:00 UTC);
         let wanted = Some(("spot interruption (terminate)".to_owned(), at));
@@ -284,11 +308,11 @@ mod tests {
         }
         let maintenance = Some(event("instance-stop", close, "active"));
         let documents = Documents { maintenance, ..Documents::default() };
-        let outlook = |now| outlook(&documents, Role::ControlPlane, now);
+        let outlook = |now| outlook(&documents, Policy { role: Role::ControlPlane, ..WORKER }, now);
         assert_eq!(outlook(NOW), Outlook::Stay, "the API is needed until it is time");
         assert!(matches!(outlook(NOW + Duration::minutes(7)), Outlook::Leave { .. }));
         let maintenance = Some(event("system-reboot", "15 Mar 2026 12:00:00 GMT", "active"));
-        let said = announced(&Documents { maintenance, ..Documents::default() });
+        let said = announced(&Documents { maintenance, ..Documents::default() }, WORKER);
         assert_eq!(said, ["AWS announces system-reboot for 2026-03-15T12:00:00Z (event instance-event-1)"]);
     }
 

@@ -12,12 +12,12 @@ use tokio::task::JoinSet;
 
 use super::leave::leave;
 use super::members::{self, Presence};
-use super::notice::{Cause, Outlook};
+use super::notice::{Cause, Outlook, Policy};
 use super::report::{Report, Tell};
 use super::shutdown::{Ending, ending};
 use super::supervise::{Failure, keep};
 use super::watch::{METADATA, look, watch};
-use super::{Agent, AgentError, Settings, join, snapshots};
+use super::{Agent, AgentError, Settings, join, renew, snapshots};
 use crate::manifests::Place;
 
 const JOIN: &str = "join service";
@@ -91,8 +91,8 @@ fn lasting(agent: &Arc<Agent>, outlook: watch::Sender<Outlook>) -> JoinSet<Infal
         let begin = move || {
             let (agent, outlook) = (Arc::clone(&watched), Arc::clone(&outlook));
             async move {
-                let (every, role) = (agent.settings.intervals.watch, agent.config.role);
-                watch(&agent.imds, every, role, &agent.report, &outlook).await
+                let (every, policy) = (agent.settings.intervals.watch, Policy::of(&agent.config));
+                watch(&agent.imds, every, policy, &agent.report, &outlook).await
             }
         };
         keep(again, move |why: &str| report.trouble(METADATA, why), begin).await
@@ -111,6 +111,7 @@ fn until_it_leaves(agent: &Arc<Agent>) -> JoinSet<Infallible> {
         add(&mut set, agent, NAMES, keep_names);
         add(&mut set, agent, snapshots::SNAPSHOTS, snapshots::take_periodically);
         add(&mut set, agent, snapshots::RESTORES, snapshots::serve_restores);
+        add(&mut set, agent, renew::CERTIFICATES, renew::keep_certificates);
     }
     set
 }
@@ -148,7 +149,7 @@ async fn come_back(agent: Arc<Agent>) -> Result<Infallible, Failure> {
     let system = &agent.settings.machine.system;
     if agent.has_left() {
         // The agent itself may have ended while the machine leaves, and nothing is called off.
-        if let Outlook::Leave { .. } = look(&agent.imds, agent.config.role).await? {
+        if let Outlook::Leave { .. } = look(&agent.imds, Policy::of(&agent.config)).await? {
             return pending().await;
         }
         agent.report.trouble(ETCD, "it stands still until this machine has its volume again");

@@ -106,7 +106,7 @@ pub(super) async fn last(agent: &Agent) -> Result<(), Failure> {
     Ok(())
 }
 
-/// This machine's member. Keys are read each time: kubeadm renews them.
+/// This machine's member. Keys are read each time: they are renewed meanwhile ([`super::renew`]).
 fn source(agent: &Agent, control_plane: &ControlPlaneParts) -> Result<Source, Failure> {
     let system = &agent.settings.machine.system;
     Ok(Source {

@@ -3,11 +3,10 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use kcl_node_config::Role;
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
-use super::notice::{self, Documents, LIFECYCLE, MAINTENANCE, Outlook, REBALANCE, SPOT};
+use super::notice::{self, Documents, LIFECYCLE, MAINTENANCE, Outlook, Policy, REBALANCE, SPOT};
 use super::report::Report;
 use super::supervise::Failure;
 use crate::imds::{Imds, ImdsError};
@@ -26,15 +25,15 @@ async fn documents(imds: &Imds) -> Result<Documents, ImdsError> {
 }
 
 /// What follows from what the metadata says now.
-pub(super) async fn look(imds: &Imds, role: Role) -> Result<Outlook, ImdsError> {
-    Ok(notice::outlook(&documents(imds).await?, role, OffsetDateTime::now_utc()))
+pub(super) async fn look(imds: &Imds, policy: Policy) -> Result<Outlook, ImdsError> {
+    Ok(notice::outlook(&documents(imds).await?, policy, OffsetDateTime::now_utc()))
 }
 
 /// Looks again and again, and says what follows from what it sees.
 pub(super) async fn watch(
     imds: &Imds,
     every: Duration,
-    role: Role,
+    policy: Policy,
     report: &Report,
     outlook: &watch::Sender<Outlook>,
 ) -> Result<Infallible, Failure> {
@@ -42,12 +41,12 @@ pub(super) async fn watch(
     loop {
         let found = documents(imds).await?;
         report.works(METADATA);
-        let now = notice::announced(&found);
+        let now = notice::announced(&found, policy);
         for line in now.iter().filter(|line| !announced.contains(*line)) {
             report.tell(line);
         }
         announced = now;
-        let next = notice::outlook(&found, role, OffsetDateTime::now_utc());
+        let next = notice::outlook(&found, policy, OffsetDateTime::now_utc());
         outlook.send_if_modified(|before| {
             let next = settled(before, next);
             let changed = *before != next;

@@ -103,8 +103,10 @@ impl Context {
         identity: &Identity,
         report: &Report<'_>,
     ) -> Result<(), BootstrapError> {
+        let store = self.store(identity);
         let join = worker::Join {
             system: &self.settings.system,
+            store: &store,
             config,
             identity,
             signer: &self.signer,

@@ -13,7 +13,7 @@ use super::url::ConfigUrl;
 use crate::download::{Downloads, Outcome};
 use crate::imds::Identity;
 use crate::store::{Location, Store};
-use crate::system::FOLDER;
+use crate::system::{FOLDER, System};
 
 /// How long a server of programs may be silent.
 const SILENCE: Duration = Duration::from_secs(30);
@@ -101,6 +101,7 @@ impl Context {
             instance_id: identity.instance_id.clone(),
             zone: identity.availability_zone.clone(),
             private_ip: identity.private_ip,
+            resolv_conf: resolv_conf(&self.settings.system).to_owned(),
         };
         let mut files = config.component_files(&machine)?;
         if config.role == Role::ControlPlane {
@@ -110,6 +111,22 @@ impl Context {
         self.settings.system.write_all(&files)?;
         Ok(files)
     }
+}
+
+/// The name servers that pods ask. Where systemd-resolved runs, the usual file names only its own address on loopback,
+/// where a pod finds nobody, and this one the servers behind it; it is in memory, so it is there only if that runs.
+fn resolv_conf(system: &System) -> &'static str {
+    const RESOLVED: &str = "/run/systemd/resolve/resolv.conf";
+    if system.path(RESOLVED).exists() { RESOLVED } else { "/etc/resolv.conf" }
+}
+
+/// Whether the machine has a program by which CNI's portmap plugin can lead a port of the machine to a pod.
+pub(super) fn has_packet_filter(system: &System) -> bool {
+    const FOLDERS: [&str; 6] =
+        ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+    let there =
+        |program: &&str| FOLDERS.iter().any(|folder| system.path(&format!("{folder}/{program}")).exists());
+    ["iptables", "nft"].iter().any(there)
 }
 
 /// The note of the files that containerd was started with.
@@ -123,4 +140,42 @@ fn started_with(files: &[File]) -> File {
     }
     let content = hex::encode(hash.finalize());
     File { path: format!("{FOLDER}/containerd-started-with"), mode: 0o644, content }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A machine in a folder, and how to put an empty file on it.
+    fn machine() -> (tempfile::TempDir, System, impl Fn(&str)) {
+        let home = tempfile::tempdir().unwrap();
+        let system = System::new(home.path());
+        let of = system.clone();
+        let put = move |path: &str| {
+            let path = of.path(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "").unwrap();
+        };
+        (home, system, put)
+    }
+
+    #[test]
+    fn pods_ask_the_servers_behind_systemd_resolved_where_it_runs() {
+        let (_home, system, put) = machine();
+        put("/etc/resolv.conf");
+        assert_eq!(resolv_conf(&system), "/etc/resolv.conf");
+        put("/run/systemd/resolve/resolv.conf");
+        assert_eq!(resolv_conf(&system), "/run/systemd/resolve/resolv.conf");
+    }
+
+    #[test]
+    fn either_program_will_do() {
+        for program in ["/usr/sbin/iptables", "/usr/bin/nft", "/sbin/iptables"] {
+            let (_home, system, put) = machine();
+            put("/usr/sbin/modprobe");
+            assert!(!has_packet_filter(&system));
+            put(program);
+            assert!(has_packet_filter(&system), "{program}");
+        }
+    }
 }

@@ -1,7 +1,8 @@
 //! Objects that are too large for memory, as files; and what there is.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::Duration;
 
@@ -20,6 +21,9 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// The slowest link that is waited for when a file is sent: a MiB in a second, of which the smallest machines have
 /// several.
 const SLOWEST: u64 = 1 << 20;
+
+/// The permissions of what is fetched.
+const MODE: u32 = 0o600;
 
 /// A file of an object.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -200,8 +204,11 @@ struct Hashed {
 }
 
 impl Hashed {
+    /// What is fetched may be etcd's whole content: it is for its owner alone, also where a file was there before.
     fn create(path: &Path) -> std::io::Result<Self> {
-        Ok(Self { file: File::create(path)?, hash: Sha256::new(), size: 0 })
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(path)?;
+        file.set_permissions(Permissions::from_mode(MODE))?;
+        Ok(Self { file, hash: Sha256::new(), size: 0 })
     }
 
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {

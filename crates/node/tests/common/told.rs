@@ -117,6 +117,7 @@ pub(crate) fn config(role: Role, store: &str, authorities: &str) -> NodeConfig {
             effect: TaintEffect::NoSchedule,
         }],
         kubelet: Kubelet::for_memory(1024),
+        cordon_on_rebalance: false,
         sysctls: BTreeMap::new(),
         cloud_provider: CloudProvider::External,
         assets: Vec::new(),
