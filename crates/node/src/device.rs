@@ -108,12 +108,17 @@ async fn filesystem(system: &System, volume: &Attached, device: &Path) -> Result
         device: device.display().to_string(),
         found,
     };
-    if !system.has(&begun) {
-        match content(system, device).await? {
-            Content::Ext4 { uuid } => return Ok(uuid),
-            Content::Other(found) => return Err(foreign(found)),
-            Content::Nothing => {}
+    match content(system, device).await? {
+        // Also where a run of this machine's was ended between making it and forgetting so: it may be another
+        // machine's by now, with etcd's data.
+        Content::Ext4 { uuid } => {
+            system.remove(&begun.path)?;
+            return Ok(uuid);
         }
+        Content::Other(found) => return Err(foreign(found)),
+        Content::Nothing => {}
+    }
+    if !system.has(&begun) {
         let read = |source| SystemError::File { what: "read", path: device.to_owned(), source };
         if !is_blank(device).map_err(read)? {
             return Err(foreign("something that is not known".to_owned()));

@@ -171,7 +171,7 @@ async fn remaining(
     report.of_group(&config.instance_group);
     report.begin(Step::Kernel).await;
     context.kernel(&config).await.map_err(at(Step::Kernel))?;
-    if !prepare::has_packet_filter(&context.settings.system) {
+    if !prepare::packet_filter(&context.settings.system).await {
         // Pods without ports of the machine's own need neither: kube-proxy and network addons bring theirs.
         let without = "neither iptables nor nft is on this machine: pods with a hostPort will not start here";
         report.tell(&Event::Warning(without));

@@ -15,6 +15,9 @@ use crate::imds::Identity;
 use crate::store::{Location, Store};
 use crate::system::{FOLDER, System};
 
+/// How long a package manager may take: it first reads what there is.
+const PACKAGES: Duration = Duration::from_mins(5);
+
 /// How long a server of programs may be silent.
 const SILENCE: Duration = Duration::from_secs(30);
 
@@ -120,6 +123,28 @@ fn resolv_conf(system: &System) -> &'static str {
     if system.path(RESOLVED).exists() { RESOLVED } else { "/etc/resolv.conf" }
 }
 
+/// Gets the machine such a program from its distribution where it has none, as Amazon Linux 2023 has none; says whether
+/// there is one then.
+pub(super) async fn packet_filter(system: &System) -> bool {
+    if has_packet_filter(system) {
+        return true;
+    }
+    // The first package manager that is there is the distribution's own.
+    let managers: [(&str, &[&[&str]]); 2] = [
+        ("/usr/bin/dnf", &[&["install", "--assumeyes", "--quiet", "iptables-nft"]]),
+        ("/usr/bin/apt-get", &[&["--quiet", "update"], &["--quiet", "--assume-yes", "install", "iptables"]]),
+    ];
+    let manager = managers.iter().map(|(path, runs)| (system.path(path), runs)).find(|(path, _)| path.exists());
+    let Some((manager, runs)) = manager else { return false };
+    let patient = System { timeout: PACKAGES, ..system.clone() };
+    for arguments in *runs {
+        if patient.run(&manager, arguments).await.is_err() {
+            return false;
+        }
+    }
+    has_packet_filter(system)
+}
+
 /// Whether the machine has a program by which CNI's portmap plugin can lead a port of the machine to a pod.
 pub(super) fn has_packet_filter(system: &System) -> bool {
     const FOLDERS: [&str; 6] =
@@ -166,6 +191,21 @@ mod tests {
         assert_eq!(resolv_conf(&system), "/etc/resolv.conf");
         put("/run/systemd/resolve/resolv.conf");
         assert_eq!(resolv_conf(&system), "/run/systemd/resolve/resolv.conf");
+    }
+
+    #[tokio::test]
+    async fn what_is_missing_comes_from_the_distribution() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let (home, system, put) = machine();
+        assert!(!packet_filter(&system).await, "there is no package manager");
+        put("/usr/sbin/modprobe");
+        put("/usr/bin/dnf");
+        let dnf = home.path().join("usr/bin/dnf");
+        let installs = format!("#!/bin/sh\n[ \"$4\" = iptables-nft ] && touch {}/usr/sbin/iptables\n", home.path().display());
+        std::fs::write(&dnf, installs).unwrap();
+        std::fs::set_permissions(&dnf, std::fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(packet_filter(&system).await);
+        assert!(has_packet_filter(&system));
     }
 
     #[test]

@@ -119,6 +119,27 @@ pub(super) async fn delete_node_of_former(work: &Work<'_>) {
     }
 }
 
+/// Starts kube-proxy on this machine again. It was started while the API's name still led to another machine, and the
+/// kubelet gave it the names as they were then. That it goes on with these stops nothing until that machine goes.
+pub(super) async fn restart_own_proxy(work: &Work<'_>) {
+    let kubeconfig = format!("--kubeconfig={}", work.system.path(paths::ADMIN).display());
+    let here = format!("--field-selector=spec.nodeName={}", work.identity.instance_id);
+    let arguments = [
+        kubeconfig.as_str(),
+        "delete",
+        "pod",
+        "--namespace=kube-system",
+        "--selector=k8s-app=kube-proxy",
+        &here,
+        "--wait=false",
+        "--request-timeout=30s",
+    ];
+    if let Err(error) = work.system.run(&work.system.commands.kubectl, &arguments).await {
+        let what = format!("kube-proxy on this machine was not started again: {}", chain(&error));
+        work.report.tell(&Event::Warning(&what));
+    }
+}
+
 /// Takes members out of the cluster that are nobody's: of machines that are gone, and whose place this one takes.
 /// One that is in a record, or at whose address anybody listens, stays.
 pub(super) async fn remove_dead(work: &Work<'_>, answering: &Answering) -> Result<(), ControlPlaneError> {

@@ -102,6 +102,12 @@ impl<'a> Work<'a> {
         let volume = if self.has_data() { Volume::Data } else { Volume::Blank };
         let action = decide(volume, initialized, others);
         self.report.tell(&Event::Finds(&format!("{volume:?}, {initialized:?}, {others:?}: {action:?}")));
+        if matches!(action, Action::Join | Action::Rejoin)
+            && let Some(member) = recover::by_another(self).await?
+        {
+            self.report.waits(&format!("the member {member}, which goes on alone")).await;
+            return Ok(false);
+        }
         match (action, answering, standing) {
             (Action::Begin, ..) => self.begin(volume).await,
             (Action::Wait, _, Standing::Others(mark)) => self.wait_for(mark, begun).await,
@@ -192,12 +198,16 @@ impl<'a> Work<'a> {
     async fn join(&self, answering: &Answering) -> Result<(), ControlPlaneError> {
         members::remove_dead(self, answering).await?;
         self.announce(None).await?;
+        let patch = NodeConfig::etcd_patch(false)?;
+        self.system.remove(&patch.path)?;
         // There is no API server here before etcd is.
         hosts::lead(self.system, &self.config.api.endpoint, answering.address)?;
         let kubeadm = self.kubeadm();
         kubeadm.phase(&["kubeconfig", "admin"]).await?;
         kubeadm.join_control_plane().await?;
-        Ok(self.lead_here()?)
+        self.lead_here()?;
+        members::restart_own_proxy(self).await;
+        Ok(())
     }
 
     /// Comes back to the others, who are told its new address first. Data of a member that is none any more is put

@@ -83,6 +83,15 @@ fn peers(volumes: &[Volume], work: &Work<'_>, records: &[MemberRecord]) -> Vec<P
         .collect()
 }
 
+/// The member that goes on alone at the moment, if it is another one: as long as it does, its etcd throws out on each
+/// start whoever came to it.
+pub(super) async fn by_another(work: &Work<'_>) -> Result<Option<String>, ControlPlaneError> {
+    let Some(object) = work.store.get(Recovery::PATH).await? else { return Ok(None) };
+    let found = Recovery::read(&object.bytes)?;
+    let another = found.state == RecoveryState::Recovering && found.member != work.member();
+    Ok(another.then_some(found.member))
+}
+
 /// Claims that this machine goes on alone; false if another one does.
 async fn claim(work: &Work<'_>) -> Result<bool, ControlPlaneError> {
     try_out(work.store, &work.identity.instance_id).await?;
