@@ -208,7 +208,7 @@ impl Renewal<'_> {
     }
 
     fn note(&self, left: &[&str]) -> Result<(), SystemError> {
-        let content = left.iter().map(|line| format!("{line}\n")).collect();
+        let content = left.join("\n");
         self.system.write(&File { path: NOTE.to_owned(), mode: 0o600, content }).map(drop)
     }
 
