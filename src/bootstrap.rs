@@ -1,7 +1,7 @@
 //! Kubernetes' part of a plan, and taking it: what the cluster is to hold, compared with what it holds, applied, and
 //! waited for.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::try_join_all;
 use kcl_apply::Applied;
@@ -20,10 +20,13 @@ use crate::error::{CommandError, Failure};
 use crate::machines::Machines;
 use crate::output::{KubernetesProgress, KubernetesView, Printer};
 
-use kcl_aws::store::Store;
+use kcl_aws::store::{Store, reports};
 
 /// How long an API server that answers may take until it can be planned with; else it is planned with later.
 const SOON: Duration = Duration::from_secs(3);
+
+/// How often is looked whether the control plane has begun.
+const BETWEEN_LOOKS: Duration = Duration::from_secs(5);
 
 /// How long an admission policy may take to act: API servers learn of a new one within seconds.
 const ADMISSION: Duration = Duration::from_mins(2);
@@ -146,6 +149,9 @@ impl Kubernetes {
         own_url: Option<String>,
         printer: &Printer,
     ) -> Result<Self, CommandError> {
+        // Who looks a name up before it is published hears for a quarter of an hour that it is not there.
+        let is_nameless = by_name(ways, cluster) && !reports::has_begun(store, &cluster.name).await?;
+        let own_url = own_url.filter(|_| !is_nameless);
         let Some(access) = api::access(ways, store, &cluster.name, own_url).await? else {
             let why = "the cluster has no API server yet".to_owned();
             return Ok(Self::Later { wishes, why, is_away: false });
@@ -315,18 +321,53 @@ impl Bootstrap<'_> {
         applied: &Applied,
         stop: impl Future<Output = ()> + Send,
     ) -> Result<Connection, CommandError> {
+        let mut stop = std::pin::pin!(stop);
+        let machines = Machines::new(self.store, &self.cluster.name);
+        let begun = Instant::now();
+        if by_name(self.ways, self.cluster) {
+            tokio::select! {
+                begun = self.wait_for_beginning(&machines) => begun?,
+                () = stop.as_mut() => return Err(stopped()),
+            }
+        }
+        let left = self.timeout.saturating_sub(begun.elapsed());
         let own_url = kcl_model::own_api_url(self.cluster, &self.facts.zones, applied.attrs());
         let Some(access) = api::access(self.ways, self.store, &self.cluster.name, own_url).await? else {
             return Err(CommandError::failed(format!("{} has no address for its API", self.cluster.name)));
         };
         let connection = Connection::open(&access).await?;
         self.printer.note(&format!("waiting for the API server {}", connection.server()));
-        let machines = Machines::new(self.store, &self.cluster.name);
         tokio::select! {
-            ready = wait_ready(&connection, self.timeout, self.printer, Some(&machines)) => ready?,
-            () = stop => return Err(stopped()),
+            ready = wait_ready(&connection, left, self.printer, Some(&machines)) => ready?,
+            () = stop.as_mut() => return Err(stopped()),
         }
         Ok(connection)
+    }
+
+    /// Waits until the control plane has begun, and so published the API's name.
+    async fn wait_for_beginning(&self, machines: &Machines<'_>) -> Result<(), CommandError> {
+        let name = &self.cluster.name;
+        self.printer.note(&format!("waiting for the control plane of {name}"));
+        let progress = KubernetesProgress::new(self.printer);
+        let begins = async {
+            while !reports::has_begun(self.store, name).await? {
+                tokio::time::sleep(BETWEEN_LOOKS).await;
+                self.store.forget_reads();
+            }
+            Ok(())
+        };
+        let result = tokio::select! {
+            begun = tokio::time::timeout(self.timeout, begins) => begun,
+            never = machines.follow(|line| progress.tell(line)) => match never {},
+        };
+        progress.clear();
+        let Ok(begun) = result else {
+            let error = format!("the control plane of {name} did not begin in {} s", self.timeout.as_secs());
+            let mut error = CommandError { failure: Failure::Unreachable, ..CommandError::failed(error) };
+            error.messages.extend(machines.failures().await);
+            return Err(error.hint("`kcl get instances` shows how far each machine is"));
+        };
+        begun
     }
 
     async fn apply(
@@ -371,6 +412,11 @@ impl Bootstrap<'_> {
         progress.clear();
         Ok(result?)
     }
+}
+
+/// Whether the API is reached by a name that its control plane publishes.
+fn by_name(ways: &Ways, cluster: &Cluster) -> bool {
+    ways.kubeconfig.is_none() && ways.api_server.is_none() && cluster.api.load_balancer.is_none()
 }
 
 /// Waits until the API server is ready to be asked.

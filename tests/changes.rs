@@ -1084,6 +1084,8 @@ const REFERENCE: &[&[&Entry]] = &[
                 ~ dns-record docs.karlaru.com A: alias alias_zone
                 ~ dns-record karlaru.com A: alias alias_zone
                 ~ auto-scaling-group control-plane.masters.$: target_groups
+                -+ node-configuration control-plane: document
+                ~ launch-template control-plane.masters.$: node_configuration
             ",
         off: "
                 + security-group api-elb.$
@@ -1117,6 +1119,8 @@ const REFERENCE: &[&[&Entry]] = &[
                 ~ dns-record docs.karlaru.com A: alias alias_zone
                 ~ dns-record karlaru.com A: alias alias_zone
                 ~ auto-scaling-group control-plane.masters.$: target_groups
+                -+ node-configuration control-plane: document
+                ~ launch-template control-plane.masters.$: node_configuration
             ",
     }],
     &[&Entry {
@@ -1126,6 +1130,8 @@ const REFERENCE: &[&[&Entry]] = &[
                 ~ iam-role masters.$: inline_policies
                 -+ dns-record api.$ A: zone
                 -+ dns-record api.$ AAAA: zone
+                -+ node-configuration control-plane: document
+                ~ launch-template control-plane.masters.$: node_configuration
             ",
         off: MIRROR,
     }],
@@ -1142,8 +1148,36 @@ const REFERENCE: &[&[&Entry]] = &[
                 - dns-record api.$ A
                 - dns-record api.$ AAAA
                 ~ auto-scaling-group control-plane.masters.$: target_groups
+                + security-group-rule masters.$ in tcp 6443 from api-elb.$
+                - security-group-rule masters.$ in tcp 443 from api-elb.$
+                + target-group tcp-6443-k8s-karlaru-com-3la57r
+                - target-group tcp-k8s-karlaru-com-9g7dnv
+                ~ listener api.$ 6443: target_group
+                -+ node-configuration control-plane: document endpoint
+                -+ node-configuration nodes: document endpoint
+                ~ launch-template control-plane.masters.$: node_configuration
+                ~ launch-template nodes.$: node_configuration
             ",
-        off: MIRROR,
+        off: "
+                - security-group-rule api-elb.$ in all from nodes.$
+                - security-group-rule masters.$ in tcp 3988 from api-elb.$
+                ~ iam-role masters.$: inline_policies
+                ~ load-balancer api.$: cross_zone
+                - target-group kops-controller-k8s-karla-h7lart
+                - listener api.$ 3988
+                + dns-record api.$ A
+                + dns-record api.$ AAAA
+                ~ auto-scaling-group control-plane.masters.$: target_groups
+                - security-group-rule masters.$ in tcp 6443 from api-elb.$
+                + security-group-rule masters.$ in tcp 443 from api-elb.$
+                - target-group tcp-6443-k8s-karlaru-com-3la57r
+                + target-group tcp-k8s-karlaru-com-9g7dnv
+                ~ listener api.$ 6443: target_group
+                -+ node-configuration control-plane: document
+                -+ node-configuration nodes: document
+                ~ launch-template control-plane.masters.$: node_configuration
+                ~ launch-template nodes.$: node_configuration
+            ",
     }],
     &[&Entry {
         what: "private DNS without such a zone",
@@ -1152,8 +1186,40 @@ const REFERENCE: &[&[&Entry]] = &[
                 ~ iam-role masters.$: inline_policies
                 - dns-record api.$ A
                 - dns-record api.$ AAAA
+                + listener api.$ 3988
+                + security-group-rule api-elb.$ in all from nodes.$
+                + security-group-rule masters.$ in tcp 3988 from api-elb.$
+                + target-group kops-controller-k8s-karla-h7lart
+                ~ auto-scaling-group control-plane.masters.$: target_groups
+                + security-group-rule masters.$ in tcp 6443 from api-elb.$
+                - security-group-rule masters.$ in tcp 443 from api-elb.$
+                + target-group tcp-6443-k8s-karlaru-com-3la57r
+                - target-group tcp-k8s-karlaru-com-9g7dnv
+                ~ listener api.$ 6443: target_group
+                -+ node-configuration control-plane: document endpoint
+                -+ node-configuration nodes: document endpoint
+                ~ launch-template control-plane.masters.$: node_configuration
+                ~ launch-template nodes.$: node_configuration
             ",
-        off: MIRROR,
+        off: "
+                ~ iam-role masters.$: inline_policies
+                + dns-record api.$ A
+                + dns-record api.$ AAAA
+                - listener api.$ 3988
+                - security-group-rule api-elb.$ in all from nodes.$
+                - security-group-rule masters.$ in tcp 3988 from api-elb.$
+                - target-group kops-controller-k8s-karla-h7lart
+                ~ auto-scaling-group control-plane.masters.$: target_groups
+                - security-group-rule masters.$ in tcp 6443 from api-elb.$
+                + security-group-rule masters.$ in tcp 443 from api-elb.$
+                - target-group tcp-6443-k8s-karlaru-com-3la57r
+                + target-group tcp-k8s-karlaru-com-9g7dnv
+                ~ listener api.$ 6443: target_group
+                -+ node-configuration control-plane: document
+                -+ node-configuration nodes: document
+                ~ launch-template control-plane.masters.$: node_configuration
+                ~ launch-template nodes.$: node_configuration
+            ",
     }],
     &[&Entry {
         what: "another name of the API",

@@ -47,7 +47,7 @@ pub(super) async fn run(
         backup.instance,
         size(backup.size)
     ));
-    printer.say("  what was changed in Kubernetes since then is lost; machines, volumes and load balancers stay");
+    printer.say("  what was changed in Kubernetes since then is lost; what is in AWS stays");
     printer.say("  the API server stops for about a minute; pods that run go on");
     if backup.kubernetes_version != cluster.kubernetes_version.to_string() {
         let title =

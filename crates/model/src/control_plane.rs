@@ -15,12 +15,17 @@ use crate::error::ModelError;
 use crate::facts::HostedZone;
 use crate::load_balancing::{self, Balancer, Target, Tls, listener, target_group, target_ref};
 use crate::resource::{AccessLog, Protocol, Volume};
+use crate::security::API_PORT;
 use crate::{machines, names, tags};
 
 /// The prefix of the API's load balancer.
 pub(crate) const API: &str = "api";
-const TCP: &str = "tcp";
-const TLS: &str = "tls";
+/// Its target groups, by the port that the control plane listens on. The port of one that is there cannot change, and the
+/// new one has to be there before the old one goes: it needs another name. kOps knows the first only.
+const TCP: [(u16, &str); 3] = [(API_PORT, "tcp"), (SHARED_PORT, "tcp-6443"), (PLAIN_PORT, "tcp-8443")];
+const TLS: [(u16, &str); 3] = [(API_PORT, "tls"), (SHARED_PORT, "tls-6443"), (PLAIN_PORT, "tls-8443")];
+/// Where the API's listener is if the ingress has 443.
+const SHARED_PORT: u16 = 6443;
 /// Where nodes ask to be let in; kOps has its controller at the same place.
 const JOIN: &str = "kops-controller";
 const JOIN_PORT: u16 = 3988;
@@ -92,14 +97,20 @@ pub(crate) fn member_names(etcd: &EtcdCluster) -> Vec<String> {
 
 fn targets(cluster: &Cluster, zones: &[HostedZone], balancer: &ApiLoadBalancer) -> Vec<Target> {
     let port = machines::endpoint(cluster, zones).port;
-    let mut targets = vec![Target::tcp(TCP, port)];
+    let mut targets = vec![Target::tcp(at(TCP, port), port)];
     if balancer.ssl_certificate.is_some() {
-        targets.push(Target { protocol: "TLS", ..Target::tcp(TLS, port) });
+        targets.push(Target { protocol: "TLS", ..Target::tcp(at(TLS, port), port) });
     }
     if machines::by_load_balancer(cluster, zones) {
         targets.push(Target { health_path: Some("/healthz"), ..Target::tcp(JOIN, JOIN_PORT) });
     }
     targets
+}
+
+/// The name of the target group at that port.
+fn at(groups: [(u16, &'static str); 3], port: u16) -> &'static str {
+    let [(_, first), ..] = groups;
+    groups.into_iter().find(|(its, _)| *its == port).map_or(first, |(_, name)| name)
 }
 
 fn load_balancer(builder: &mut Builder<'_>, spec: &ApiLoadBalancer) -> Result<(), ModelError> {
@@ -133,12 +144,14 @@ fn load_balancer(builder: &mut Builder<'_>, spec: &ApiLoadBalancer) -> Result<()
 
 fn listeners(builder: &mut Builder<'_>, spec: &ApiLoadBalancer) -> Result<(), ModelError> {
     let cluster = builder.cluster;
+    let machines_port = machines::endpoint(cluster, &builder.facts.zones).port;
+    let (tcp, tls_group) = (at(TCP, machines_port), at(TLS, machines_port));
     if let Some(certificate) = &spec.ssl_certificate {
         let tls = Tls { certificate, policy: spec.ssl_policy.as_deref() };
-        listener(builder, API, cluster.api.port, Some(&tls), TLS)?;
-        listener(builder, API, PLAIN_PORT, None, TCP)?;
+        listener(builder, API, cluster.api.port, Some(&tls), tls_group)?;
+        listener(builder, API, PLAIN_PORT, None, tcp)?;
     } else {
-        listener(builder, API, cluster.api.port, None, TCP)?;
+        listener(builder, API, cluster.api.port, None, tcp)?;
     }
     if machines::by_load_balancer(cluster, &builder.facts.zones) {
         listener(builder, API, JOIN_PORT, None, JOIN)?;

@@ -130,7 +130,7 @@ fn configuration(
         api_version: ApiVersion::V1Alpha1,
         kind: Kind::NodeConfig,
         cluster: cluster.name.clone(),
-        account: facts.account.clone(),
+        account: definite(&facts.account, "000000000000"),
         instance_group: group.name.clone(),
         role: match group.role {
             Role::ControlPlane => NodeRole::ControlPlane,
@@ -145,7 +145,7 @@ fn configuration(
         labels: labels(group),
         taints: group.taints.iter().filter_map(taint).collect(),
         kubelet: Kubelet::for_memory(group.memory_mib.unwrap_or(SOME_MEMORY_MIB).into()),
-        cordon_on_rebalance: false,
+        cordon_on_rebalance: cluster.node_termination_handler.rebalance,
         sysctls: group.sysctls.clone(),
         cloud_provider: CloudProvider::External,
         assets: assets::for_version(
@@ -233,7 +233,12 @@ fn published(cluster: &Cluster, facts: &Facts, group: &InstanceGroup) -> Option<
     if !by_load_balancer(cluster, &facts.zones) && api.internal_name != api.public_name {
         names.push(DnsName { name: api.internal_name.clone(), address: DnsAddress::Private });
     }
-    (!names.is_empty()).then(|| Dns { zone: zone.id.clone(), names })
+    (!names.is_empty()).then(|| Dns { zone: definite(&zone.id, "Z0"), names })
+}
+
+/// What was not looked up ([`Facts::assumed`]) cannot stand in a configuration; anything does where nobody reads it.
+fn definite(fact: &str, stand_in: &str) -> String {
+    if fact == "*" { stand_in } else { fact }.to_owned()
 }
 
 fn service_accounts(cluster: &Cluster, facts: &Facts) -> Result<Option<ServiceAccounts>, ModelError> {

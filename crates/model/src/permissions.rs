@@ -16,8 +16,9 @@ use crate::policy::{allow, allow_if, document};
 use crate::statements::{REQUEST_TAG, RESOURCE_TAG, Statements};
 use crate::{dns, issuer, kubernetes};
 
-/// What the node agent reads of the state store on every machine: itself, and what it is told.
-const READ_BY_NODES: [&str; 2] = ["kcl-node/*", "node/*"];
+/// What the node agent reads of the state store on every machine: itself, what it is told, and whether there is a cluster
+/// to join already. Who looks its name up before hears for a quarter of an hour that there is none.
+const READ_BY_NODES: [&str; 3] = ["control-plane/initialized.json", "kcl-node/*", "node/*"];
 
 /// Where each machine says how far it is.
 const STATUS: &str = "status/*";

@@ -3,7 +3,8 @@
 //! The script fetches the program from the state store with the machine's role, believes it by its hash, and leaves
 //! a service that starts it: at once, again if it fails, and at each start of the machine. Anyone who can describe
 //! launch templates can read user data, so no secret ever stands in it; the role's credentials are given to curl
-//! on its standard input, where nobody else on the machine sees them.
+//! on its standard input, where nobody else on the machine sees them. It never gives up: a role, a route or a NAT gateway
+//! may come later than the machine, and nobody else would start it again.
 //!
 //! `/etc/kcl-node.env` may name other endpoints than AWS' own (`AWS_ENDPOINT_URL_S3`,
 //! `AWS_EC2_METADATA_SERVICE_ENDPOINT`), for machines that are none of EC2's.
@@ -106,11 +107,8 @@ fetch() {{
 tries=0
 until fetch; do
   tries=$((tries + 1))
-  if [ "$tries" -ge 60 ]; then
-    echo "error: kcl-node could not be fetched from s3://{bucket}/{folder} in $tries tries" >&2
-    exit 1
-  fi
-  sleep 5
+  echo "try $tries: kcl-node could not be fetched from s3://{bucket}/{folder}" >&2
+  if [ "$tries" -lt 12 ]; then sleep 5; else sleep 30; fi
 done
 chmod 0755 "$program.new" && mv "$program.new" "$program" || exit 1
 cat > /etc/systemd/system/kcl-node.service <<END

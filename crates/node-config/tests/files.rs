@@ -73,10 +73,8 @@ fn validate(file: &File) -> (bool, String) {
     // kubeadm looks whether the file is there, a worker's or the one that a control-plane machine makes itself.
     let discovery = folder.path().join("discovery.conf");
     fs::write(&discovery, worker().discovery(&token()).unwrap().content).unwrap();
-    let mut content = file.content.clone();
-    for path in [paths::DISCOVERY, paths::ADMIN] {
-        content = content.replace(path, discovery.to_str().unwrap());
-    }
+    let discovery = discovery.to_str().unwrap();
+    let content = file.content.replace(paths::DISCOVERY, discovery).replace(paths::ADMIN, discovery);
     fs::write(&path, content).unwrap();
     let kubeadm = programs().unwrap().path("kubeadm").unwrap();
     let output = Command::new(kubeadm).args(["config", "validate", "--config"]).arg(&path).output().unwrap();
@@ -158,6 +156,19 @@ impl Prepared {
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     }
 
+    /// The authorities and the key of service accounts, which are the cluster's; the rest kubeadm issues.
+    fn take_keys(&self, made: &pki::Pki) -> PathBuf {
+        let keys = self.path(paths::PKI);
+        fs::create_dir_all(keys.join("etcd")).unwrap();
+        let authorities = ["ca", "front-proxy-ca", "etcd/ca"];
+        let files =
+            authorities.iter().flat_map(|name| ["crt", "key"].map(|suffix| format!("{name}.{suffix}")));
+        for file in files.chain(["sa.key", "sa.pub"].map(str::to_owned)) {
+            fs::copy(made.folder().join(&file), keys.join(&file)).unwrap();
+        }
+        keys
+    }
+
     fn read(&self, absolute: &str) -> serde_json::Value {
         serde_yaml::from_str(&fs::read_to_string(self.path(absolute)).unwrap()).unwrap()
     }
@@ -191,6 +202,15 @@ fn kubeadm_makes_of_it_what_is_meant() {
     }
     let etcd = machine.read("dry/etcd.yaml").to_string();
     assert!(etcd.contains(&format!("--data-dir={}", paths::ETCD_DATA)), "{etcd}");
+    assert!(!etcd.contains("--initial-cluster-state"), "{etcd}");
+    for forced in [false, true] {
+        let patch = NodeConfig::etcd_patch(forced).unwrap();
+        fs::write(machine.path(&patch.path), patch.content).unwrap();
+        machine.phase(&["etcd", "local", "--dry-run"]);
+        let etcd = machine.read("dry/etcd.yaml").to_string();
+        assert!(etcd.contains("\"--initial-cluster-state=existing\""), "{etcd}");
+        assert_eq!(etcd.contains("\"--force-new-cluster\""), forced, "{etcd}");
+    }
 
     let kubelet = machine.read("dry/config.yaml");
     assert_eq!(kubelet["providerID"], "aws:///eu-north-1a/i-0123456789abcdef0");
@@ -206,24 +226,48 @@ fn kubeadm_makes_of_it_what_is_meant() {
     }
 }
 
+/// The machine that comes back has the authorities of the one before it, and certificates for its own address.
+#[test]
+fn another_machine_has_certificates_for_its_own_address() {
+    let keys = tempfile::tempdir().unwrap();
+    let made = pki::fresh(keys.path()).unwrap();
+    let mut serials = Vec::new();
+    for (instance, address) in
+        [("i-0123456789abcdef0", [172, 20, 32, 7]), ("i-0fedcba9876543210", [172, 20, 32, 9])]
+    {
+        let machine = Machine { instance_id: instance.to_owned(), private_ip: address.into(), ..machine() };
+        let prepared = Prepared::new(control_plane());
+        let init = control_plane().kubeadm_init(&machine).unwrap();
+        fs::write(prepared.path(paths::KUBEADM), prepared.local(&init.content)).unwrap();
+        prepared.take_keys(&made);
+        prepared.phase(&["certs", "all"]);
+        let address = machine.private_ip.to_string();
+        for (name, authority) in [("apiserver", "ca"), ("etcd/server", "etcd/ca"), ("etcd/peer", "etcd/ca")] {
+            let file = |name: &str| prepared.path(paths::PKI).join(format!("{name}.crt"));
+            let openssl = |arguments: &[&str], name: &str| {
+                let output = Command::new("openssl").args(arguments).arg(file(name)).output().unwrap();
+                String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned()
+            };
+            let checked = openssl(&["x509", "-noout", "-checkip", &address, "-in"], name);
+            assert!(checked.contains("does match"), "{name}: {checked}");
+            let authority = file(authority);
+            let signed = openssl(&["verify", "-CAfile", authority.to_str().unwrap()], name);
+            assert!(signed.trim().ends_with(": OK"), "{name}: {signed}");
+            serials.push(openssl(&["x509", "-noout", "-serial", "-in"], name));
+        }
+    }
+    serials.sort();
+    serials.dedup();
+    assert_eq!(serials.len(), 6, "none is of the machine before");
+}
+
 /// kcl's keys, kubeadm's certificates, and the flags and files of the API server in the real one: it starts,
 /// writes its audit log, encrypts secrets, and lets nobody in without a name.
 #[test]
 fn the_api_server_takes_its_flags_and_files() {
     let machine = Prepared::new(control_plane());
     let made = pki::fresh(&machine.path("keys")).unwrap();
-    let keys = machine.path("etc/kubernetes/pki");
-    fs::create_dir_all(keys.join("etcd")).unwrap();
-    // The authorities and the key of service accounts are the cluster's; the rest kubeadm issues.
-    for name in ["ca", "front-proxy-ca", "etcd/ca"] {
-        for suffix in ["crt", "key"] {
-            let file = format!("{name}.{suffix}");
-            fs::copy(made.folder().join(&file), keys.join(&file)).unwrap();
-        }
-    }
-    for file in ["sa.key", "sa.pub"] {
-        fs::copy(made.folder().join(file), keys.join(file)).unwrap();
-    }
+    let keys = machine.take_keys(&made);
     let authority = fs::read(keys.join("ca.crt")).unwrap();
     machine.phase(&["certs", "all"]);
     assert_eq!(fs::read(keys.join("ca.crt")).unwrap(), authority, "the cluster's authority stays");

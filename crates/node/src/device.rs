@@ -88,7 +88,12 @@ pub async fn mount(system: &System, volume: &Attached, device: &Path) -> Result<
     let arguments = ["-t", "ext4", "-o", ETCD_MOUNT_OPTIONS, from.as_ref(), to.as_ref()];
     let ended = system.end(&system.commands.mount, &arguments).await?;
     if ended.code != Some(0) {
-        return Err(damaged(volume, device, ended.said));
+        return Err(VolumeError::Mount {
+            volume: volume.id.clone(),
+            device: from.into_owned(),
+            folder: to.into_owned(),
+            said: ended.said,
+        });
     }
     remember(system, &uuid).await
 }
@@ -180,11 +185,11 @@ fn is_blank(device: &Path) -> io::Result<bool> {
     let mut blank = |from: u64, length: u64| {
         file.seek(SeekFrom::Start(from))?;
         let mut rest = (&file).take(length);
-        let mut piece = vec![0; 64 << 10];
+        let (zeros, mut piece) = (vec![0; 64 << 10], vec![0; 64 << 10]);
         loop {
             match rest.read(&mut piece)? {
                 0 => return Ok::<_, io::Error>(true),
-                count if piece[..count].iter().any(|byte| *byte != 0) => return Ok(false),
+                count if piece[..count] != zeros[..count] => return Ok(false),
                 _ => {}
             }
         }
@@ -209,13 +214,13 @@ pub(crate) fn mounted(system: &System, folder: &Path) -> Result<Option<String>, 
     let failed = |source| SystemError::File { what: "read", path: system.mounts.clone(), source };
     let list = fs::read_to_string(&system.mounts).map_err(failed)?;
     let escaped = folder.to_string_lossy().replace('\\', "\\134").replace(' ', "\\040");
-    let sources = list.lines().filter_map(|line| {
+    let mut sources = list.lines().filter_map(|line| {
         let mut words = line.split(' ');
         let (source, at) = (words.next()?, words.next()?);
         (at == escaped).then(|| source.to_owned())
     });
     // The last one hides the others.
-    Ok(sources.last())
+    Ok(sources.next_back())
 }
 
 /// Whether two paths lead to one device.

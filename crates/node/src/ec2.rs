@@ -74,7 +74,7 @@ impl Ec2 {
     /// How an instance does: `running`, `shutting-down`; nothing of one that EC2 knows no more.
     pub async fn instance_state(&self, instance: &str) -> Result<Option<String>, AwsError> {
         match self.ask("DescribeInstances", &[("InstanceId.1", instance)]).await {
-            Ok(text) => instance_state(&text).ok_or_else(|| unreadable("DescribeInstances")),
+            Ok(text) => instance_state(&text).map_err(|_| unreadable("DescribeInstances")),
             Err(error) if error.code() == Some("InvalidInstanceID.NotFound") => Ok(None),
             Err(error) => Err(error),
         }
@@ -127,13 +127,13 @@ fn volumes(text: &str) -> Option<Vec<Volume>> {
     .collect()
 }
 
-/// The state of the first instance of an answer; nothing inside where there is none.
-fn instance_state(text: &str) -> Option<Option<String>> {
-    let document = roxmltree::Document::parse(text).ok()?;
+/// The state of the first instance of an answer, if there is one.
+fn instance_state(text: &str) -> Result<Option<String>, roxmltree::Error> {
+    let document = roxmltree::Document::parse(text)?;
     let reservation = xml::items(document.root_element(), "reservationSet").next();
     let instance = reservation.and_then(|reservation| xml::items(reservation, "instancesSet").next());
     let state = instance.and_then(|instance| xml::child(instance, "instanceState"));
-    Some(state.and_then(|state| xml::child_text(state, "name")).map(str::to_owned))
+    Ok(state.and_then(|state| xml::child_text(state, "name")).map(str::to_owned))
 }
 
 #[cfg(test)]
@@ -158,7 +158,7 @@ mod tests {
 
         let text = "<r><reservationSet><item><instancesSet><item><instanceState><code>32</code>\
                     <name>shutting-down</name></instanceState></item></instancesSet></item></reservationSet></r>";
-        assert_eq!(instance_state(text), Some(Some("shutting-down".to_owned())));
-        assert_eq!(instance_state("<r/>"), Some(None));
+        assert_eq!(instance_state(text), Ok(Some("shutting-down".to_owned())));
+        assert_eq!(instance_state("<r/>"), Ok(None));
     }
 }

@@ -38,8 +38,8 @@ pub fn lead(system: &System, name: &str, address: IpAddr) -> Result<(), SystemEr
 /// The text of `/etc/hosts` with our line at its beginning, where it comes before any other of the name.
 fn with(text: &str, name: &str, address: IpAddr) -> String {
     let others = text.lines().filter(|line| !line.ends_with(MARK));
-    let others: String = others.map(|line| format!("{line}\n")).collect();
-    format!("{address} {name} {MARK}\n{others}")
+    let own = format!("{address} {name} {MARK}");
+    std::iter::once(own.as_str()).chain(others).flat_map(|line| [line, "\n"]).collect()
 }
 
 #[cfg(test)]

@@ -158,6 +158,20 @@ pub enum VolumeError {
         /// What fsck or the kernel says.
         said: String,
     },
+    /// It is whole, and cannot be mounted all the same.
+    #[error(
+        "failed to mount the etcd volume {volume} ({device}) at {folder}: {said}\nhint: the kernel may say more: look at `dmesg`"
+    )]
+    Mount {
+        /// The volume.
+        volume: String,
+        /// The device.
+        device: String,
+        /// Where it belongs.
+        folder: String,
+        /// What mount says.
+        said: String,
+    },
     /// The place is taken.
     #[error(
         "{by} is mounted at {folder}, where the etcd volume {volume} belongs\nhint: unmount it, and run this again"
@@ -195,7 +209,7 @@ pub async fn attach(
             return Ok(Attached { id: id.clone(), device: own.device.clone() });
         }
         let other = attachments.iter().find(|attachment| attachment.instance != wanted.instance);
-        let waited = begun.elapsed();
+        let passed = begun.elapsed();
         match (state.as_str(), other) {
             ("available", _) => try_to_attach(ec2, id, wanted.instance, &mut letters).await?,
             ("creating" | "in-use", None) => {
@@ -205,15 +219,19 @@ pub async fn attach(
                 let holder = &holder.instance;
                 let state = ec2.instance_state(holder).await?.unwrap_or_else(|| "gone".to_owned());
                 told.waits(&format!("the etcd volume {id}, which {holder} ({state}) has")).await;
-                if waited >= waiting.longest {
+                if passed >= waiting.longest {
                     let (volume, holder) = (id.clone(), holder.clone());
-                    return Err(VolumeError::Busy { volume, holder, state, waited });
+                    return Err(VolumeError::Busy { volume, holder, state, waited: passed });
                 }
             }
             (state, _) => return Err(VolumeError::State { volume: id.clone(), state: state.to_owned() }),
         }
-        if waited >= waiting.longest {
-            return Err(VolumeError::NotAttached { volume: id.clone(), state: state.clone(), waited });
+        if passed >= waiting.longest {
+            return Err(VolumeError::NotAttached {
+                volume: id.clone(),
+                state: state.clone(),
+                waited: passed,
+            });
         }
         tokio::time::sleep(waiting.pause).await;
     }
@@ -282,7 +300,9 @@ mod tests {
         let volumes = [elsewhere.clone(), other.clone(), own.clone()];
         assert_eq!(choose(&volumes, wanted).unwrap().id, "vol-1");
         let said = |volumes: &[Volume]| choose(volumes, wanted).unwrap_err().to_string();
-        assert!(said(&[other.clone()]).starts_with("there is no etcd volume of c that is tagged"));
+        assert!(
+            said(std::slice::from_ref(&other)).starts_with("there is no etcd volume of c that is tagged")
+        );
         assert!(said(&[elsewhere]).contains("vol-3 is in z2, and this machine is in z1"));
         assert!(said(&[own.clone(), own]).contains("vol-1, vol-1"));
     }

@@ -1,4 +1,5 @@
-//! Bootstrap into a folder, up to the point where kubeadm would start; stopped at every step, killed, run again.
+//! A worker's bootstrap into a folder; stopped at every step, killed, run again. kubeadm is a stand-in, and so is the
+//! join service. Machines of the control plane are in `control_plane.rs`.
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is not as it should be")]
 
 mod common;
@@ -9,35 +10,47 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::Duration;
 
+use common::join::{Answer, JoinService, TOKEN};
+use common::told::{self, Keys};
 use common::{Folder, Reply, Web, archive, patience, sha256};
-use kcl_node::bootstrap::{self, Context, Event, Ready, Settings, Step, Stopped};
+use kcl_node::bootstrap::{self, Context, Event, Member, Report, Settings, Step, Stopped};
+use kcl_node::volume::Waiting;
 use kcl_node_config::assets::{Architecture, for_version};
-use kcl_node_config::{
-    Api, ApiVersion, CloudProvider, ControlPlane, Etcd, Kind, Kubelet, Network, NodeConfig, Role,
-    ServiceAccounts, State, Status, Store, Taint, TaintEffect,
-};
+use kcl_node_config::{NodeConfig, Role, State, Status};
 use kcl_testkit::LocalAws;
 use kcl_testkit::imds::{Imds, Instance, Mode};
 
 const INSTANCE: &str = "i-0123456789abcdef0";
 
-/// A machine, and all that it asks: metadata, store, programs.
+/// A worker, and all that it asks: metadata, store, programs, the join service.
 struct Machine {
     folder: Folder,
     imds: Imds,
     web: Web,
+    join: JoinService,
     config: NodeConfig,
 }
 
+/// What kubeadm would leave behind.
+const JOINS: &str = "root=$here/root\n\
+    for file in etc/kubernetes/kubelet.conf etc/kubernetes/pki/ca.crt var/lib/kubelet/config.yaml \\\n\
+        var/lib/kubelet/pki/kubelet-client-current.pem; do\n\
+    mkdir -p $(dirname $root/$file); echo \"kubeadm's $file\" > $root/$file; chmod 644 $root/$file; done\n\
+    cp $root/etc/kubernetes/discovery.conf $here/discovery.conf";
+
 impl Machine {
-    fn new(role: Role) -> Self {
+    fn new() -> Self {
         let folder = Folder::new();
         let imds = Imds::start(Instance::new(INSTANCE, "role.karlaru.com")).unwrap();
         let web = Web::start();
+        let keys = Keys::fresh();
         let store = format!("file://{}/karlaru.com", folder.home.path().join("store").display());
-        let mut config = config(role, store);
+        let mut config = told::config(Role::Node, &store, &keys.authorities());
+        config.assets = for_version("1.36.3", Architecture::Amd64, &BTreeMap::new()).unwrap();
         serve_programs(&mut config, &web);
-        let machine = Self { folder, imds, web, config };
+        folder.add_program("kubeadm", JOINS);
+        fs::write(folder.program("kcl-node"), "the program itself").unwrap();
+        let machine = Self { folder, imds, web, join: JoinService::start(&keys), config };
         machine.publish();
         machine
     }
@@ -73,13 +86,20 @@ impl Machine {
             sha256: self.sha256(),
             imds: self.imds.endpoint(),
             s3_endpoint: None,
+            ec2_endpoint: None,
+            route53_endpoint: None,
+            join_service: Some(self.join.url()),
             system: self.folder.system(),
             patience: patience(),
             imds_timeout: Some(Duration::from_secs(5)),
+            waiting: Waiting { longest: Duration::from_secs(5), pause: Duration::from_millis(10) },
+            program: self.folder.program("kcl-node"),
+            agent_arguments: vec!["--config".to_owned(), self.url(), "--sha256".to_owned(), self.sha256()],
+            etcdutl: None,
         }
     }
 
-    async fn run(&self) -> Result<Ready, Stopped> {
+    async fn run(&self) -> Result<Member, Stopped> {
         bootstrap::run(self.settings(), &|_| {}).await
     }
 
@@ -89,11 +109,29 @@ impl Machine {
 
     /// Everything on the machine, without what is other in every run.
     fn tree(&self) -> String {
-        let mut text = self.folder.tree();
+        let mut text = self.folder.tree_with(|name, content| match name {
+            "/usr/local/bin/kcl-node" => "(the program)".to_owned(),
+            "/var/lib/kcl-node/join-claim" => "(a secret)".to_owned(),
+            "/var/lib/kcl-node/agent-started-with" => "(a hash)".to_owned(),
+            "/etc/systemd/system/kcl-node-agent.service" => {
+                // The binary was told more than this test's settings say.
+                let start = content.lines().find(|line| line.starts_with("ExecStart=")).unwrap();
+                let words = start.split_inclusive(' ').take(6).collect::<String>();
+                content.replace(start, &format!("{}...", words.trim_end()))
+            }
+            _ => content,
+        });
         for asset in &self.config.assets {
             text = text.replace(&asset.sha256, &format!("SHA256-OF-{}", asset.name));
         }
-        text.replace(&self.folder.root().display().to_string(), "ROOT")
+        self.redacted(&text)
+    }
+
+    /// A text without what is other in every run.
+    fn redacted(&self, text: &str) -> String {
+        let home = self.folder.home.path().display().to_string();
+        let text = text.replace(&self.folder.root().display().to_string(), "ROOT").replace(&home, "HOME");
+        text.replace(&self.sha256(), "SHA256-OF-THE-CONFIGURATION").replace(&self.join.url(), "https://JOIN")
     }
 
     /// The binary itself.
@@ -114,63 +152,13 @@ impl Machine {
             .arg(program("swapoff"))
             .arg("--systemctl")
             .arg(program("systemctl"))
+            .arg("--kubeadm")
+            .arg(program("kubeadm"))
+            .args(["--join-service", &self.join.url(), "--wait", "5"])
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap()
-    }
-}
-
-fn config(role: Role, store: String) -> NodeConfig {
-    let control_plane = role == Role::ControlPlane;
-    NodeConfig {
-        api_version: ApiVersion::V1Alpha1,
-        kind: Kind::NodeConfig,
-        cluster: "karlaru.com".to_owned(),
-        account: "123456789012".to_owned(),
-        instance_group: if control_plane { "control-plane".to_owned() } else { "nodes".to_owned() },
-        role,
-        kubernetes_version: "1.36.3".to_owned(),
-        store: Store { location: store },
-        api: Api {
-            endpoint: "api.internal.karlaru.com".to_owned(),
-            port: 443,
-            bind_port: 443,
-            cert_sans: vec!["api.karlaru.com".to_owned()],
-            ca_bundle: "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n".to_owned(),
-        },
-        control_plane: control_plane.then(|| ControlPlane {
-            node_roles: vec!["nodes.karlaru.com".to_owned()],
-            etcd: Etcd { member: "a".to_owned(), members: vec!["a".to_owned()], backup_retention_days: 90 },
-            dns: None,
-        }),
-        service_accounts: control_plane.then(|| ServiceAccounts {
-            issuer: "https://karlaru-oidc.s3.eu-north-1.amazonaws.com/karlaru.com".to_owned(),
-            audiences: vec!["kubernetes.svc.default".to_owned()],
-        }),
-        network: Network {
-            pod_cidr: Some("100.96.0.0/11".to_owned()),
-            service_cidr: "100.64.0.0/13".to_owned(),
-            dns_domain: "cluster.local".to_owned(),
-            dns_ip: "100.64.0.10".to_owned(),
-        },
-        labels: BTreeMap::from([("team".to_owned(), "web".to_owned())]),
-        taints: vec![Taint {
-            key: "dedicated".to_owned(),
-            value: "web".to_owned(),
-            effect: TaintEffect::NoSchedule,
-        }],
-        kubelet: Kubelet::for_memory(1024),
-        cordon_on_rebalance: false,
-        sysctls: BTreeMap::new(),
-        cloud_provider: CloudProvider::External,
-        assets: for_version("1.36.3", Architecture::Amd64, &BTreeMap::new()).unwrap(),
-        file_repository: None,
-        image_repository: None,
-        registry_mirrors: BTreeMap::from([(
-            "docker.io".to_owned(),
-            vec!["https://mirror.example".to_owned()],
-        )]),
     }
 }
 
@@ -195,32 +183,29 @@ fn serve_programs(config: &mut NodeConfig, web: &Web) {
     }
 }
 
-async fn golden(role: Role) -> String {
-    let machine = Machine::new(role);
-    let ready = machine.run().await.unwrap();
-    assert_eq!(ready.config, machine.config);
-    let status = machine.status();
-    assert_eq!((status.state, status.step.as_str()), (State::Done, "kubeadm-configuration"));
-    assert_eq!(status.instance_group.as_deref(), Some(machine.config.instance_group.as_str()));
-    format!("{}=== what was run\n{}", machine.tree(), machine.folder.ran())
-}
-
-#[tokio::test]
-async fn a_control_plane_machine() {
-    let text = golden(Role::ControlPlane).await;
-    insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!(text) });
-}
-
 #[tokio::test]
 async fn a_worker() {
-    let text = golden(Role::Node).await;
+    let machine = Machine::new();
+    let member = machine.run().await.unwrap();
+    assert_eq!(member.config, machine.config);
+    let status = machine.status();
+    assert_eq!((status.state, status.step.as_str()), (State::Done, "agent"));
+    assert_eq!(status.instance_group.as_deref(), Some(machine.config.instance_group.as_str()));
+    // It joined with its token, of which nothing is left.
+    let discovery = fs::read_to_string(machine.folder.program("discovery.conf")).unwrap();
+    assert!(discovery.contains(TOKEN) && discovery.contains("server: https://api.internal.karlaru.com:443"));
+    assert!(!machine.folder.tree().contains(TOKEN));
+    let asked = machine.join.asked();
+    assert!(asked.len() == 1 && asked[0].contains(INSTANCE) && asked[0].contains("karlaru.com"), "{asked:?}");
+    let ran = machine.redacted(&machine.folder.ran());
+    let text = format!("{}=== what was run\n{ran}", machine.tree());
     insta::with_settings!({ omit_expression => true }, { insta::assert_snapshot!(text) });
 }
 
 /// Nothing is fetched, written or restarted the second time.
 #[tokio::test]
 async fn a_second_run_changes_nothing() {
-    let machine = Machine::new(Role::Node);
+    let machine = Machine::new();
     machine.run().await.unwrap();
     let (before, first) = (machine.tree(), machine.folder.ran());
     assert!(first.contains("systemctl restart containerd.service"), "{first}");
@@ -229,7 +214,8 @@ async fn a_second_run_changes_nothing() {
     assert_eq!(machine.tree(), before);
     let second = machine.folder.ran();
     assert!(second.contains("systemctl start containerd.service"), "{second}");
-    assert!(!second.contains("restart"), "{second}");
+    assert!(!second.contains("restart") && !second.contains("kubeadm"), "{second}");
+    assert_eq!(machine.join.asked().len(), 1, "it is a member already");
     assert_eq!(machine.web.count("/files/release/v1.36.3/bin/linux/amd64/kubelet"), fetched);
 }
 
@@ -266,17 +252,28 @@ fn break_step(machine: &Machine, step: Step) -> Box<dyn Fn(&Machine)> {
             fs::write(&folder, "a file where a folder should be").unwrap();
             Box::new(move |_| fs::remove_file(&folder).unwrap())
         }
+        // It was let in by then.
+        Step::Join => {
+            machine.folder.fails("kubeadm", true);
+            Box::new(|machine| machine.folder.fails("kubeadm", false))
+        }
+        Step::Agent => {
+            let program = machine.folder.program("kcl-node");
+            fs::rename(&program, program.with_extension("away")).unwrap();
+            Box::new(move |_| fs::rename(program.with_extension("away"), &program).unwrap())
+        }
+        Step::Volume | Step::Keys | Step::ControlPlane => unreachable!("no worker does {step}"),
     }
 }
 
 #[tokio::test]
 async fn stopped_at_each_step_it_says_why_and_comes_to_the_same_end() {
-    let undisturbed = Machine::new(Role::ControlPlane);
+    let undisturbed = Machine::new();
     undisturbed.run().await.unwrap();
     let wanted = undisturbed.tree();
     let mut text = String::new();
-    for step in Step::ALL {
-        let machine = Machine::new(Role::ControlPlane);
+    for step in Step::of(Role::Node) {
+        let machine = Machine::new();
         let mend = break_step(&machine, step);
         let stopped = machine.run().await.unwrap_err();
         assert_eq!(stopped.step, step, "{stopped}");
@@ -287,17 +284,15 @@ async fn stopped_at_each_step_it_says_why_and_comes_to_the_same_end() {
             assert_eq!((status.state, status.step.as_str()), (State::Failed, step.as_str()));
             assert_eq!(Some(said.trim_start_matches(&format!("{step}: "))), status.error.as_deref());
         }
-        let home = machine.folder.home.path().display().to_string();
-        let said =
-            said.replace(&home, "HOME").replace(machine.web.url("").trim_start_matches("http://"), "HOST");
-        text += &said.replace(&machine.settings().sha256, "SHA256-OF-THE-CONFIGURATION");
+        text += &machine.redacted(&said).replace(machine.web.url("").trim_start_matches("http://"), "HOST");
         text += "\n";
         mend(&machine);
         machine.run().await.unwrap();
         let ran = machine.folder.ran();
         // Once in both runs together: a step after this one is not undone by what failed.
-        assert_eq!(ran.matches("restart").count(), 1, "{step}: {ran}");
-        assert!(ran.contains("restart containerd.service"), "{step}: {ran}");
+        for service in ["containerd", "kcl-node-agent"] {
+            assert_eq!(ran.matches(&format!("restart {service}.service")).count(), 1, "{step}: {ran}");
+        }
         assert_eq!(machine.tree(), wanted, "after {step}");
         assert_eq!(machine.status().state, State::Done);
         assert_eq!(machine.status().error, None);
@@ -308,21 +303,27 @@ async fn stopped_at_each_step_it_says_why_and_comes_to_the_same_end() {
 /// Ended after any step, as by a loss of power, and run again from the start.
 #[tokio::test]
 async fn ended_after_each_step_it_comes_to_the_same_end() {
-    let undisturbed = Machine::new(Role::Node);
+    let undisturbed = Machine::new();
     undisturbed.run().await.unwrap();
     let wanted = undisturbed.tree();
-    for done in 1..=Step::ALL.len() {
-        let machine = Machine::new(Role::Node);
+    let steps = Step::of(Role::Node);
+    for done in 1..=steps.len() {
+        let machine = Machine::new();
         let context = Context::new(machine.settings()).unwrap();
         let identity = context.identity().await.unwrap();
-        let config = context.configuration(&context.store(&identity)).await.unwrap();
-        for step in &Step::ALL[..done] {
+        let store = context.store(&identity);
+        let config = context.configuration(&store).await.unwrap();
+        let report = Report::new(&store, INSTANCE, &|_| {});
+        for step in &steps[..done] {
             match step {
                 Step::Identity | Step::Configuration => {}
                 Step::Kernel => context.kernel(&config).await.unwrap(),
                 Step::Programs => drop(context.programs(&config).await.unwrap()),
                 Step::Services => context.services(&config).await.unwrap(),
                 Step::Kubeadm => drop(context.kubeadm(&config, &identity).unwrap()),
+                Step::Join => context.join(&config, &identity, &report).await.unwrap(),
+                Step::Agent => context.agent().await.unwrap(),
+                Step::Volume | Step::Keys | Step::ControlPlane => unreachable!("no worker does {step}"),
             }
         }
         drop(context);
@@ -352,12 +353,12 @@ fn kill_at(machine: &Machine, path: &str) {
 /// and what the next run comes to is the same to the last file.
 #[test]
 fn killed_while_it_downloads_it_comes_to_the_same_end() {
-    let undisturbed = Machine::new(Role::Node);
+    let undisturbed = Machine::new();
     let (done, said) = finish(&undisturbed);
-    assert!(done && said.contains(&format!("{INSTANCE} is ready for kubeadm")), "{said}");
+    assert!(done && said.contains(&format!("{INSTANCE} is a member of karlaru.com")), "{said}");
     let wanted = undisturbed.tree();
     for asset in &undisturbed.config.assets {
-        let machine = Machine::new(Role::Node);
+        let machine = Machine::new();
         let path = format!("/files/{}", asset.url.splitn(4, '/').nth(3).unwrap());
         let whole = machine.web.get(&path);
         machine.web.set(&path, [Reply::Stall(whole.clone())]);
@@ -375,7 +376,7 @@ fn killed_while_it_downloads_it_comes_to_the_same_end() {
 /// Two at once would undo each other's work.
 #[test]
 fn a_second_one_keeps_away() {
-    let machine = Machine::new(Role::Node);
+    let machine = Machine::new();
     let lock = machine.folder.system().lock().unwrap();
     let (done, said) = finish(&machine);
     assert!(!done && said.contains("another kcl-node is at work"), "{said}");
@@ -396,7 +397,7 @@ async fn the_configuration_comes_from_a_bucket_as_the_machines_role() {
     let region = "<CreateBucketConfiguration><LocationConstraint>eu-north-1</LocationConstraint>\
                   </CreateBucketConfiguration>";
     put(&format!("/{bucket}"), region);
-    let mut machine = Machine::new(Role::Node);
+    let mut machine = Machine::new();
     machine.config.store.location = format!("s3://{bucket}/karlaru.com");
     put(&format!("/{bucket}/karlaru.com/{}", machine.path()), &machine.config.to_yaml().unwrap());
     aws.take_calls();
@@ -427,7 +428,7 @@ async fn the_configuration_comes_from_a_bucket_as_the_machines_role() {
 /// A configuration that is not the one the machine was started with, or not its group's, is not acted on.
 #[tokio::test]
 async fn another_configuration_is_refused() {
-    let mut machine = Machine::new(Role::Node);
+    let mut machine = Machine::new();
     let (before, place) = (machine.settings(), machine.object(&machine.path()));
     machine.config.labels.insert("team".to_owned(), "other".to_owned());
     machine.publish();
@@ -448,7 +449,7 @@ async fn another_configuration_is_refused() {
 /// The store is out of reach for the status alone: the machine comes up all the same.
 #[tokio::test]
 async fn a_status_that_cannot_be_written_stops_nothing() {
-    let machine = Machine::new(Role::Node);
+    let machine = Machine::new();
     fs::write(machine.object("status"), "a file where a folder should be").unwrap();
     let warnings = Mutex::new(0);
     let tell = |event: &Event<'_>| {
@@ -457,7 +458,54 @@ async fn a_status_that_cannot_be_written_stops_nothing() {
         }
     };
     bootstrap::run(machine.settings(), &tell).await.unwrap();
-    assert_eq!(*warnings.lock().unwrap(), Step::ALL.len(), "one for each step begun, and the end");
+    let steps = Step::of(Role::Node).len();
+    assert_eq!(*warnings.lock().unwrap(), steps, "one for each step begun but the first, and the end");
+}
+
+/// Waiting for a control plane that is not there yet is said, and what the service says is said when it ends.
+#[tokio::test]
+async fn who_is_not_let_in_says_why() {
+    let machine = Machine::new();
+    machine.join.set([Answer::Refuse("the API server is not there yet", true), Answer::Grant]);
+    machine.run().await.unwrap();
+    assert_eq!(machine.join.asked().len(), 2);
+
+    let machine = Machine::new();
+    machine.join.set([Answer::Refuse("the instance is \"stopping\"", false)]);
+    let stopped = machine.run().await.unwrap_err();
+    assert_eq!(stopped.to_string(), "join: the join service refused: the instance is \"stopping\"");
+    assert!(!machine.folder.ran().contains("kubeadm"));
+
+    // A cluster of other authorities is not this machine's, whoever answers at its name.
+    let mut machine = Machine::new();
+    machine.join = JoinService::start(&Keys::fresh());
+    let stopped = machine.run().await.unwrap_err();
+    assert!(
+        stopped.to_string().contains("its certificate is not of this cluster's authorities"),
+        "{stopped}"
+    );
+    assert!(machine.join.asked().is_empty());
+}
+
+/// kubeadm was ended in the middle of joining: what it left behind is not in its way, and the claim gets the token
+/// again.
+#[tokio::test]
+async fn ended_in_the_middle_of_joining_it_joins() {
+    let machine = Machine::new();
+    machine.folder.fails("kubeadm", true);
+    let stopped = machine.run().await.unwrap_err();
+    assert!(stopped.to_string().contains("it does not work"), "{stopped}");
+    assert!(!machine.folder.root().join("etc/kubernetes/discovery.conf").exists(), "the token is gone");
+    assert!(
+        !machine.folder.ran().contains("--ignore-preflight-errors"),
+        "nothing is in its way the first time"
+    );
+    machine.folder.fails("kubeadm", false);
+    machine.run().await.unwrap();
+    let ignored = "--ignore-preflight-errors FileAvailable--etc-kubernetes-bootstrap-kubelet.conf,\
+                   FileAvailable--etc-kubernetes-kubelet.conf,FileAvailable--etc-kubernetes-pki-ca.crt,Port-10250";
+    let ran = machine.folder.ran();
+    assert!(ran.contains(ignored), "{ran}");
 }
 
 #[test]

@@ -274,7 +274,7 @@ async fn no_secret_is_told() {
     let world = World::new(&["a"]);
     let machine = world.machine("a", &world.volume("a"));
     let said = machine.succeed();
-    let told: String = world.aws.calls().iter().map(|call| format!("{}{}", call.path, call.body)).collect();
+    let told: String = world.aws.calls().into_iter().flat_map(|call| [call.path, call.body]).collect();
     let ran = fs::read_to_string(machine.folder.program("ran")).unwrap();
     for secret in world.keys.secrets() {
         for (place, text) in [("the log", &said), ("the store", &told), ("a command line", &ran)] {

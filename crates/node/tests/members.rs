@@ -52,7 +52,8 @@ async fn members(machines: &[Machine]) -> (ClusterId, Vec<Member>) {
     assert_eq!(found.len(), machines.len(), "{found:?}");
     let of = |machine: &Machine| {
         let own = found.iter().find(|member| member.name == machine.instance);
-        let own = own.unwrap_or_else(|| panic!("{} is not among {found:?}", machine.instance)).clone();
+        assert!(own.is_some(), "{} is not among {found:?}", machine.instance);
+        let own = own.unwrap().clone();
         assert_eq!(own.peer_urls, [peer_url(machine.address.into())]);
         assert!(!own.is_learner);
         own

@@ -1,13 +1,22 @@
 //! What the cluster's machines write into the state store for others to read: how far each is, etcd's backups, and how
 //! the restore of one goes.
 //!
-//! What cannot be read is left out: it is shown to people, and nothing is decided by it.
+//! What cannot be read is left out: it is shown to people, and nothing is decided by it. Any machine can write what it
+//! wants there, so control characters, which a terminal would take for its own, are taken out.
 
-use kcl_node_config::{BACKUPS, Backup, RestoreProgress, RestoreRequest, Status};
+use kcl_node_config::{BACKUPS, Backup, Mark, MarkState, RestoreProgress, RestoreRequest, Status};
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::{Condition, Store};
 use crate::error::{Error, ErrorKind};
+
+/// Whether the control plane has begun: from then on the API's names are published.
+pub async fn has_begun(store: &dyn Store, cluster: &str) -> Result<bool, Error> {
+    let object = store.get(&format!("{cluster}/{}", Mark::PATH)).await?;
+    let mark = object.and_then(|object| Mark::read(&object.body).ok());
+    Ok(mark.is_some_and(|mark| mark.state == MarkState::Initialized))
+}
 
 /// How far machines are: of all of them that ever said so.
 pub async fn statuses(store: &dyn Store, cluster: &str) -> Result<Vec<Status>, Error> {
@@ -59,7 +68,18 @@ async fn all<T: DeserializeOwned>(store: &dyn Store, prefix: &str, suffix: &str)
 
 async fn documents<T: DeserializeOwned>(store: &dyn Store, keys: &[String]) -> Result<Vec<T>, Error> {
     let objects = store.get_many(keys).await?;
-    Ok(objects.into_iter().flatten().filter_map(|object| serde_json::from_slice(&object.body).ok()).collect())
+    let values = objects.into_iter().flatten().filter_map(|object| serde_json::from_slice(&object.body).ok());
+    Ok(values.filter_map(|value| serde_json::from_value(plain(value)).ok()).collect())
+}
+
+/// Texts without control characters but for ends of lines.
+fn plain(value: Value) -> Value {
+    match value {
+        Value::String(text) => text.chars().filter(|c| !c.is_control() || *c == '\n').collect::<String>().into(),
+        Value::Array(items) => items.into_iter().map(plain).collect(),
+        Value::Object(fields) => fields.into_iter().map(|(key, value)| (key, plain(value))).collect(),
+        other => other,
+    }
 }
 
 #[cfg(test)]
@@ -75,12 +95,13 @@ mod tests {
             let store = &store;
             async move { store.put(key, text.as_bytes().to_vec(), Condition::Always).await.unwrap() }
         };
-        put("c/status/i-1", r#"{"instance":"i-1","version":"1","state":"failed","step":"programs","error":"no","at":"t"}"#)
+        put("c/status/i-1", r#"{"instance":"i-1","version":"1","state":"failed","step":"programs","error":"\u001b[31mno","at":"t"}"#)
             .await;
         put("c/status/i-2", "{").await;
         put("c/backups/etcd/main/2026-11-27T03:15:00Z-i-1/etcd.db", "data without its document").await;
         let found = statuses(&store, "c").await.unwrap();
         assert_eq!(found.iter().map(|status| status.instance.as_str()).collect::<Vec<_>>(), ["i-1"]);
+        assert_eq!(found[0].error.as_deref(), Some("[31mno"), "nothing that a terminal would obey");
         assert_eq!(statuses_of(&store, "c", ["i-1", "i-2", "i-3"]).await.unwrap(), found);
         assert!(backups(&store, "c").await.unwrap().is_empty());
         assert!(restore_progress(&store, "c", "some").await.unwrap().is_empty());

@@ -332,6 +332,7 @@ fn machines_have_roles() {
                 "Effect": "Allow",
                 "Action": "s3:GetObject",
                 "Resource": [
+                    format!("arn:aws:s3:::state/kcl/{NAME}/control-plane/initialized.json"),
                     format!("arn:aws:s3:::state/kcl/{NAME}/kcl-node/*"),
                     format!("arn:aws:s3:::state/kcl/{NAME}/node/*"),
                 ],

@@ -208,7 +208,7 @@ impl Renewal<'_> {
     }
 
     fn note(&self, left: &[&str]) -> Result<(), SystemError> {
-        let content = left.join("\n");
+        let content = left.iter().flat_map(|line| [*line, "\n"]).collect();
         self.system.write(&File { path: NOTE.to_owned(), mode: 0o600, content }).map(drop)
     }
 

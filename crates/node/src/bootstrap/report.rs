@@ -59,7 +59,7 @@ struct Now {
 
 impl<'a> Report<'a> {
     /// Of a machine; nothing is said yet.
-    pub(crate) fn new(store: &'a Store, instance: &str, tell: Tell<'a>) -> Self {
+    pub fn new(store: &'a Store, instance: &str, tell: Tell<'a>) -> Self {
         let now = Now { group: None, step: Step::Identity, waits_for: None };
         Self { store, instance: instance.to_owned(), tell, now: Mutex::new(now) }
     }

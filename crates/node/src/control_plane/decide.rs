@@ -155,24 +155,31 @@ mod tests {
         [Initialized::No, Initialized::ByThisMember, Initialized::ByAnother, Initialized::Yes];
     const OTHERS: [Others; 3] = [Others::None, Others::Answer, Others::Silent];
 
-    /// Every case there is, as it is written in the issue and in the README.
+    /// Every case there is.
     #[test]
     fn the_table() {
-        let mut text = String::new();
-        for others in OTHERS {
-            for initialized in MARKS {
-                for volume in VOLUMES {
-                    let action = decide(volume, initialized, others);
-                    text += &format!(
-                        "{:6} {:12} {:5} -> {action:?}\n",
-                        format!("{others:?}"),
-                        format!("{initialized:?}"),
-                        format!("{volume:?}")
-                    );
-                }
-            }
+        use Action::{Begin, Join, Recover, Rejoin, Restore, RestoreSnapshot, Wait};
+        use Initialized::{ByAnother, ByThisMember, No, Yes};
+        // What is done with a blank volume, and with data.
+        let table = [
+            (No, Others::None, Begin, Begin),
+            (ByThisMember, Others::None, Begin, Begin),
+            (ByAnother, Others::None, Wait, Wait),
+            (Yes, Others::None, RestoreSnapshot, Restore),
+            (No, Others::Answer, Join, Rejoin),
+            (ByThisMember, Others::Answer, Begin, Begin),
+            (ByAnother, Others::Answer, Wait, Wait),
+            (Yes, Others::Answer, Join, Rejoin),
+            (No, Others::Silent, Begin, Begin),
+            (ByThisMember, Others::Silent, Begin, Begin),
+            (ByAnother, Others::Silent, Wait, Wait),
+            (Yes, Others::Silent, Recover, Recover),
+        ];
+        assert_eq!(table.len(), MARKS.len() * OTHERS.len());
+        for (initialized, others, blank, data) in table {
+            let found = VOLUMES.map(|volume| decide(volume, initialized, others));
+            assert_eq!(found, [blank, data], "{initialized:?} {others:?}");
         }
-        insta::assert_snapshot!(text, @r"");
     }
 
     /// Whatever else is found: where there is a cluster, none is begun.

@@ -221,6 +221,8 @@ impl<'a> Work<'a> {
         members::repair_own(self).await?;
         self.announce(None).await?;
         members::delete_node_of_former(self).await;
+        // Also where it began: kubeadm may write etcd's manifest again one day.
+        self.system.write(&NodeConfig::etcd_patch(false)?)?;
         self.system.write(&self.done())?;
         Ok(())
     }

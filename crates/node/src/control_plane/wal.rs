@@ -212,7 +212,7 @@ mod tests {
         };
         assert_eq!(read(folder.path()).unwrap(), last(2, 9));
         // Begun, and nothing in it yet.
-        write(folder.path(), "0000000000000001-000000000000000a.wal", &[identity.clone()]);
+        write(folder.path(), "0000000000000001-000000000000000a.wal", std::slice::from_ref(&identity));
         assert_eq!(read(folder.path()).unwrap(), last(2, 9));
         // Cut short by a loss of power.
         let torn = entry(3, 11)[..16].to_vec();

@@ -46,10 +46,15 @@ impl World {
         let region = "<CreateBucketConfiguration><LocationConstraint>eu-north-1</LocationConstraint>\
                       </CreateBucketConfiguration>";
         world.s3("PUT", "", region);
-        for (path, content) in world.keys.objects() {
-            world.put(&path, &content);
-        }
+        world.put_keys();
         world
+    }
+
+    /// Puts the cluster's keys into the store.
+    pub(crate) fn put_keys(&self) {
+        for (path, content) in self.keys.objects() {
+            self.put(&path, &content);
+        }
     }
 
     fn s3(&self, method: &str, path: &str, body: &str) -> kcl_testkit::Answer {
@@ -86,7 +91,13 @@ impl World {
     }
 
     pub(crate) fn status(&self, machine: &Machine) -> Status {
-        serde_json::from_str(&self.get(&Status::path(&machine.instance)).unwrap()).unwrap()
+        self.try_status(machine).unwrap()
+    }
+
+    /// The status, if there is one yet.
+    pub(crate) fn try_status(&self, machine: &Machine) -> Option<Status> {
+        let text = self.get(&Status::path(&machine.instance))?;
+        Some(serde_json::from_str(&text).unwrap())
     }
 
     /// The cluster's folder of the store.
@@ -127,6 +138,11 @@ impl World {
         Disk { id, file }
     }
 
+    pub(crate) fn attach(&self, disk: &Disk, instance: &str) {
+        let parameters = [("VolumeId", disk.id.as_str()), ("InstanceId", instance), ("Device", "/dev/sdf")];
+        self.aws.direct("ec2", "AttachVolume", &parameters).unwrap();
+    }
+
     pub(crate) fn detach(&self, disk: &Disk, instance: &str) {
         let parameters = [("VolumeId", disk.id.as_str()), ("InstanceId", instance), ("Device", "/dev/sdf")];
         self.aws.direct("ec2", "DetachVolume", &parameters).unwrap();
@@ -162,7 +178,8 @@ impl World {
         let mut config = config(Role::ControlPlane, &self.location(), &self.keys.authorities());
         config.instance_group = format!("control-plane-{member}");
         let told = &mut config.control_plane.as_mut().unwrap().etcd;
-        (member.clone_into(&mut told.member), told.members.clone_from(&self.members));
+        member.clone_into(&mut told.member);
+        told.members.clone_from(&self.members);
         let machine = Machine { folder, imds, instance, address, config, aws: self.aws.endpoint() };
         self.put(&machine.path(), &machine.config.to_yaml().unwrap());
         machine.plug(disk);
@@ -205,6 +222,11 @@ impl Machine {
         std::os::unix::fs::symlink(&disk.file, device).unwrap();
     }
 
+    /// The kernel sees it no more.
+    pub(crate) fn unplug(&self) {
+        fs::remove_file(self.home().join("dev/nvme1n1")).unwrap();
+    }
+
     /// The programs that are stand-ins. What is on a mounted disk is in a folder beside its file.
     fn equip(&self) {
         let home = self.home().display();
@@ -218,7 +240,7 @@ impl Machine {
             ),
         );
         fs::write(self.home().join("kubeadm.py"), KUBEADM).unwrap();
-        let (kubeadm, etcd) = (self.real("kubeadm"), self.real("etcd"));
+        let (kubeadm, etcd) = (real("kubeadm"), real("etcd"));
         self.folder.add_program(
             "kubeadm",
             &format!(
@@ -230,17 +252,13 @@ impl Machine {
         );
     }
 
-    fn real(&self, program: &str) -> PathBuf {
-        programs().unwrap().path(program).unwrap()
-    }
-
-    /// The binary itself.
-    pub(crate) fn command(&self) -> Command {
+    /// The binary itself, which waits for others for so many seconds.
+    pub(crate) fn command(&self, wait: u32) -> Command {
         let url = format!("{}/{}", self.config.store.location, self.path());
         let mut command = Command::new(env!("CARGO_BIN_EXE_kcl-node"));
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap());
         command.args(["bootstrap", "--config", &url, "--sha256", &self.sha256()]);
-        command.args(["--imds", &self.imds.endpoint(), "--attempts", "4", "--wait", "120"]);
+        command.args(["--imds", &self.imds.endpoint(), "--attempts", "4", "--wait", &wait.to_string()]);
         command.args(["--s3-endpoint", &self.aws, "--ec2-endpoint", &self.aws]);
         command.arg("--root").arg(self.folder.root());
         for name in ["dev", "sys", "mounts"] {
@@ -250,13 +268,13 @@ impl Machine {
         for name in programs.iter().chain(&["blkid", "mkfs", "fsck", "kubeadm", "kubectl"]) {
             command.arg(format!("--{name}")).arg(self.folder.program(name));
         }
-        command.arg("--etcdutl").arg(self.real("etcdutl"));
+        command.arg("--etcdutl").arg(real("etcdutl"));
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
     pub(crate) fn start(&self) -> Child {
-        self.command().spawn().unwrap()
+        self.command(120).spawn().unwrap()
     }
 
     /// Runs it to its end: whether it succeeded, and what it said.
@@ -282,7 +300,7 @@ impl Machine {
     pub(crate) fn tree(&self) -> String {
         let kubeadms = ["/etc/kubernetes/pki/", "/etc/kubernetes/manifests/", "/var/lib/kubelet/"];
         let text = self.folder.tree_with(|name, content| {
-            let kubeconfig = name.starts_with("/etc/kubernetes/") && name.ends_with(".conf");
+            let kubeconfig = name.starts_with("/etc/kubernetes/") && name.rsplit('.').next() == Some("conf");
             if kubeconfig || kubeadms.iter().any(|folder| name.starts_with(folder)) {
                 return "(kubeadm's, or a key)".to_owned();
             }
@@ -335,6 +353,15 @@ impl Machine {
         if trips { fs::write(path, "").unwrap() } else { fs::remove_file(path).unwrap() }
     }
 
+    /// A folder is where a file should be, and something in it.
+    pub(crate) fn put_in_the_way(&self, path: &str) {
+        fs::create_dir_all(self.folder.root().join(path).join("in the way")).unwrap();
+    }
+
+    pub(crate) fn take_away(&self, path: &str) {
+        fs::remove_dir_all(self.folder.root().join(path)).unwrap();
+    }
+
     /// What runs ends, as by a loss of power. The disk stays.
     pub(crate) fn power_off(&self) {
         self.end("-9");
@@ -362,6 +389,10 @@ impl Drop for Machine {
     fn drop(&mut self) {
         self.power_off();
     }
+}
+
+fn real(program: &str) -> PathBuf {
+    programs().unwrap().path(program).unwrap()
 }
 
 fn regex_of_uuid() -> regex::Regex {

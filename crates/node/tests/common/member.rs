@@ -1,7 +1,6 @@
 //! A machine that is a member of a cluster, and the daemon on it: the real API server with the kubelet's own rights,
 //! the metadata service, a local AWS, the state store in a folder.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt as _;
@@ -12,10 +11,7 @@ use std::time::{Duration, Instant};
 use kcl_node::agent::kubelet::Kubelet;
 use kcl_node::store::Store;
 use kcl_node::system::System;
-use kcl_node_config::{
-    Api, ApiVersion, CloudProvider, ControlPlane, Dns, DnsAddress, DnsName, Etcd, Kind, Network, NodeConfig,
-    Role, Status, Store as StorePlace,
-};
+use kcl_node_config::{Api, Dns, DnsAddress, DnsName, NodeConfig, Role, Status};
 use kcl_testkit::imds::{Imds, Instance};
 use kcl_testkit::kubernetes::{ApiServer, ApiServerConfig, Machine, Machines, free_port, pki};
 use kcl_testkit::{LocalAws, Run};
@@ -24,7 +20,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::etcd::{Node, folder_store};
-use super::{Folder, sha256};
+use super::{Folder, sha256, told};
 
 pub(crate) const CLUSTER: &str = "k8s.example.com";
 
@@ -188,7 +184,7 @@ impl Member {
         let imds = Imds::start(about).unwrap();
         let location = format!("file://{}/{CLUSTER}", folder.home.path().join("store").display());
         let ca = fs::read_to_string(world.keys.folder().join("ca.crt")).unwrap();
-        let config = config(role, location, ca, world.server.port());
+        let config = config(role, &location, &ca, world.server.port());
         let port = free_port().unwrap();
         let member = Self { instance: instance.to_owned(), folder, imds, config, port, more: Vec::new() };
         member.publish();
@@ -314,51 +310,24 @@ impl Drop for Daemon {
     }
 }
 
-fn config(role: Role, location: String, ca_bundle: String, port: u16) -> NodeConfig {
-    let name = |name: &str, address| DnsName { name: format!("{name}.{CLUSTER}"), address };
-    let dns = Dns {
-        zone: "Z123".to_owned(),
-        names: vec![name("api", DnsAddress::Public), name("api.internal", DnsAddress::Private)],
+/// What its machine is told: of an API server and a machine that are on this very one.
+fn config(role: Role, location: &str, authorities: &str, port: u16) -> NodeConfig {
+    let mut config = told::config(role, location, authorities);
+    CLUSTER.clone_into(&mut config.cluster);
+    config.api = Api {
+        endpoint: "127.0.0.1".to_owned(),
+        port,
+        bind_port: port,
+        cert_sans: Vec::new(),
+        ca_bundle: authorities.to_owned(),
     };
-    NodeConfig {
-        api_version: ApiVersion::V1Alpha1,
-        kind: Kind::NodeConfig,
-        cluster: CLUSTER.to_owned(),
-        account: "123456789012".to_owned(),
-        instance_group: if role == Role::Node { "nodes" } else { "control-plane" }.to_owned(),
-        role,
-        kubernetes_version: "1.36.4".to_owned(),
-        store: StorePlace { location },
-        api: Api {
-            endpoint: "127.0.0.1".to_owned(),
-            port,
-            bind_port: port,
-            cert_sans: Vec::new(),
-            ca_bundle,
-        },
-        control_plane: (role == Role::ControlPlane).then(|| ControlPlane {
-            node_roles: vec![format!("nodes.{CLUSTER}")],
-            etcd: Etcd { member: "a".to_owned(), members: vec!["a".to_owned()], backup_retention_days: 90 },
-            dns: Some(dns),
-        }),
-        service_accounts: None,
-        network: Network {
-            pod_cidr: None,
-            service_cidr: "100.64.0.0/13".to_owned(),
-            dns_domain: "cluster.local".to_owned(),
-            dns_ip: "100.64.0.10".to_owned(),
-        },
-        labels: BTreeMap::new(),
-        taints: Vec::new(),
-        kubelet: kcl_node_config::Kubelet::default(),
-        cordon_on_rebalance: false,
-        sysctls: BTreeMap::new(),
-        cloud_provider: CloudProvider::None,
-        assets: Vec::new(),
-        file_repository: None,
-        image_repository: None,
-        registry_mirrors: BTreeMap::new(),
+    if let Some(told) = &mut config.control_plane {
+        let name = |name: &str, address| DnsName { name: format!("{name}.{CLUSTER}"), address };
+        let names = vec![name("api", DnsAddress::Public), name("api.internal", DnsAddress::Private)];
+        told.node_roles = vec![format!("nodes.{CLUSTER}")];
+        told.dns = Some(Dns { zone: "Z123".to_owned(), names });
     }
+    config
 }
 
 /// What a control-plane machine has beside: the API server's keys, etcd with an address of its own and a volume that

@@ -179,7 +179,11 @@ impl Folder {
         let script = format!(
             "#!/bin/sh\nhere=$(dirname \"$0\")\nname=$(basename \"$0\")\n\
              echo \"$name $*\" >> \"$here/ran\"\n\
-             if [ -e \"$here/$name-fails\" ]; then echo 'it does not work' >&2; exit 3; fi\n{does}\n"
+             if [ -e \"$here/$name-fails\" ]; then echo 'it does not work' >&2; exit 3; fi\n\
+             does() {{\n:\n{does}\n}}\n\
+             if [ -e \"$here/killed-after\" ] && [ $(wc -l < \"$here/ran\") = $(cat \"$here/killed-after\") ]; then\n\
+             (does \"$@\"); kill -9 $PPID; exit\nfi\n\
+             does \"$@\"\n"
         );
         // Written by a process of its own: a program cannot be run while any process has it open for
         // writing, and one that this one forks meanwhile would.
@@ -222,6 +226,17 @@ impl Folder {
     pub(crate) fn fails(&self, program: &str, fails: bool) {
         let path = self.home.path().join(format!("{program}-fails"));
         if fails { fs::write(path, "").unwrap() } else { fs::remove_file(path).unwrap() }
+    }
+
+    /// Whoever runs the programs is killed once this many were run, counted from now; by nobody with 0.
+    pub(crate) fn killed_after(&self, programs: usize) {
+        let (path, ran) = (self.home.path().join("killed-after"), self.home.path().join("ran"));
+        drop(fs::remove_file(ran));
+        if programs == 0 {
+            fs::remove_file(path).unwrap();
+        } else {
+            fs::write(path, programs.to_string()).unwrap();
+        }
     }
 
     /// What was run since it was last asked.

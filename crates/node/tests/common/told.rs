@@ -56,7 +56,7 @@ impl Keys {
     pub(crate) fn secrets(&self) -> Vec<String> {
         let mut secrets = vec![STANDARD.encode([7; 32])];
         for (path, content) in self.objects() {
-            if path.ends_with(".key") {
+            if path.rsplit('.').next() == Some("key") {
                 secrets.push(content.lines().nth(1).unwrap().to_owned());
             }
         }
