@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use common::member::{CLUSTER, ControlPlaneMachine, World, in_seconds, in_the_cloud, write};
+use common::told::Keys;
 use kcl_http::Signer;
 use kcl_join::{Claim, ClientConfig, JoinError, Joined, join};
 use kcl_node::backup;
@@ -202,7 +203,11 @@ fn a_machine_that_is_turned_off_frees_its_volume_even_without_etcd() {
 
 #[test]
 fn a_join_service_waits_for_its_api_server_and_follows_its_certificate() {
-    let (mut world, machine) = machine();
+    let (mut world, mut machine) = machine();
+    let kubeadm = machine.member.folder.program("kubeadm").display().to_string();
+    let more = ["--certificates-every", "0.2", "--kubeadm", &kubeadm];
+    machine.member.more.extend(more.map(str::to_owned));
+    machine.member.folder.fails("kubeadm", true);
     let worker = worker(&machine.aws);
     world.kill_api_server();
     let daemon = machine.member.start();
@@ -223,4 +228,16 @@ fn a_join_service_waits_for_its_api_server_and_follows_its_certificate() {
     let error = joins(&machine, &worker, &ca(&machine, "ca.crt")).unwrap_err();
     assert!(matches!(error, JoinError::Untrusted { .. }), "{error}");
     assert!(machine.aws.unsupported().is_empty());
+
+    // One that is about to end. That it is not renewed is said.
+    assert!(!machine.member.folder.ran().contains("kubeadm"));
+    let issued = Keys::fresh().server();
+    write(&machine.member.system(), "/etc/kubernetes/pki/apiserver.crt", &issued.certificate_pem);
+    let key = issued.private_key.to_pem();
+    write(&machine.member.system(), "/etc/kubernetes/pki/apiserver.key", key.reveal());
+    machine.member.until("not renewed", |status| {
+        status.error.as_ref().is_some_and(|error| error.contains("renewal of certificates: `"))
+    });
+    let ran = machine.member.folder.ran();
+    assert!(ran.contains("kubeadm certs renew all --config ROOT/etc/kubernetes/kubeadm.yaml"), "{ran}");
 }

@@ -165,8 +165,8 @@ impl Node {
     /// Every certificate that kubeadm made, by its path.
     fn certificates(&self) -> BTreeMap<PathBuf, Vec<u8>> {
         let made = |path: &Path| {
-            let name = path.file_name().unwrap().to_string_lossy();
-            name.ends_with(".crt") && !matches!(name.as_ref(), "ca.crt" | "front-proxy-ca.crt")
+            let authority = ["ca.crt", "front-proxy-ca.crt"].iter().any(|name| path.ends_with(name));
+            path.extension().is_some_and(|extension| extension == "crt") && !authority
         };
         let all = self.folder.files().into_iter().filter(|path| made(path));
         all.map(|path| (path.clone(), fs::read(path).unwrap())).collect()

@@ -18,8 +18,8 @@ use super::kubectl;
 use super::programs::file;
 use crate::error::Error;
 
-/// How long what is issued here is valid: longer than any test or demo runs.
-const VALIDITY: Duration = Duration::days(1);
+/// How long what is issued here is valid: as long as kubeadm's, so that nobody takes it for what is to be renewed.
+const VALIDITY: Duration = Duration::days(365);
 
 /// The first address of services in kOps' default range, which the API server has within the cluster.
 const SERVICE_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(100, 64, 0, 1));
