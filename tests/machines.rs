@@ -103,10 +103,7 @@ fn user_data_fetches_the_node_agent_and_starts_it() {
     );
     assert!(unit.contains(&command), "{unit}");
     let calls = fs::read_to_string(folder.path().join("systemctl-calls")).unwrap();
-    assert_eq!(
-        calls,
-        "daemon-reload\nenable kcl-node.service\nstart --no-block kcl-node.service\n"
-    );
+    assert_eq!(calls, "daemon-reload\nenable kcl-node.service\nstart --no-block kcl-node.service\n");
 
     // The configuration that the unit names is there, and is what its name says.
     let key = format!("clusters/{CLUSTER}/node/nodes/{configuration}.yaml");
@@ -120,7 +117,8 @@ fn user_data_fetches_the_node_agent_and_starts_it() {
     }
     let other = script.replacen(&format!("agent={hash}"), &format!("agent={}", "0".repeat(64)), 1);
     // It never gives up by itself.
-    let other = other.replacen("tries=$((tries + 1))", "tries=$((tries + 1)); [ \"$tries\" -lt 3 ] || exit 1", 1);
+    let other =
+        other.replacen("tries=$((tries + 1))", "tries=$((tries + 1)); [ \"$tries\" -lt 3 ] || exit 1", 1);
     let folder = tempfile::tempdir().unwrap();
     let output = run(folder.path(), &other, &endpoints);
     assert!(!output.status.success());

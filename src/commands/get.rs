@@ -225,7 +225,8 @@ async fn instances(args: &Get, settings: &Settings, printer: &Printer) -> Result
     print(args, printer, &table, &items);
     for status in said.values() {
         if let Some(error) = &status.error {
-            let (why, hint) = error.split_once("\nhint: ").map_or((error.as_str(), None), |(a, b)| (a, Some(b)));
+            let (why, hint) =
+                error.split_once("\nhint: ").map_or((error.as_str(), None), |(a, b)| (a, Some(b)));
             printer.warning(&format!("{} stopped at {}: {why}", status.instance, status.step), hint);
         }
     }

@@ -28,11 +28,7 @@ const BETWEEN_LOOKS: Duration = Duration::from_secs(3);
 const LATEST: &str = "latest";
 
 /// Runs the command.
-pub(super) async fn run(
-    args: Restore,
-    settings: &Settings,
-    printer: &Printer,
-) -> Result<Done, CommandError> {
+pub(super) async fn run(args: Restore, settings: &Settings, printer: &Printer) -> Result<Done, CommandError> {
     let (store, name) = registered_name(args.cluster.clone(), settings).await?;
     let Some(input) = Input::registered_in(store.as_ref(), &name).await? else {
         return Err(unknown_cluster(&name, store.as_ref()).await);
@@ -50,9 +46,12 @@ pub(super) async fn run(
     printer.say("  what was changed in Kubernetes since then is lost; what is in AWS stays");
     printer.say("  the API server stops for about a minute; pods that run go on");
     if backup.kubernetes_version != cluster.kubernetes_version.to_string() {
-        let title =
-            format!("it was taken of Kubernetes {}, and {} is wanted", backup.kubernetes_version, cluster.kubernetes_version);
-        printer.warning(&title, Some("an API server reads what an older release wrote, one minor version back"));
+        let title = format!(
+            "it was taken of Kubernetes {}, and {} is wanted",
+            backup.kubernetes_version, cluster.kubernetes_version
+        );
+        printer
+            .warning(&title, Some("an API server reads what an older release wrote, one minor version back"));
     }
     if !args.yes && !(settings.interactive && printer.confirm(&format!("Restore it? Type {name}"), &name)) {
         printer.note("nothing was changed; the same command with --yes restores it");
@@ -133,7 +132,13 @@ impl Restoring<'_> {
             }
             if let Some(failed) = seen.values().find(|it| it.state == RestoreState::Failed) {
                 let why = failed.error.clone().unwrap_or_default();
-                return Err(with_hints(format!("the member {} ({}) gave up at {}: ", failed.member, failed.instance, failed.step), &why));
+                return Err(with_hints(
+                    format!(
+                        "the member {} ({}) gave up at {}: ",
+                        failed.member, failed.instance, failed.step
+                    ),
+                    &why,
+                ));
             }
             if begun.elapsed() > patience {
                 let error = format!(

@@ -73,6 +73,12 @@ pub(crate) const TABLE: &[Deviation] = &[
     Deviation {
         scenario: "*",
         resource: "iam_role_policy masters.*",
+        attribute: "Allow s3:Delete* on arn:aws:s3:::state-store/*/control-plane/conditions/*",
+        reason: "by these objects a machine finds out that the store honours conditions",
+    },
+    Deviation {
+        scenario: "*",
+        resource: "iam_role_policy masters.*",
         attribute: "Allow ec2:DetachVolume on * if *",
         reason: "a machine that is taken away hands etcd's volume over at once",
     },

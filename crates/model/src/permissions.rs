@@ -27,6 +27,9 @@ const STATUS: &str = "status/*";
 /// restore goes, and how far they are.
 const WRITTEN_BY_CONTROL_PLANES: [&str; 2] = ["control-plane/*", STATUS];
 
+/// Objects by which control-plane machines find out that the store honours conditions.
+const TRIED_OUT: &str = "control-plane/conditions/*";
+
 /// What the node agent reads on the control plane: its own volume, and who the machines are that want to join.
 const OWN: &[&str] = &[
     "ec2:DescribeInstanceTypes",
@@ -70,10 +73,12 @@ pub(crate) fn control_plane(builder: &Builder<'_>) -> Json {
     statements.keep([attach_etcd_volume(builder.name())]);
     if let Some(store) = &builder.facts.store {
         statements.keep(read_and_back_up(builder, store));
-        statements.keep([allow(
-            &["s3:PutObject"],
-            &WRITTEN_BY_CONTROL_PLANES.map(|path| object_arn(builder, store, path)),
-        )]);
+        let written = WRITTEN_BY_CONTROL_PLANES.map(|path| object_arn(builder, store, path));
+        let tried_out = object_arn(builder, store, TRIED_OUT);
+        statements.keep([
+            allow(&["s3:PutObject"], &written),
+            allow(&["s3:DeleteObject", "s3:DeleteObjectVersion"], &[tried_out]),
+        ]);
     }
     if cluster.network.dns != DnsType::None {
         statements.keep(publish_names(builder));

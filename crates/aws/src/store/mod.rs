@@ -16,8 +16,8 @@ mod file;
 pub mod keysets;
 pub mod lock;
 pub mod registration;
-pub mod reports;
 mod remembering;
+pub mod reports;
 mod s3;
 #[cfg(test)]
 mod tests;

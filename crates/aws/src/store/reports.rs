@@ -75,7 +75,9 @@ async fn documents<T: DeserializeOwned>(store: &dyn Store, keys: &[String]) -> R
 /// Texts without control characters but for ends of lines.
 fn plain(value: Value) -> Value {
     match value {
-        Value::String(text) => text.chars().filter(|c| !c.is_control() || *c == '\n').collect::<String>().into(),
+        Value::String(text) => {
+            text.chars().filter(|c| !c.is_control() || *c == '\n').collect::<String>().into()
+        }
         Value::Array(items) => items.into_iter().map(plain).collect(),
         Value::Object(fields) => fields.into_iter().map(|(key, value)| (key, plain(value))).collect(),
         other => other,

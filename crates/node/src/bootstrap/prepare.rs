@@ -134,7 +134,8 @@ pub(super) async fn packet_filter(system: &System) -> bool {
         ("/usr/bin/dnf", &[&["install", "--assumeyes", "--quiet", "iptables-nft"]]),
         ("/usr/bin/apt-get", &[&["--quiet", "update"], &["--quiet", "--assume-yes", "install", "iptables"]]),
     ];
-    let manager = managers.iter().map(|(path, runs)| (system.path(path), runs)).find(|(path, _)| path.exists());
+    let manager =
+        managers.iter().map(|(path, runs)| (system.path(path), runs)).find(|(path, _)| path.exists());
     let Some((manager, runs)) = manager else { return false };
     let patient = System { timeout: PACKAGES, ..system.clone() };
     for arguments in *runs {
@@ -201,7 +202,10 @@ mod tests {
         put("/usr/sbin/modprobe");
         put("/usr/bin/dnf");
         let dnf = home.path().join("usr/bin/dnf");
-        let installs = format!("#!/bin/sh\n[ \"$4\" = iptables-nft ] && touch {}/usr/sbin/iptables\n", home.path().display());
+        let installs = format!(
+            "#!/bin/sh\n[ \"$4\" = iptables-nft ] && touch {}/usr/sbin/iptables\n",
+            home.path().display()
+        );
         std::fs::write(&dnf, installs).unwrap();
         std::fs::set_permissions(&dnf, std::fs::Permissions::from_mode(0o755)).unwrap();
         assert!(packet_filter(&system).await);

@@ -315,10 +315,12 @@ impl Machine {
 
     /// A text without what is other on every machine.
     pub(crate) fn redacted(&self, text: &str) -> String {
+        // systemd spells a dash in the name of a device's unit otherwise.
+        let text = text.replace("\\x2d", "-");
         let uuid = regex_of_uuid();
         let serial = fs::read_to_string(self.home().join("sys/block/nvme1n1/device/serial")).unwrap();
         let volume = serial.trim().replacen("vol", "vol-", 1);
-        let mut text = uuid.replace_all(text, "UUID").into_owned();
+        let mut text = uuid.replace_all(&text, "UUID").into_owned();
         for (what, shown) in [
             (self.sha256().as_str(), "SHA256"),
             (&self.config.store.location, "s3://BUCKET/karlaru.com"),
