@@ -3,7 +3,6 @@
 use std::cell::Cell;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use kcl_aws::store::Store;
 use kcl_aws::store::lock::{Holder, Lock, LockError, Options, SystemClock};
@@ -21,16 +20,14 @@ pub(crate) struct Locked {
 }
 
 impl Locked {
-    /// Takes the lock of `cluster`, waiting for it as long as `wait` says. `command` is what its holder runs, as others
-    /// are told.
+    /// Takes the lock of `cluster`, as `options` say. `command` is what its holder runs, as others are told.
     pub(crate) async fn take(
         store: &Arc<dyn Store>,
         cluster: &str,
         command: &str,
-        wait: Duration,
+        options: Options,
         printer: &Printer,
     ) -> Result<Self, LockError> {
-        let options = Options { wait, ..Options::default() };
         let on_wait = |lease: &kcl_aws::store::lock::Lease| {
             printer.note(&format!("waiting for the lock of {cluster}, held by {}", lease.describe()));
         };

@@ -76,7 +76,7 @@ pub(super) async fn run(args: Delete, settings: &Settings, printer: &Printer) ->
         say_nothing_is_left(&aws, &target, printer);
         return Ok(Done::Clean);
     };
-    match Locked::take(store, &target.name, "kcl delete", args.lock.timeout(), printer).await {
+    match Locked::take(store, &target.name, "kcl delete", args.lock.options(), printer).await {
         Ok(locked) => {
             let work = async |locked: &Locked| delete(&args, &aws, &target, printer, Some(locked)).await;
             locked.run(printer, work).await?;
