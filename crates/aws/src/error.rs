@@ -190,6 +190,17 @@ fn innermost(error: &dyn std::error::Error) -> String {
     error.to_string()
 }
 
+/// What AWS calls too many calls. What was asked for did not happen.
+pub(crate) const THROTTLED: [&str; 7] = [
+    "RequestLimitExceeded",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+    "RequestThrottled",
+    "SlowDown",
+    "PriorRequestNotComplete",
+];
+
 /// The SDK does not model EC2's errors, so the codes themselves are what counts.
 fn kind_of(code: Option<&str>, status: Option<u16>) -> ErrorKind {
     const CREDENTIALS: [&str; 8] = [
@@ -201,15 +212,6 @@ fn kind_of(code: Option<&str>, status: Option<u16>) -> ErrorKind {
         "ExpiredTokenException",
         "RequestExpired",
         "InvalidAccessKeyId",
-    ];
-    const THROTTLED: [&str; 7] = [
-        "RequestLimitExceeded",
-        "Throttling",
-        "ThrottlingException",
-        "TooManyRequestsException",
-        "RequestThrottled",
-        "SlowDown",
-        "PriorRequestNotComplete",
     ];
     const DENIED: [&str; 4] = ["UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "Forbidden"];
     const IN_USE: [&str; 9] = [

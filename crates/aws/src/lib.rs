@@ -20,6 +20,7 @@ mod observe;
 mod permission;
 pub mod policy;
 mod provider;
+mod refusals;
 mod regional;
 pub mod store;
 mod tags;
