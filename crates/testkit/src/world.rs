@@ -87,6 +87,14 @@ impl World {
         world
     }
 
+    /// An account that is there already, with an S3 store in a bucket of its own.
+    pub fn of(binary: &'static str, aws: LocalAws) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut world = Self { binary, aws, folder, state: String::new(), bootstrap: false };
+        world.state = format!("s3://{}/clusters", world.bucket());
+        world
+    }
+
     /// The same, whose runs bootstrap Kubernetes: they will look for an API server.
     pub fn with_bootstrap(mut self) -> Self {
         self.bootstrap = true;
