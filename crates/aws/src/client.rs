@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 
 use crate::discovery::PublicReads;
 use crate::error::{During, Error, ErrorKind};
+use crate::fresh::Fresh;
 use crate::kind::Service;
 use crate::refusals::Refusals;
 use crate::regional::Regional;
@@ -93,15 +94,21 @@ impl Aws {
         // arn:<partition>:sts::<account>:...
         let partition = identity.arn().and_then(|arn| arn.split(':').nth(1)).ok_or_else(missing)?.to_owned();
         let refusals = Refusals::default();
-        let of = |service| refusals.listener(service);
-        let ec2 = aws_sdk_ec2::config::Builder::from(config).interceptor(of(Service::Ec2));
-        let once = ec2.clone().retry_config(RetryConfig::disabled()).build();
+        let fresh = Fresh::default();
         // Each service has a type of its own for what is the same.
+        macro_rules! builder {
+            ($sdk:ident, $service:ident) => {
+                $sdk::config::Builder::from(config)
+                    .interceptor(refusals.listener(Service::$service))
+                    .interceptor(fresh.clone())
+                    .retry_classifier(fresh.clone())
+            };
+        }
+        let ec2 = builder!(aws_sdk_ec2, Ec2);
+        let once = ec2.clone().retry_config(RetryConfig::disabled()).build();
         macro_rules! client {
             ($sdk:ident, $service:ident) => {
-                $sdk::Client::from_conf(
-                    $sdk::config::Builder::from(config).interceptor(of(Service::$service)).build(),
-                )
+                $sdk::Client::from_conf(builder!($sdk, $service).build())
             };
         }
         Ok(Self {

@@ -11,6 +11,7 @@ pub mod discovery;
 mod ec2;
 mod elb;
 mod error;
+mod fresh;
 pub mod health;
 mod iam;
 mod kind;
@@ -29,5 +30,5 @@ mod testing;
 mod wait;
 
 pub use client::{Aws, Settings};
-pub use error::{Error, ErrorKind};
+pub use error::{Error, ErrorKind, is_about_time};
 pub use observe::{Depth, Scope, observe, protection};
