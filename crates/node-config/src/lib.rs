@@ -10,6 +10,7 @@
 
 pub mod assets;
 mod containerd;
+mod depth;
 mod document;
 mod encryption;
 mod error;
