@@ -8,6 +8,8 @@ use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use crate::error::Error;
@@ -141,6 +143,13 @@ impl Audit {
     /// One of its lists (`vpcs`, `security_group_rules`); empty where there is none of that name.
     pub fn list(&self, name: &str) -> &[Value] {
         self.document.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    }
+
+    /// The user data of all launch templates, as machines get it.
+    pub fn user_data(&self) -> Vec<String> {
+        let data = self.list("launch_templates").iter().filter_map(|it| it["latest"]["UserData"].as_str());
+        let data = data.filter_map(|data| STANDARD.decode(data).ok());
+        data.map(|data| String::from_utf8_lossy(&data).into_owned()).collect()
     }
 
     /// Everything that a fresh account does not have, one line each: `vpc vpc-0a1b (my.cluster)`. Buckets,

@@ -34,6 +34,9 @@ use crate::wire::{Request, Response};
 /// conditional writes are atomic in moto, and tests of the lock want them at the same time.
 const ONE_AT_A_TIME: [&str; 5] = ["ec2", "elasticloadbalancing", "autoscaling", "iam", "route53"];
 
+/// How often a read is made again that moto crashed over.
+const READ_AGAIN: u32 = 3;
+
 /// A running front.
 pub(crate) struct Front {
     address: SocketAddr,
@@ -273,7 +276,15 @@ impl Inner {
         let _turn = if one_at_a_time { Some(self.turn.lock().await) } else { None };
         match before(&self.rules, call, ask, request).await {
             Passed { request: Some(request), skins, .. } => {
-                let response = self.upstream.send(signed(request, call)).await;
+                let request = signed(request, call);
+                let mut response = self.upstream.send(request.clone()).await;
+                // moto walks through what another call is changing, now and then, and crashes over that.
+                for _ in 0..READ_AGAIN {
+                    if call.mutating || !is_crash(&response) {
+                        break;
+                    }
+                    response = self.upstream.send(request.clone()).await;
+                }
                 let response = self.loud(call, response);
                 after(&self.rules[..skins], call, Reply::Send(response), ask).await
             }

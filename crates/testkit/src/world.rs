@@ -172,7 +172,10 @@ impl World {
     /// Writes a spec into the world's folder, and gives its path.
     pub fn spec(&self, text: &str) -> String {
         let path = self.folder.path().join("cluster.yaml");
-        std::fs::write(&path, text).unwrap();
+        // Another run may be reading it.
+        if std::fs::read_to_string(&path).ok().as_deref() != Some(text) {
+            std::fs::write(&path, text).unwrap();
+        }
         path.display().to_string()
     }
 

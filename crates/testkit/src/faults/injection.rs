@@ -65,6 +65,8 @@ struct State {
     /// How often each request was struck, by what it asks for.
     tries: HashMap<String, u32>,
     fresh: Fresh,
+    /// New roles.
+    roles: HashSet<String>,
 }
 
 /// `fault` at the calls that `when` means, and what it has done.
@@ -91,6 +93,12 @@ impl Injection {
         let count = state.tries.entry(asked).or_insert(0);
         *count += 1;
         *count <= tries
+    }
+
+    /// Whether it names a role that another call has just made.
+    fn takes_new_role(&self, call: &Call) -> bool {
+        let is_use = call.service == "iam" && call.mutating && call.action != "CreateRole";
+        is_use && locked(&self.state).roles.contains(call.param("RoleName"))
     }
 
     fn answer(&self, response: Response) -> Decision {
@@ -129,7 +137,7 @@ impl Injection {
                 let message = "Invalid IAM Instance Profile name";
                 self.answer(Response::error(call.protocol, 400, "ValidationError", message))
             }
-            Fault::RoleUnknown { tries } if takes_role(call) && self.tries(call, tries) => {
+            Fault::RoleUnknown { tries } if self.takes_new_role(call) && self.tries(call, tries) => {
                 let message = format!("The role with name {} cannot be found.", call.param("RoleName"));
                 self.answer(Response::error(call.protocol, 404, "NoSuchEntity", &message))
             }
@@ -144,7 +152,7 @@ impl Injection {
                 let missing = locked(&self.state).fresh.missing(call);
                 missing.map_or(Decision::Forward, |response| self.answer(response))
             }
-            Fault::ClockSkew(by) if is_skewed(call, by) => self.answer(words::skewed(call)),
+            Fault::ClockSkew(by) if is_skewed(call, by) => self.answer(with_date(words::skewed(call), by)),
             _ => Decision::Forward,
         }
     }
@@ -170,6 +178,10 @@ impl Injection {
             }
             Fault::Provisioning { looks } if call.is("elasticloadbalancing", "DescribeLoadBalancers") => {
                 self.provisioning(response, looks)
+            }
+            Fault::RoleUnknown { .. } if call.is("iam", "CreateRole") => {
+                locked(&self.state).roles.insert(call.param("RoleName").to_owned());
+                response
             }
             Fault::NoSpotCapacity => self.without_machines(call, response),
             _ => response,
@@ -258,15 +270,6 @@ fn takes_profile(call: &Call) -> bool {
         (call.service.as_str(), call.action.as_str()),
         ("autoscaling", "CreateAutoScalingGroup" | "UpdateAutoScalingGroup") | ("ec2", "RunInstances")
     )
-}
-
-/// Calls that name a role that another one made.
-fn takes_role(call: &Call) -> bool {
-    call.service == "iam"
-        && call.mutating
-        && !call.action.starts_with("Delete")
-        && !call.action.starts_with("Create")
-        && !call.param("RoleName").is_empty()
 }
 
 /// Calls that AWS refuses as long as something uses their target.

@@ -66,7 +66,7 @@ const CASES: [Case; 20] = [
     ),
     case(Fault::CredentialsExpired, Scope::Rest, &["have expired"]),
     case(Fault::NotSeenYet { reads: 5 }, Scope::All, &[]),
-    case(Fault::NotUsableYet { uses: 5 }, Scope::All, &[]),
+    case(Fault::NotUsableYet { uses: 4 }, Scope::All, &[]),
     case(Fault::ProfileUnknown { tries: 3 }, Scope::All, &[]),
     case(Fault::RoleUnknown { tries: 3 }, Scope::All, &[]),
     case(Fault::InUse { tries: 4 }, Scope::All, &[]),

@@ -136,7 +136,9 @@ impl Ground {
         let mut again = command(world, stage);
         again.env("KCL_LOCK_TIMEOUT", WAIT);
         let again = Running::start(again)?.wait()?;
-        if again.code != 0 {
+        // Where it got as far as giving its lock back, nothing of the cluster is left to be known by.
+        let is_unknown = stage == Stage::Delete && again.stderr.contains("is not registered in");
+        if again.code != 0 && !is_unknown {
             return Ok(Some(format!("the next run: {}", again.all())));
         }
         self.difference(world, stage, auditor)
