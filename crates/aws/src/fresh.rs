@@ -1,8 +1,8 @@
 //! What was made a moment ago may not be known everywhere in AWS yet: a call that names it is told that there is no
 //! such thing. That is worth another try, and only that: whatever else is not found stays so.
 //!
-//! The answers to creating calls are kept for a while. Where a call fails because something is not found, and one of
-//! those answers names that thing, the SDK tries again, as after any other trouble that passes:
+//! Creating calls and their answers are kept for a while. Where a call fails because something is not found, and one of
+//! those names that thing, the SDK tries again, as after any other trouble that passes:
 //! <https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html>. Waits that are longer than that stand
 //! where the call is made (see [`crate::wait`]).
 
@@ -13,24 +13,25 @@ use std::time::Instant;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
 use aws_smithy_runtime_api::client::interceptors::context::{
-    FinalizerInterceptorContextRef, InterceptorContext,
+    BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef, InterceptorContext,
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpResponse, Metadata};
 use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
-use aws_smithy_types::config_bag::ConfigBag;
+use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
 
 use crate::wait::PROPAGATION;
 
-/// Answers to creating calls, the newest last.
+/// Creating calls with their answers, the newest last.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Fresh(Arc<Mutex<VecDeque<(Instant, String)>>>);
 
 /// How creating calls are called.
 const CREATING: [&str; 3] = ["Create", "Allocate", "Import"];
 
-/// How AWS says that something is not there: by a part of the code.
-const MISSING: [&str; 4] = ["NotFound", "NoSuchEntity", "NonExistent", "DoesNotExist"];
+/// How AWS says that something is not there: by a part of the code;
+/// Auto Scaling, which has no code for it, in words.
+const MISSING: [&str; 5] = ["NotFound", "NoSuchEntity", "NonExistent", "DoesNotExist", "name not found"];
 
 /// Shorter words of a message are no names.
 const SHORTEST_NAME: usize = 8;
@@ -68,6 +69,19 @@ impl Fresh {
     }
 }
 
+/// What a creating call asks for, until its answer is there: some answers do not name what was made.
+#[derive(Debug)]
+struct Asked(String);
+
+impl Storable for Asked {
+    type Storer = StoreReplace<Self>;
+}
+
+fn is_creating(config: &ConfigBag) -> bool {
+    let creates = |name: &str| CREATING.iter().any(|begins| name.starts_with(begins));
+    config.load::<Metadata>().is_some_and(|call| creates(call.name()))
+}
+
 fn body(response: &HttpResponse) -> String {
     response.body().bytes().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default()
 }
@@ -77,17 +91,32 @@ impl Intercept for Fresh {
         "Fresh"
     }
 
+    fn read_before_transmit(
+        &self,
+        context: &BeforeTransmitInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if is_creating(config)
+            && let Some(bytes) = context.request().body().bytes()
+        {
+            let asked = Asked(String::from_utf8_lossy(bytes).into_owned());
+            config.interceptor_state().store_put(asked);
+        }
+        Ok(())
+    }
+
     fn read_after_attempt(
         &self,
         context: &FinalizerInterceptorContextRef<'_>,
         _components: &RuntimeComponents,
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let creates = |name: &str| CREATING.iter().any(|begins| name.starts_with(begins));
-        if config.load::<Metadata>().is_some_and(|call| creates(call.name()))
+        if is_creating(config)
             && let Some(response) = context.response().filter(|response| response.status().is_success())
         {
-            self.keep(body(response));
+            let asked = config.load::<Asked>().map_or("", |asked| asked.0.as_str());
+            self.keep(format!("{asked}\n{}", body(response)));
         }
         Ok(())
     }
@@ -130,6 +159,12 @@ mod tests {
         assert!(
             !fresh.is_about("<Code>NoSuchEntity</Code> The role policy with name masters.k8s.example.com")
         );
+        fresh.keep(
+            "Action=CreateAutoScalingGroup&AutoScalingGroupName=nodes.k8s.example.com&MinSize=1\n".to_owned(),
+        );
+        let group =
+            "<Code>ValidationError</Code><Message>AutoScalingGroup name not found - nodes.k8s.example.com";
+        assert!(fresh.is_about(group));
         assert!(!fresh.is_about("<Code>DependencyViolation</Code> sg-0123456789abcdef0"));
     }
 

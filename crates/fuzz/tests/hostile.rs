@@ -1,5 +1,6 @@
 //! No value of a spec breaks out into shell, user data, IAM or Kubernetes objects.
 
+use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -22,7 +23,7 @@ fn a_value_stays_a_value() {
                 let expected = shape(&harmless, HARMLESS);
                 if expected.as_ref() != Some(&found) {
                     let refused = if expected.is_none() { " (a harmless word is refused there)" } else { "" };
-                    wrong.push_str(&format!("{name}:{line}: {value:?}{refused}\n"));
+                    writeln!(wrong, "{name}:{line}: {value:?}{refused}").expect("there is memory");
                 }
             }
         }

@@ -1,5 +1,9 @@
 //! Each target, for a fixed number of inputs; and the largest and deepest ones there are.
 
+#![expect(clippy::expect_used, reason = "a test may")]
+
+use std::fmt::Write as _;
+
 use kcl_fuzz::mutate::{Dice, damaged};
 use kcl_fuzz::{MINIMAL, TARGETS, Target};
 
@@ -64,14 +68,17 @@ fn bombs() {
     let mut aliases = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
     for level in 1..12 {
         let list = vec![format!("*a{}", level - 1); 9].join(", ");
-        aliases.push_str(&format!("a{level}: &a{level} [{list}]\n"));
+        writeln!(aliases, "a{level}: &a{level} [{list}]").expect("there is memory");
     }
     let deep = |open: &str| open.repeat(200_000);
     let within = MINIMAL.replace("flannel: {}", &format!("flannel: {}", deep("[")));
     let huge = format!("apiVersion: v1\nkind: ConfigMap\ndata:\n  a: \"{}\"\n", "x".repeat(100_000_000));
     let many = format!("{}\n", "- x\n".repeat(2_000_000));
     let documents = "---\na: b\n".repeat(500_000);
-    let keys = (0..400_000).map(|n| format!("k{n}: v\n")).collect::<String>();
+    let mut keys = String::new();
+    for number in 0..400_000 {
+        writeln!(keys, "k{number}: v").expect("there is memory");
+    }
     let texts = [aliases, deep("["), deep("{\"a\":"), deep("- "), within, huge, many, documents, keys];
     let before = peak();
     for (index, text) in texts.iter().enumerate() {

@@ -46,6 +46,16 @@ impl Run {
         self
     }
 
+    /// How it ended, and what it said of that.
+    pub fn end(&self) -> String {
+        let start = self.stderr.find("error:").unwrap_or_default();
+        format!(
+            "exit code {}: {}",
+            self.code,
+            self.stderr[start..].split_whitespace().collect::<Vec<_>>().join(" ")
+        )
+    }
+
     /// Everything it printed, for snapshots.
     pub fn all(&self) -> String {
         format!("exit code {}\n--- stdout\n{}--- stderr\n{}", self.code, self.stdout, self.stderr)

@@ -1,6 +1,6 @@
 //! Each fault, as a client meets it; and copies of an account.
 
-#![expect(clippy::unwrap_used, reason = "a test may")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may")]
 
 mod common;
 
@@ -170,9 +170,9 @@ fn a_call_is_held_and_then_cut_or_let_go() {
             let call = scope.spawn(|| status(&client, "CreateVpc"));
             assert!(halt.is_reached(Duration::from_mins(1)));
             if goes_on {
-                halt.let_go()
+                halt.let_go();
             } else {
-                halt.cut()
+                halt.cut();
             }
             call.join().unwrap()
         });

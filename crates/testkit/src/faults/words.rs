@@ -50,7 +50,7 @@ pub(super) fn expired(call: &Call) -> Response {
     }
 }
 
-/// The code of [`expired`].
+/// Credentials that do not allow the action.
 pub(super) fn denied(call: &Call) -> Response {
     let message = format!(
         "User: arn:aws:iam::123456789012:user/ci is not authorized to perform: {} because no identity-based policy \
@@ -80,8 +80,7 @@ pub(super) fn in_use(call: &Call) -> Response {
     let (status, code) = match call.service.as_str() {
         "ec2" => (400, "DependencyViolation"),
         "iam" => (409, "DeleteConflict"),
-        "autoscaling" => (400, "ResourceInUse"),
-        "elasticloadbalancing" => (400, "ResourceInUse"),
+        "autoscaling" | "elasticloadbalancing" => (400, "ResourceInUse"),
         _ => (400, "ResourceInUseException"),
     };
     Response::error(call.protocol, status, code, "it has dependent objects and cannot be deleted now")

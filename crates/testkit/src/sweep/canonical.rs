@@ -139,20 +139,31 @@ fn canonical(value: &Value, names: &BTreeMap<String, String>) -> String {
     }
 }
 
-fn stable(text: &str, names: &BTreeMap<String, String>) -> String {
-    static COMPILED: OnceLock<(Vec<(Regex, &str)>, Option<Regex>, Option<Regex>)> = OnceLock::new();
-    let (patterns, id, address) = COMPILED.get_or_init(|| {
+/// The patterns, compiled. A test compiles each of them, so that none is left out.
+struct Compiled {
+    patterns: Vec<(Regex, &'static str)>,
+    id: Option<Regex>,
+    address: Option<Regex>,
+}
+
+impl Compiled {
+    fn new() -> Self {
         let patterns = PATTERNS.iter().filter_map(|(pattern, name)| Some((Regex::new(pattern).ok()?, *name)));
-        (patterns.collect(), Regex::new(ID).ok(), Regex::new(ADDRESS).ok())
-    });
+        Self { patterns: patterns.collect(), id: Regex::new(ID).ok(), address: Regex::new(ADDRESS).ok() }
+    }
+}
+
+fn stable(text: &str, names: &BTreeMap<String, String>) -> String {
+    static COMPILED: OnceLock<Compiled> = OnceLock::new();
+    let Compiled { patterns, id, address } = COMPILED.get_or_init(Compiled::new);
     let mut text = text.to_owned();
     if let Some(id) = id {
-        let named = |found: &Captures<'_>| {
+        let by_name = |found: &Captures<'_>| {
             let kind = found.name("kind").map_or("", |kind| kind.as_str());
             let name = found.get(0).and_then(|id| names.get(id.as_str()));
             format!("{kind}({})", name.map_or("", String::as_str))
         };
-        text = id.replace_all(&text, named).into_owned();
+        text = id.replace_all(&text, by_name).into_owned();
     }
     for (pattern, name) in patterns {
         text = pattern.replace_all(&text, *name).into_owned();

@@ -142,7 +142,7 @@ fn disturbed(
     }
     let said = run.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
     if !case.causes.iter().any(|cause| said.contains(cause)) {
-        return Ok((Fate::Failed(told(format!("not the right cause: {}", run.all()))), took));
+        return Ok((Fate::Failed(told(format!("not the right cause: {}", run.end()))), took));
     }
     let trouble = ground.again(&world, stage, auditor)?;
     Ok((trouble.map_or(Fate::Stopped, |trouble| Fate::Failed(told(trouble))), took))

@@ -139,7 +139,7 @@ impl Ground {
         // Where it got as far as giving its lock back, nothing of the cluster is left to be known by.
         let is_unknown = stage == Stage::Delete && again.stderr.contains("is not registered in");
         if again.code != 0 && !is_unknown {
-            return Ok(Some(format!("the next run: {}", again.all())));
+            return Ok(Some(format!("the next run: {}", again.end())));
         }
         self.difference(world, stage, auditor)
     }
@@ -167,8 +167,8 @@ impl Ground {
         if ended.code != 0 || !world.aws.unsupported().is_empty() {
             return Err(Error::Undisturbed { stage: stage.name(), said: ended.all() });
         }
-        let state = State::of(&auditor.audit(&world.aws, world.aws.region())?);
-        Ok(Undisturbed { points: Point::of(&calls), state })
+        let found = State::of(&auditor.audit(&world.aws, world.aws.region())?);
+        Ok(Undisturbed { points: Point::of(&calls), state: found })
     }
 }
 

@@ -50,7 +50,7 @@ fn interrupted(
     let mut run = Running::start(run)?;
     if !run.reaches(&halt)? {
         let ended = run.wait()?;
-        let failed = || Fate::Failed(format!("{point}: {}", ended.all()));
+        let failed = || Fate::Failed(format!("{point}: {}", ended.end()));
         return Ok(if ended.code == 0 { Fate::Converged } else { failed() });
     }
     run.interrupt()?;
@@ -75,7 +75,7 @@ fn interrupted(
 /// What is wrong with how it ended after the second signal. Before there is a lock, the first one ends it.
 fn gone_at_once(ended: &Run, took: Duration) -> Option<String> {
     let is_gone = matches!(ended.code, INTERRUPTED | -1 | 1) && took < AT_ONCE;
-    (!is_gone).then(|| format!("not gone {} s after the second signal: {}", took.as_secs(), ended.all()))
+    (!is_gone).then(|| format!("not gone {} s after the second signal: {}", took.as_secs(), ended.end()))
 }
 
 /// What is wrong with how it ended after one signal: a change was cut, or nobody was told.
@@ -89,6 +89,6 @@ fn finished(world: &World, ended: &Run) -> Option<String> {
         // The last step was under way, or nothing had been changed and nobody listened yet.
         0 | -1 => None,
         _ if ended.stderr.contains("stopped") => None,
-        _ => Some(format!("it does not say that it was stopped: {}", ended.all())),
+        _ => Some(format!("it does not say that it was stopped: {}", ended.end())),
     }
 }

@@ -45,7 +45,7 @@ fn killed(
         // How often a state is asked for differs: this run had no such call.
         let ended = first.wait()?;
         if ended.code != 0 {
-            return Ok(Fate::Failed(format!("{point}: {}", ended.all())));
+            return Ok(Fate::Failed(format!("{point}: {}", ended.end())));
         }
     }
     let trouble = ground.again(&world, stage, auditor)?;

@@ -55,7 +55,7 @@ fn throttled(
     if run.code != 0 {
         let said = ["RequestLimitExceeded", "Throttling", "SlowDown"];
         if limit.is_some() || !said.iter().any(|code| run.stderr.contains(code)) {
-            return failed(run.all());
+            return failed(run.end());
         }
         let trouble = ground.again(&world, stage, auditor)?;
         return trouble.map_or(Ok((Fate::Stopped, calls)), failed);

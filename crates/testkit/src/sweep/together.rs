@@ -34,7 +34,7 @@ pub(super) fn sweep(ground: &Ground, extent: Extent, done: &mut impl FnMut(Row))
     let mut row = Row::new(format!("{count} at once: {}", stage.name()));
     for run in runs {
         let run = run.wait()?;
-        row.count(if run.code == 0 { Fate::Converged } else { Fate::Failed(run.all()) });
+        row.count(if run.code == 0 { Fate::Converged } else { Fate::Failed(run.end()) });
     }
     let calls = world.aws.take_calls();
     if let Some(mixed) = mixed(&calls) {
