@@ -56,7 +56,8 @@ impl Fresh {
             return false;
         }
         let is_part = |c: char| c.is_ascii_alphanumeric() || "-_.:/".contains(c);
-        let mut names = error
+        // Whatever stands around it is the same in all answers.
+        let mut names = message(error)
             .split(|c| !is_part(c))
             // Names hold digits or dots; what is left are words.
             .map(|word| word.trim_matches(['.', ':', '/']))
@@ -64,9 +65,15 @@ impl Fresh {
                 word.len() >= SHORTEST_NAME && word.contains(|c: char| c.is_ascii_digit() || c == '.')
             });
         let answers = self.answers();
-        let mut recent = answers.iter().filter(|(since, _)| since.elapsed() <= PROPAGATION);
-        names.any(|name| recent.any(|(_, answer)| answer.contains(name)))
+        let is_recent = |since: &Instant| since.elapsed() <= PROPAGATION;
+        names.any(|name| answers.iter().any(|(since, answer)| is_recent(since) && answer.contains(name)))
     }
+}
+
+/// The words of an error for people: where the answer is XML, an element of its own.
+fn message(error: &str) -> &str {
+    let inner = error.split_once("<Message>").map(|(_, rest)| rest);
+    inner.map_or(error, |rest| rest.split_once("</Message>").map_or(rest, |(message, _)| message))
 }
 
 /// What a creating call asks for, until its answer is there: some answers do not name what was made.
