@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use kcl_aws::store::lock;
 use kcl_pki::{KeyId, KeysetName};
 
 use crate::commands;
@@ -133,13 +134,36 @@ pub(crate) struct LockOptions {
     /// How long to wait while somebody else changes the cluster: 90s, 5m [default: not at all]
     #[arg(long, env = "KCL_LOCK_TIMEOUT", value_name = "DURATION", value_parser = wait)]
     lock_timeout: Option<Duration>,
+    /// For how long the lock is good without a renewal: after a run that was killed, the next one waits this long
+    /// [default: 60s]
+    #[arg(long, env = "KCL_LOCK_LEASE", value_name = "DURATION", value_parser = lease)]
+    lock_lease: Option<Duration>,
 }
 
 impl LockOptions {
-    /// How long to wait.
-    pub(crate) fn timeout(self) -> Duration {
-        self.lock_timeout.unwrap_or_default()
+    /// How the lock is taken.
+    pub(crate) fn options(self) -> lock::Options {
+        let default = lock::Options::default();
+        lock::Options {
+            wait: self.lock_timeout.unwrap_or_default(),
+            lease: self.lock_lease.unwrap_or(default.lease),
+            ..default
+        }
     }
+}
+
+/// A lease is renewed at every third of it, and S3 tells how old it is in whole seconds.
+const SHORTEST_LEASE: Duration = Duration::from_secs(5);
+/// Nobody wants to wait longer for a run that was killed.
+const LONGEST_LEASE: Duration = Duration::from_hours(1);
+
+/// For how long a lock is good.
+fn lease(text: &str) -> Result<Duration, String> {
+    let lease = duration(text)?;
+    if lease < SHORTEST_LEASE || lease > LONGEST_LEASE {
+        return Err("from 5s to 1h".to_owned());
+    }
+    Ok(lease)
 }
 
 /// Nobody waits longer, and clocks can be added to.

@@ -168,6 +168,12 @@ impl From<kcl_kube::RemoteError> for CommandError {
 /// What to do about an AWS error.
 pub(crate) fn hint(error: &kcl_aws::Error) -> Option<String> {
     let hint = match error.kind {
+        ErrorKind::Credentials if kcl_aws::is_about_time(error) => {
+            "this machine's clock is wrong, or that of whoever answers: `timedatectl` shows and sets it"
+        }
+        ErrorKind::Credentials if error.is_code(&["RequestExpired"]) => {
+            "these credentials have expired, or this machine's clock is wrong: sign in again, as with `aws sso login`"
+        }
         ErrorKind::Credentials if error.code.as_ref().is_some_and(|code| code.contains("Expired")) => {
             "these credentials have expired: sign in again, as with `aws sso login`"
         }

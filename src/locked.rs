@@ -3,7 +3,6 @@
 use std::cell::Cell;
 use std::future::Future;
 use std::sync::Arc;
-use std::time::Duration;
 
 use kcl_aws::store::Store;
 use kcl_aws::store::lock::{Holder, Lock, LockError, Options, SystemClock};
@@ -21,23 +20,23 @@ pub(crate) struct Locked {
 }
 
 impl Locked {
-    /// Takes the lock of `cluster`, waiting for it as long as `wait` says. `command` is what its holder runs, as others
-    /// are told.
+    /// Takes the lock of `cluster`, as `options` say. `command` is what its holder runs, as others are told, and `region` the cluster's, as far as it is known.
     pub(crate) async fn take(
         store: &Arc<dyn Store>,
         cluster: &str,
         command: &str,
-        wait: Duration,
+        region: Option<&str>,
+        options: Options,
         printer: &Printer,
     ) -> Result<Self, LockError> {
-        let options = Options { wait, ..Options::default() };
         let on_wait = |lease: &kcl_aws::store::lock::Lease| {
             printer.note(&format!("waiting for the lock of {cluster}, held by {}", lease.describe()));
         };
         // Before the lock is there: one that is taken is given back, whenever the user stops.
         let interrupts = Interrupts::listen();
         let clock = Arc::new(SystemClock::new());
-        let acquired = Lock::acquire(Arc::clone(store), cluster, holder(command), &options, clock, on_wait);
+        let acquired =
+            Lock::acquire(Arc::clone(store), cluster, holder(command, region), &options, clock, on_wait);
         let lock = tokio::select! {
             lock = acquired => lock?,
             () = interrupts.asked() => return Err(LockError::Store(stopped())),
@@ -111,13 +110,14 @@ fn stopped() -> kcl_aws::Error {
 }
 
 /// Who we are, for whoever finds the lock taken.
-fn holder(command: &str) -> Holder {
+fn holder(command: &str, region: Option<&str>) -> Holder {
     let name = |variable| std::env::var(variable).ok().filter(|name| !name.is_empty());
     Holder {
         user: name("USER").or_else(|| name("LOGNAME")).unwrap_or_else(|| "unknown".to_owned()),
         host: gethostname::gethostname().to_string_lossy().into_owned(),
         pid: std::process::id(),
         command: command.to_owned(),
+        region: region.map(str::to_owned),
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use kcl_aws::store::lock::LockError;
+use kcl_aws::store::lock::{self, LockError, Status, SystemClock};
 use kcl_aws::store::{Store, registration};
 use kcl_aws::{Aws, Depth, ErrorKind, Scope};
 use kcl_engine::{Options, Plan, Wanted};
@@ -76,7 +76,9 @@ pub(super) async fn run(args: Delete, settings: &Settings, printer: &Printer) ->
         say_nothing_is_left(&aws, &target, printer);
         return Ok(Done::Clean);
     };
-    match Locked::take(store, &target.name, "kcl delete", args.lock.timeout(), printer).await {
+    match Locked::take(store, &target.name, "kcl delete", Some(&aws.region), args.lock.options(), printer)
+        .await
+    {
         Ok(locked) => {
             let work = async |locked: &Locked| delete(&args, &aws, &target, printer, Some(locked)).await;
             locked.run(printer, work).await?;
@@ -201,7 +203,10 @@ async fn target(args: &Delete, settings: &Settings) -> Result<Target, CommandErr
     let protected = registered.as_ref().is_some_and(|cluster| cluster.protected);
     let issuer = registered.as_ref().and_then(issuer);
     let is_registered = registered.is_some();
-    let region = registered.map(|cluster| cluster.region).or(region);
+    let region = match (registered.map(|cluster| cluster.region).or(region), &store) {
+        (None, Some(store)) => region_of_lock(store.as_ref(), &name).await?,
+        (region, _) => region,
+    };
     Ok(Target {
         name,
         region,
@@ -210,6 +215,15 @@ async fn target(args: &Delete, settings: &Settings) -> Result<Target, CommandErr
         registered: is_registered,
         store,
         interactive: settings.interactive,
+    })
+}
+
+/// Where somebody worked who has left the lock behind: a run that was killed after the spec had gone. The lock goes
+/// last, and with it everything by which a cluster is known.
+async fn region_of_lock(store: &dyn Store, name: &str) -> Result<Option<String>, CommandError> {
+    Ok(match lock::status(store, name, &lock::Options::default(), &SystemClock::new()).await? {
+        Status::Held { lease, .. } => lease.holder.region,
+        Status::Free | Status::Unreadable { .. } => None,
     })
 }
 

@@ -129,6 +129,6 @@ async fn change(
         }
         Ok(Done::Clean)
     };
-    let locked = Locked::take(&store, &cluster, command, options.lock.timeout(), printer).await?;
+    let locked = Locked::take(&store, &cluster, command, None, options.lock.options(), printer).await?;
     locked.run(printer, work).await
 }

@@ -69,7 +69,8 @@ pub(super) async fn reconcile(
     let name = validated.cluster.name.clone();
     let store = store_of(&validated.cluster, settings).await?;
     let aws = connect(settings, &validated.cluster.region).await?.with_state(store.clone(), &name);
-    let take = || Locked::take(&store, &name, mode.command, mode.run.lock.timeout(), printer);
+    let take =
+        || Locked::take(&store, &name, mode.command, Some(&aws.region), mode.run.lock.options(), printer);
 
     if mode.run.yes {
         match take().await {

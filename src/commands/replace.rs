@@ -39,6 +39,6 @@ pub(super) async fn run(args: Replace, settings: &Settings, printer: &Printer) -
         printer.note("`kcl update` shows what it changes");
         Ok(Done::Clean)
     };
-    let locked = Locked::take(&store, name, "kcl replace", args.lock.timeout(), printer).await?;
+    let locked = Locked::take(&store, name, "kcl replace", None, args.lock.options(), printer).await?;
     locked.run(printer, work).await
 }

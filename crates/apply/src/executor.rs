@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use kcl_engine::{Action, Attrs, Plan, ResourceId, Schedule, Step, StepState, UnresolvedRef, resolve};
-use tokio::sync::Semaphore;
 
+use crate::limiter::Limiter;
 use crate::provider::{Lane, Provider, Resolved};
 use crate::report::{Failure, Report};
 
@@ -119,9 +119,9 @@ fn name(step: &Step) -> (Action, ResourceId) {
     (step.action, step.id.clone())
 }
 
-fn lanes<P: Provider>(plan: &Plan, provider: &P) -> HashMap<&'static str, Semaphore> {
+fn lanes<P: Provider>(plan: &Plan, provider: &P) -> HashMap<&'static str, Limiter> {
     let lanes = plan.steps.iter().map(|step| provider.lane(step.id.kind.as_str()));
-    lanes.map(|Lane { name, limit }| (name, Semaphore::new(limit.max(1)))).collect()
+    lanes.map(|Lane { name, limit }| (name, Limiter::new(limit))).collect()
 }
 
 /// Puts steps that may run as one call together.
@@ -146,7 +146,7 @@ fn batches<P: Provider>(plan: &Plan, provider: &P, ready: Vec<usize>) -> Vec<Vec
 fn start<'a, P: Provider>(
     plan: &'a Plan,
     provider: &'a P,
-    lanes: &'a HashMap<&'static str, Semaphore>,
+    lanes: &'a HashMap<&'static str, Limiter>,
     known: &BTreeMap<String, Attrs>,
     indices: Vec<usize>,
     broken: &impl Fn(UnresolvedRef) -> P::Error,
@@ -162,16 +162,19 @@ fn start<'a, P: Provider>(
             }
         }
     }
-    let lane = plan.steps[indices[0]].id.kind.as_str();
-    let semaphore = lanes.get(provider.lane(lane).name);
+    let lane = provider.lane(plan.steps[indices[0]].id.kind.as_str()).name;
+    let limiter = lanes.get(lane);
     Box::pin(async move {
-        // A closed semaphore cannot happen (nobody closes it), and would only mean no limit.
-        let _permit = match semaphore {
-            Some(semaphore) => semaphore.acquire().await.ok(),
+        let refused = || provider.refused(lane);
+        let permit = match limiter {
+            Some(limiter) => limiter.enter(refused).await,
             None => None,
         };
         let begun = Instant::now();
         let results = provider.run(resolved).await;
+        if let Some(limiter) = limiter {
+            limiter.leave(permit, refused());
+        }
         Finished { indices, results, took: begun.elapsed() }
     })
 }

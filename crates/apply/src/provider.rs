@@ -9,7 +9,7 @@ use serde_json::Value;
 pub struct Lane {
     /// The lane's name, for example the cloud service.
     pub name: &'static str,
-    /// How many of its steps may run at a time.
+    /// How many of its steps may run at a time, as long as the cloud does not say that this is too many.
     pub limit: usize,
 }
 
@@ -37,6 +37,9 @@ pub trait Provider: Sync {
 
     /// The lane of a resource kind.
     fn lane(&self, kind: &str) -> Lane;
+
+    /// How often the cloud has said so far that there are too many calls, of the lane with this name.
+    fn refused(&self, lane: &str) -> u64;
 
     /// Steps with the same key that are ready at the same time are given to [`Provider::run`] together.
     fn batch_key(&self, step: &Step) -> Option<String>;

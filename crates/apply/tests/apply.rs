@@ -44,10 +44,15 @@ struct Recorder {
     calls: Mutex<Vec<Vec<String>>>,
     seen: Mutex<BTreeMap<String, String>>,
     running: Mutex<(usize, usize)>,
+    /// How many ran, each time that one started.
+    widths: Mutex<Vec<usize>>,
     fails: &'static str,
     slow: &'static str,
     go: Notify,
     limit: usize,
+    refused: Mutex<u64>,
+    /// Each step is refused so often before it is taken.
+    refuses: u64,
 }
 
 impl Provider for Recorder {
@@ -55,6 +60,10 @@ impl Provider for Recorder {
 
     fn lane(&self, _: &str) -> Lane {
         Lane { name: "parts", limit: if self.limit == 0 { 100 } else { self.limit } }
+    }
+
+    fn refused(&self, _: &str) -> u64 {
+        *self.refused.lock().unwrap()
     }
 
     fn batch_key(&self, step: &Step) -> Option<String> {
@@ -69,7 +78,9 @@ impl Provider for Recorder {
                 let mut running = self.running.lock().unwrap();
                 running.0 += 1;
                 running.1 = running.1.max(running.0);
+                self.widths.lock().unwrap().push(running.0);
             }
+            *self.refused.lock().unwrap() += self.refuses;
             tokio::task::yield_now().await;
             if steps.iter().any(|step| step.name == self.slow) {
                 self.go.notified().await;
@@ -167,6 +178,17 @@ async fn a_lane_limits_how_many_run() {
     let report = run(&plan_of(&parts), &provider).await;
     assert_eq!(report.done, 20);
     assert_eq!(provider.running.lock().unwrap().1, 3);
+}
+
+#[tokio::test]
+async fn where_the_cloud_refuses_less_is_asked() {
+    let names: Vec<String> = (0..60).map(|n| format!("p{n}")).collect();
+    let parts: Vec<(&str, &str, &[&str])> = names.iter().map(|name| (name.as_str(), "", &[][..])).collect();
+    let provider = Recorder { limit: 16, refuses: 1, ..Recorder::default() };
+    let report = run(&plan_of(&parts), &provider).await;
+    assert_eq!(report.done, 60);
+    let widths = provider.widths.lock().unwrap().clone();
+    assert!(widths[40..].iter().all(|width| *width == 1), "{widths:?}");
 }
 
 #[tokio::test]

@@ -15,6 +15,9 @@ use sha2::{Digest, Sha256};
 
 use crate::discovery::PublicReads;
 use crate::error::{During, Error, ErrorKind};
+use crate::fresh::Fresh;
+use crate::kind::Service;
+use crate::refusals::Refusals;
 use crate::regional::Regional;
 use crate::store::Store;
 use crate::store::registration::Registration;
@@ -52,6 +55,8 @@ pub struct Aws {
     /// Makes client tokens of this run unlike those of any other: a token used again after what it made was
     /// deleted would give back the deleted thing.
     run: String,
+    /// How often each service has said that there are too many calls.
+    pub(crate) refusals: Refusals,
     pub(crate) ec2: aws_sdk_ec2::Client,
     /// EC2 without the SDK's retries, for what has no client token.
     pub(crate) ec2_once: aws_sdk_ec2::Client,
@@ -92,23 +97,41 @@ impl Aws {
         let account = identity.account().ok_or_else(missing)?.to_owned();
         // arn:<partition>:sts::<account>:...
         let partition = identity.arn().and_then(|arn| arn.split(':').nth(1)).ok_or_else(missing)?.to_owned();
-        let once = aws_sdk_ec2::config::Builder::from(config).retry_config(RetryConfig::disabled()).build();
+        let refusals = Refusals::default();
+        let fresh = Fresh::default();
+        // Each service has a type of its own for what is the same.
+        macro_rules! builder {
+            ($sdk:ident, $service:ident) => {
+                $sdk::config::Builder::from(config)
+                    .interceptor(refusals.listener(Service::$service))
+                    .interceptor(fresh.clone())
+                    .retry_classifier(fresh.clone())
+            };
+        }
+        let ec2 = builder!(aws_sdk_ec2, Ec2);
+        let once = ec2.clone().retry_config(RetryConfig::disabled()).build();
+        macro_rules! client {
+            ($sdk:ident, $service:ident) => {
+                $sdk::Client::from_conf(builder!($sdk, $service).build())
+            };
+        }
         Ok(Self {
             account,
             region,
             partition,
-            ec2: aws_sdk_ec2::Client::new(config),
+            ec2: aws_sdk_ec2::Client::from_conf(ec2.build()),
             ec2_once: aws_sdk_ec2::Client::from_conf(once),
-            iam: aws_sdk_iam::Client::new(config),
-            elb: aws_sdk_elasticloadbalancingv2::Client::new(config),
-            classic_elb: aws_sdk_elasticloadbalancing::Client::new(config),
-            autoscaling: aws_sdk_autoscaling::Client::new(config),
-            route53: aws_sdk_route53::Client::new(config),
-            sqs: aws_sdk_sqs::Client::new(config),
-            events: aws_sdk_eventbridge::Client::new(config),
-            ssm: aws_sdk_ssm::Client::new(config),
-            s3: aws_sdk_s3::Client::new(config),
-            tagging: aws_sdk_resourcegroupstagging::Client::new(config),
+            iam: client!(aws_sdk_iam, Iam),
+            elb: client!(aws_sdk_elasticloadbalancingv2, Elb),
+            classic_elb: client!(aws_sdk_elasticloadbalancing, Elb),
+            autoscaling: client!(aws_sdk_autoscaling, AutoScaling),
+            route53: client!(aws_sdk_route53, Route53),
+            sqs: client!(aws_sdk_sqs, Other),
+            events: client!(aws_sdk_eventbridge, Other),
+            ssm: client!(aws_sdk_ssm, Other),
+            s3: client!(aws_sdk_s3, Other),
+            tagging: client!(aws_sdk_resourcegroupstagging, Other),
+            refusals,
             state: None,
             cluster: None,
             registration: None,

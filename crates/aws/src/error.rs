@@ -95,6 +95,14 @@ impl Error {
     }
 }
 
+/// Whether AWS refuses a signature because of when it was made, and not because of who made it.
+pub fn is_about_time(error: &Error) -> bool {
+    const CODES: [&str; 3] = ["RequestTimeTooSkewed", "SignatureDoesNotMatch", "InvalidSignatureException"];
+    let says_so = ["Signature expired", "Signature not yet current"];
+    error.is_code(&CODES[..1])
+        || error.is_code(&CODES) && says_so.iter().any(|words| error.message.contains(words))
+}
+
 impl From<kcl_engine::UnresolvedRef> for Error {
     fn from(error: kcl_engine::UnresolvedRef) -> Self {
         Self::new(ErrorKind::Unexpected, "kcl", error.to_string())
@@ -190,9 +198,20 @@ fn innermost(error: &dyn std::error::Error) -> String {
     error.to_string()
 }
 
+/// What AWS calls too many calls. What was asked for did not happen.
+pub(crate) const THROTTLED: [&str; 7] = [
+    "RequestLimitExceeded",
+    "Throttling",
+    "ThrottlingException",
+    "TooManyRequestsException",
+    "RequestThrottled",
+    "SlowDown",
+    "PriorRequestNotComplete",
+];
+
 /// The SDK does not model EC2's errors, so the codes themselves are what counts.
 fn kind_of(code: Option<&str>, status: Option<u16>) -> ErrorKind {
-    const CREDENTIALS: [&str; 8] = [
+    const CREDENTIALS: [&str; 10] = [
         "AuthFailure",
         "InvalidClientTokenId",
         "UnrecognizedClientException",
@@ -201,15 +220,8 @@ fn kind_of(code: Option<&str>, status: Option<u16>) -> ErrorKind {
         "ExpiredTokenException",
         "RequestExpired",
         "InvalidAccessKeyId",
-    ];
-    const THROTTLED: [&str; 7] = [
-        "RequestLimitExceeded",
-        "Throttling",
-        "ThrottlingException",
-        "TooManyRequestsException",
-        "RequestThrottled",
-        "SlowDown",
-        "PriorRequestNotComplete",
+        "InvalidSignatureException",
+        "RequestTimeTooSkewed",
     ];
     const DENIED: [&str; 4] = ["UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "Forbidden"];
     const IN_USE: [&str; 9] = [

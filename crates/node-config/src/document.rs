@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::depth::is_too_deep;
 use crate::error::ConfigError;
 use crate::reserve::Resources;
 use crate::validate;
@@ -298,9 +299,20 @@ impl AssetFile {
     }
 }
 
+/// What kcl writes has some ten kilobytes. Whatever is larger than this is no configuration, and a machine that is
+/// starting has little memory to find that out with.
+const MAX_BYTES: usize = 4 * 1024 * 1024;
+
 impl NodeConfig {
     /// Reads YAML or JSON and checks every value.
     pub fn parse(text: &str) -> Result<Self, ConfigError> {
+        if text.len() > MAX_BYTES {
+            let why = format!("it is larger than {} MiB", MAX_BYTES / 1024 / 1024);
+            return Err(ConfigError::Syntax { why });
+        }
+        if is_too_deep(text) {
+            return Err(ConfigError::Syntax { why: "its brackets are nested too deeply".to_owned() });
+        }
         let config: Self = serde_yaml::from_str(text).map_err(|error| ConfigError::syntax(&error))?;
         validate::check(&config)?;
         Ok(config)

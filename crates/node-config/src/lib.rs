@@ -12,6 +12,7 @@
 pub mod assets;
 mod backup;
 mod containerd;
+mod depth;
 mod document;
 mod encryption;
 mod error;

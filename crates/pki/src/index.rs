@@ -68,6 +68,9 @@ struct KeyText {
     public_key: Option<String>,
 }
 
+/// A certificate has two kilobytes, and a keyset a handful of them: whatever is larger than this is none.
+const MAX_INDEX: usize = 1024 * 1024;
+
 impl Keyset {
     /// The text for [`KeysetName::index_path`]. It ends in a newline, and is the same for the same keyset.
     pub fn index_yaml(&self) -> String {
@@ -147,6 +150,10 @@ fn read_text(name: KeysetName, path: &str, index: &[u8]) -> Result<SpecText, Key
         return Err(KeysetError::TooLarge { path: path(), size: index.len(), limit: MAX_OBJECT_BYTES });
     }
     let text = std::str::from_utf8(index).map_err(|_| KeysetError::NotText { path: path() })?;
+    if text.len() > MAX_INDEX {
+        let reason = format!("it is larger than {} KiB", MAX_INDEX / 1024);
+        return Err(KeysetError::Yaml { path: path(), reason });
+    }
     if text.trim().is_empty() {
         return Err(KeysetError::Blank { path: path() });
     }

@@ -25,6 +25,10 @@ pub(crate) const KCL_KINDS: &[&str] =
 /// The largest source that is read. Manifests of whole applications fit; a disk image does not.
 const MAX_SOURCE_BYTES: usize = 8 * 1024 * 1024;
 
+/// The most documents of one source. Each mistake is compared with all others, so that a million of them would take
+/// hours to report.
+const MAX_DOCUMENTS: usize = 5000;
+
 /// Everything that was written, read but not yet judged.
 #[derive(Clone, Debug, Default)]
 pub struct Spec {
@@ -205,8 +209,14 @@ fn read_source(source: &Arc<Source>, documents: &mut Vec<Document>, reader: &mut
         reader.note(Diagnostic::error(&place, title));
         return false;
     }
+    let chunks = split(source);
+    if let Some(surplus) = chunks.get(MAX_DOCUMENTS) {
+        let place = Place::new(source, surplus.first_line, 1, 1);
+        reader.note(Diagnostic::error(&place, format!("source has more than {MAX_DOCUMENTS} documents")));
+        return false;
+    }
     let mut complete = true;
-    for chunk in split(source) {
+    for chunk in chunks {
         let nodes = match chunk.parse() {
             Ok(nodes) => nodes,
             Err(diagnostic) => {

@@ -7,6 +7,8 @@ the canary tests look at that one.
 
 import json
 import os
+import signal
+import stat
 import sys
 import threading
 
@@ -32,24 +34,71 @@ class QuietHandler(MotoRequestHandler):
         pass
 
 
-def end_with_parent():
-    sys.stdin.buffer.read()
-    os._exit(0)
-
-
-def main():
-    if "--plain" not in sys.argv:
-        import mends
-
-        mends.apply()
-    app = DomainDispatcherApplication(create_backend_app)
+def listening(app):
     server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=QuietHandler)
     # Cuts at 128 waiting connections by default; a test may open more at once.
     server.socket.listen(1024)
     # moto calls itself in some places and wants to know where.
     os.environ["MOTO_PORT"] = str(server.server_port)
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    return server
+
+
+def say_port(server):
     print(json.dumps({"port": server.server_port}), flush=True)
+
+
+def obey(app):
+    """What the parent says, until it is gone."""
+    while line := sys.stdin.buffer.readline():
+        if line == b"copy\n" and os.fork() == 0:
+            be_copy(app)
+    os._exit(0)
+
+
+def be_copy(app):
+    """A server of its own. All that the fork left running is this thread."""
+    original = os.getppid()
+    server = listening(app)
+    # Connections of the original are its own: here they would only be kept open.
+    keep = {0, 1, 2, server.socket.fileno()}
+    for number in map(int, os.listdir("/proc/self/fd")):
+        if number not in keep and is_socket(number):
+            os.close(number)
+    say_port(server)
+    lifeline, _ = server.socket.accept()
+    threading.Thread(target=end_with, args=(lifeline, original), daemon=True).start()
+    server.serve_forever()
+
+
+def is_socket(number):
+    try:
+        return stat.S_ISSOCK(os.fstat(number).st_mode)
+    except OSError:
+        return False
+
+
+def end_with(lifeline, original):
+    lifeline.settimeout(1)
+    while os.getppid() == original:
+        try:
+            lifeline.recv(1)
+            break
+        except TimeoutError:
+            continue
+    os._exit(0)
+
+
+def main():
+    # Copies are nobody's to wait for.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    if "--plain" not in sys.argv:
+        import mends
+
+        mends.apply()
+    app = DomainDispatcherApplication(create_backend_app)
+    server = listening(app)
+    threading.Thread(target=obey, args=(app,), daemon=True).start()
+    say_port(server)
     server.serve_forever()
 
 

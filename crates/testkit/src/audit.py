@@ -1,6 +1,6 @@
-"""Lists what an AWS account holds, with plain SDK calls, as one JSON document on stdout.
+"""Lists what an AWS account holds, with plain SDK calls, as one JSON document a line on stdout.
 
-Usage: audit.py ENDPOINT REGION. Nothing of kcl is used here: it is the second opinion about what kcl
+Each line on stdin is ENDPOINT REGION; it ends with stdin. Nothing of kcl is used here: it is the second opinion about what kcl
 made, and about whether anything is left after a delete. Each list holds what boto3 answered, with what
 only further calls tell put under names that begin with a small letter.
 """
@@ -13,13 +13,12 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-ENDPOINT, REGION = sys.argv[1:3]
-SESSION = boto3.Session(aws_access_key_id="AUDIT", aws_secret_access_key="audit", region_name=REGION)
+SESSION = boto3.Session(aws_access_key_id="AUDIT", aws_secret_access_key="audit")
 CONFIG = Config(retries={"max_attempts": 1}, max_pool_connections=4, s3={"addressing_style": "path"})
 
 
-def client(service):
-    return SESSION.client(service, endpoint_url=ENDPOINT, config=CONFIG)
+def client(service, endpoint, region):
+    return SESSION.client(service, region_name=region, endpoint_url=endpoint, config=CONFIG)
 
 
 def pages(api, action, key, **parameters):
@@ -207,13 +206,18 @@ PARTS = {
 }
 
 
-def main():
+def listing(endpoint, region):
     # Clients one after another: making them is not safe to do from several threads.
-    jobs = [(part, client(service)) for service, part in PARTS.items()]
+    jobs = [(part, client(service, endpoint, region)) for service, part in PARTS.items()]
     with ThreadPoolExecutor(max_workers=len(jobs)) as pool:
         answers = list(pool.map(lambda job: job[0](job[1]), jobs))
-    document = {name: items for answer in answers for name, items in answer.items()}
-    json.dump(document, sys.stdout, default=str, sort_keys=True)
+    return {name: items for answer in answers for name, items in answer.items()}
+
+
+def main():
+    for line in sys.stdin:
+        json.dump(listing(*line.split()), sys.stdout, default=str, sort_keys=True)
+        print(flush=True)
 
 
 main()

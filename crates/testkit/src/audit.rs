@@ -5,8 +5,11 @@
 //! [`LocalAws::calls`].
 
 use std::ffi::OsStr;
-use std::process::{Command, Stdio};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use crate::error::Error;
@@ -30,24 +33,72 @@ impl From<Value> for Audit {
 
 /// Lists the account in a region.
 pub fn audit(aws: &LocalAws, region: &str) -> Result<Audit, Error> {
-    let python = moto::python()?;
-    let failed = |output: String| Error::Audit { output };
-    let endpoint = aws.direct_endpoint();
-    let output = Command::new(&python)
-        .args([OsStr::new("-c"), SCRIPT.as_ref(), endpoint.as_ref(), region.as_ref()])
-        .env_remove("PYTHONPATH")
-        .env_remove("PYTHONHOME")
-        .env_remove("AWS_PROFILE")
-        .env_remove("AWS_CONFIG_FILE")
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|source| Error::Python { command: python.display().to_string(), source })?;
-    if !output.status.success() {
-        return Err(failed(String::from_utf8_lossy(&output.stderr).into_owned()));
+    Auditor::start()?.audit(aws, region)
+}
+
+/// Who lists accounts, one after the other: the SDK takes longer to start than to list.
+#[derive(Debug)]
+pub struct Auditor {
+    child: Child,
+    /// Its input and output.
+    talk: Option<(ChildStdin, BufReader<ChildStdout>)>,
+}
+
+impl Auditor {
+    /// Starts one.
+    pub fn start() -> Result<Self, Error> {
+        let python = moto::python()?;
+        let mut child = Command::new(&python)
+            .args([OsStr::new("-c"), SCRIPT.as_ref()])
+            .env_remove("PYTHONPATH")
+            .env_remove("PYTHONHOME")
+            .env_remove("AWS_PROFILE")
+            .env_remove("AWS_CONFIG_FILE")
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|source| Error::Python { command: python.display().to_string(), source })?;
+        let talk = child.stdin.take().zip(child.stdout.take().map(BufReader::new));
+        Ok(Self { child, talk })
     }
-    let document = serde_json::from_slice(&output.stdout).map_err(|error| failed(error.to_string()))?;
-    Ok(Audit { document })
+
+    /// Lists an account in a region.
+    pub fn audit(&mut self, aws: &LocalAws, region: &str) -> Result<Audit, Error> {
+        let mut line = String::new();
+        let asked = self.talk.as_mut().map(|(stdin, stdout)| {
+            writeln!(stdin, "{} {region}", aws.direct_endpoint())?;
+            stdin.flush()?;
+            stdout.read_line(&mut line)
+        });
+        match asked {
+            Some(Ok(1..)) => {}
+            Some(Err(error)) => return Err(self.failed(&error.to_string())),
+            Some(Ok(0)) | None => return Err(self.failed("it ended")),
+        }
+        let document = serde_json::from_str(&line).map_err(|error| self.failed(&error.to_string()))?;
+        Ok(Audit { document })
+    }
+
+    /// Why it does not answer: what it said at its end.
+    fn failed(&mut self, why: &str) -> Error {
+        self.talk = None;
+        let mut said = String::new();
+        if let Some(mut stderr) = self.child.stderr.take() {
+            // Without it, the reason at hand has to do.
+            let _ = stderr.read_to_string(&mut said);
+        }
+        Error::Audit { output: format!("{why}\n{said}") }
+    }
+}
+
+impl Drop for Auditor {
+    fn drop(&mut self) {
+        // It ends with its input.
+        self.talk = None;
+        let _ = self.child.wait();
+    }
 }
 
 /// A list of the document, and how one of its items is called: the kind, the field of its id.
@@ -92,6 +143,13 @@ impl Audit {
     /// One of its lists (`vpcs`, `security_group_rules`); empty where there is none of that name.
     pub fn list(&self, name: &str) -> &[Value] {
         self.document.get(name).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    }
+
+    /// The user data of all launch templates, as machines get it.
+    pub fn user_data(&self) -> Vec<String> {
+        let data = self.list("launch_templates").iter().filter_map(|it| it["latest"]["UserData"].as_str());
+        let data = data.filter_map(|data| STANDARD.decode(data).ok());
+        data.map(|data| String::from_utf8_lossy(&data).into_owned()).collect()
     }
 
     /// Everything that a fresh account does not have, one line each: `vpc vpc-0a1b (my.cluster)`. Buckets,

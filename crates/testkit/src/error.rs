@@ -56,6 +56,20 @@ pub enum Error {
         /// The system's answer.
         source: io::Error,
     },
+    /// kcl could not be run, or what it is run for could not be set up.
+    #[error("failed to run kcl")]
+    Run {
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// What sweeps disturb does not even work undisturbed.
+    #[error("kcl's {stage} fails with nothing in its way:\n{said}")]
+    Undisturbed {
+        /// Which stage.
+        stage: &'static str,
+        /// Everything it said.
+        said: String,
+    },
     /// A call that a helper made for itself was not answered with success.
     #[error("{action} of the local AWS answered {status}: {body}")]
     Call {

@@ -8,11 +8,13 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
+use std::task::{Context, Poll};
 
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::BodyExt as _;
 use hyper::StatusCode;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use hyper::header::{AUTHORIZATION, HeaderValue};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -31,6 +33,9 @@ use crate::wire::{Request, Response};
 /// not torn apart by another call. moto itself does one thing at a time anyway. S3 is left out: its
 /// conditional writes are atomic in moto, and tests of the lock want them at the same time.
 const ONE_AT_A_TIME: [&str; 5] = ["ec2", "elasticloadbalancing", "autoscaling", "iam", "route53"];
+
+/// How often a read is made again that moto crashed over.
+const READ_AGAIN: u32 = 3;
 
 /// A running front.
 pub(crate) struct Front {
@@ -182,7 +187,8 @@ async fn connection(stream: TcpStream, inner: Arc<Inner>, ruled: bool) {
             let reply =
                 if ruled { inner.ruled(request).await } else { Reply::Send(inner.bare(request).await) };
             match reply {
-                Reply::Send(response) => Ok(outgoing(response)),
+                Reply::Send(response) => Ok(outgoing(response, false)),
+                Reply::Cut(response) => Ok(outgoing(response, true)),
                 Reply::Drop => Err(Gone("dropped by a rule".to_owned())),
             }
         }
@@ -206,11 +212,45 @@ async fn whole(request: hyper::Request<Incoming>) -> Result<Request, hyper::Erro
     Ok(Request { method: parts.method, uri: parts.uri, headers: parts.headers, body })
 }
 
-fn outgoing(response: Response) -> hyper::Response<Full<Bytes>> {
-    let mut outgoing = hyper::Response::new(Full::new(response.body));
+fn outgoing(response: Response, cut: bool) -> hyper::Response<Outgoing> {
+    let mut outgoing = hyper::Response::new(Outgoing { whole: response.body, cut, sent: false });
     *outgoing.status_mut() = response.status;
     *outgoing.headers_mut() = *response.headers;
     outgoing
+}
+
+/// A body, of which only the first half may be sent.
+struct Outgoing {
+    whole: Bytes,
+    cut: bool,
+    sent: bool,
+}
+
+impl Body for Outgoing {
+    type Data = Bytes;
+    type Error = Gone;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Gone>>> {
+        let sent = std::mem::replace(&mut self.sent, true);
+        Poll::Ready(match (sent, self.cut) {
+            (false, false) => Some(Ok(Frame::data(self.whole.clone()))),
+            (false, true) => Some(Ok(Frame::data(self.whole.slice(..self.whole.len() / 2)))),
+            (true, true) => Some(Err(Gone("cut by a rule".to_owned()))),
+            (true, false) => None,
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        !self.cut && (self.sent || self.whole.is_empty())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let sent = if self.sent && !self.cut { self.whole.len() } else { 0 };
+        SizeHint::with_exact((self.whole.len() - sent) as u64)
+    }
 }
 
 impl Inner {
@@ -236,7 +276,15 @@ impl Inner {
         let _turn = if one_at_a_time { Some(self.turn.lock().await) } else { None };
         match before(&self.rules, call, ask, request).await {
             Passed { request: Some(request), skins, .. } => {
-                let response = self.upstream.send(signed(request, call)).await;
+                let request = signed(request, call);
+                let mut response = self.upstream.send(request.clone()).await;
+                // moto walks through what another call is changing, now and then, and crashes over that.
+                for _ in 0..READ_AGAIN {
+                    if call.mutating || !is_crash(&response) {
+                        break;
+                    }
+                    response = self.upstream.send(request.clone()).await;
+                }
                 let response = self.loud(call, response);
                 after(&self.rules[..skins], call, Reply::Send(response), ask).await
             }
@@ -277,7 +325,7 @@ impl Inner {
     }
 
     fn finish(&self, mut call: Call, reply: &Reply) {
-        if let Reply::Send(response) = reply {
+        if let Reply::Send(response) | Reply::Cut(response) = reply {
             call.status = response.status.as_u16();
             call.error_code = response.error_code();
         }
@@ -321,7 +369,7 @@ async fn after(rules: &[Arc<dyn Rule>], call: &Call, mut reply: Reply, ask: &Ask
     for rule in rules.iter().rev() {
         reply = match reply {
             Reply::Send(response) => rule.after(call, response, ask).await,
-            Reply::Drop => return Reply::Drop,
+            Reply::Drop | Reply::Cut(_) => return reply,
         };
     }
     reply

@@ -26,6 +26,7 @@
 mod audit;
 mod call;
 mod error;
+mod faults;
 mod front;
 pub mod imds;
 mod ingress_stand_in;
@@ -35,14 +36,16 @@ mod moto;
 mod redact;
 mod releases;
 mod rules;
+pub mod sweep;
 mod upstream;
 mod wire;
 mod world;
 mod xml;
 
-pub use audit::{Audit, audit};
+pub use audit::{Audit, Auditor, audit};
 pub use call::Call;
 pub use error::Error;
+pub use faults::{Fault, Halt, Moment, Point, Strikes, When};
 pub use ingress_stand_in::IngressStandIn;
 pub use local_aws::{FrontConfig, LocalAws};
 pub use moto::{Flavour, Moto, cache_folder};

@@ -10,6 +10,7 @@ use hyper::Method;
 
 use crate::call::Call;
 use crate::error::Error;
+use crate::faults::{self, Fault, Halt, Moment, Point, Strikes, When};
 use crate::front::{Front, counts, locked, runtime};
 use crate::moto::{Flavour, Moto};
 use crate::rules::{self, After, Before, Decision, Gate, Reply, Rule, Said, TargetState};
@@ -106,6 +107,13 @@ impl LocalAws {
         let number = ACCOUNTS.fetch_add(1, Ordering::Relaxed);
         let account = 200_000_000_000 + u64::from(process::id() % 100_000) * 1_000_000 + number;
         Self::on(moto, &account.to_string(), config)
+    }
+
+    /// The account as it is now, once more: what happens to either is nothing to the other. Nothing may be under
+    /// way. What the front remembers beside moto (what is still going away) is forgotten.
+    pub fn copy(&self) -> Result<Self, Error> {
+        let config = FrontConfig { port: 0, ..self.config.clone() };
+        Self::on(Arc::new(self.moto.copy()?), &self.account, config)
     }
 
     fn on(moto: Arc<Moto>, account: &str, config: FrontConfig) -> Result<Self, Error> {
@@ -234,6 +242,20 @@ impl LocalAws {
         let (gate, held) = rules::gate(service, action);
         self.add_rule(Arc::new(held));
         gate
+    }
+
+    /// Puts a fault around the account, at the calls that `when` means. `seed` decides what is left to chance.
+    pub fn inject(&self, fault: Fault, when: When, seed: u64) -> Strikes {
+        let (strikes, injection) = faults::injection(fault, when, seed);
+        self.add_rule(Arc::new(injection));
+        strikes
+    }
+
+    /// Holds one call, until the test has done to kcl what it wants to; its answer is lost then.
+    pub fn halt(&self, point: Point, moment: Moment) -> Halt {
+        let (halt, held) = faults::halt(point, moment);
+        self.add_rule(Arc::new(held));
+        halt
     }
 
     /// Decides about calls before they are made: the short way to inject a fault.

@@ -8,9 +8,10 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Write as _};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 use std::{env, process};
@@ -18,6 +19,7 @@ use std::{env, process};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::Error;
+use crate::front::locked;
 
 const REQUIREMENTS: &str = include_str!("../moto/requirements.txt");
 const SCRIPTS: [(&str, &str); 3] = [
@@ -32,11 +34,25 @@ const KEEP_LOGS: Duration = Duration::from_hours(24);
 /// A running moto server.
 #[derive(Debug)]
 pub struct Moto {
-    child: Child,
-    /// Held open: its end tells the server to go.
-    _stdin: Option<ChildStdin>,
+    process: Process,
     address: SocketAddr,
     log: PathBuf,
+}
+
+/// What runs a server.
+#[derive(Debug)]
+enum Process {
+    /// One that we started.
+    Own {
+        child: Child,
+        /// Its input and output: it is told to make copies of itself, and to go when the input ends.
+        talk: Mutex<Option<(ChildStdin, BufReader<ChildStdout>)>>,
+    },
+    /// One that a server of ours made of itself. It ends with that one at the latest.
+    Copy {
+        /// Says that it may go, by its end.
+        _lifeline: TcpStream,
+    },
 }
 
 /// Which moto to run.
@@ -81,12 +97,11 @@ impl Moto {
         let mut child = command
             .spawn()
             .map_err(|source| Error::Python { command: python.display().to_string(), source })?;
-        let stdin = child.stdin.take();
         let mut line = String::new();
-        if let Some(stdout) = child.stdout.take() {
+        let mut talk = child.stdin.take().zip(child.stdout.take().map(BufReader::new));
+        if let Some((_, stdout)) = &mut talk {
             // Ends either with the line or with the process.
-            let read = BufReader::new(stdout).read_line(&mut line);
-            if let Err(error) = read {
+            if let Err(error) = stdout.read_line(&mut line) {
                 tracing::debug!(%error, "moto's port could not be read");
             }
         }
@@ -94,7 +109,29 @@ impl Moto {
             let why = stop(&mut child);
             return Err(Error::Moto { why, tail: tail(&log), log });
         };
-        Ok(Self { child, _stdin: stdin, address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), log })
+        let process = Process::Own { child, talk: Mutex::new(talk) };
+        Ok(Self { process, address: SocketAddr::from((Ipv4Addr::LOCALHOST, port)), log })
+    }
+
+    /// Another server, with everything that is in this one now. Nothing may be under way, and only a server that was
+    /// started can be copied, not a copy.
+    pub fn copy(&self) -> Result<Self, Error> {
+        let failed = |why: String| Error::Moto { why, tail: tail(&self.log), log: self.log.clone() };
+        let Process::Own { talk, .. } = &self.process else {
+            return Err(failed("a copy is not copied".to_owned()));
+        };
+        let mut talk = locked(talk);
+        let Some((stdin, stdout)) = talk.as_mut() else {
+            return Err(failed("it does not listen".to_owned()));
+        };
+        let mut line = String::new();
+        let told = stdin.write_all(b"copy\n").and_then(|()| stdin.flush());
+        told.and_then(|()| stdout.read_line(&mut line)).map_err(|error| failed(error.to_string()))?;
+        let port = port_of(&line).ok_or_else(|| failed("it said no port of its copy".to_owned()))?;
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        // The first connection is the lifeline.
+        let lifeline = TcpStream::connect(address).map_err(|error| failed(error.to_string()))?;
+        Ok(Self { process: Process::Copy { _lifeline: lifeline }, address, log: self.log.clone() })
     }
 
     /// Where it listens.
@@ -110,7 +147,8 @@ impl Moto {
 
 impl Drop for Moto {
     fn drop(&mut self) {
-        stop(&mut self.child);
+        let Process::Own { child, .. } = &mut self.process else { return };
+        stop(child);
         // Nobody needs the log of a server that ended well; a failing test has quoted it by now.
         drop(fs::remove_file(&self.log));
     }

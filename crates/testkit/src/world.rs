@@ -47,6 +47,16 @@ impl Run {
         self
     }
 
+    /// How it ended, and what it said of that.
+    pub fn end(&self) -> String {
+        let start = self.stderr.find("error:").unwrap_or_default();
+        format!(
+            "exit code {}: {}",
+            self.code,
+            self.stderr[start..].split_whitespace().collect::<Vec<_>>().join(" ")
+        )
+    }
+
     /// Everything it printed, for snapshots.
     pub fn all(&self) -> String {
         format!("exit code {}\n--- stdout\n{}--- stderr\n{}", self.code, self.stdout, self.stderr)
@@ -84,6 +94,14 @@ impl World {
     /// The same, with an S3 store in a bucket of its own, which is not there yet.
     pub fn with_bucket(binary: &'static str) -> Self {
         let mut world = Self::new(binary);
+        world.state = format!("s3://{}/clusters", world.bucket());
+        world
+    }
+
+    /// An account that is there already, with an S3 store in a bucket of its own.
+    pub fn of(binary: &'static str, aws: LocalAws) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut world = Self { binary, aws, folder, state: String::new(), bootstrap: false };
         world.state = format!("s3://{}/clusters", world.bucket());
         world
     }
@@ -171,7 +189,10 @@ impl World {
     /// Writes a spec into the world's folder, and gives its path.
     pub fn spec(&self, text: &str) -> String {
         let path = self.folder.path().join("cluster.yaml");
-        std::fs::write(&path, text).unwrap();
+        // Another run may be reading it.
+        if std::fs::read_to_string(&path).ok().as_deref() != Some(text) {
+            std::fs::write(&path, text).unwrap();
+        }
         path.display().to_string()
     }
 

@@ -5,9 +5,8 @@
 //! with it. Kubernetes' control plane is the real one, with the cluster's own keys; the kubelets of its machines are
 //! stand-ins, and so is what answers at the ingress, because no container runs here.
 
-use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -15,16 +14,12 @@ use anyhow::{Context, Result, bail, ensure};
 use kcl_testkit::kubernetes::{ApiServerConfig, Cluster, Machine, cluster_machines, pki, programs};
 use kcl_testkit::{IngressStandIn, LocalAws, audit, http, make_zone, release_server};
 
+use crate::kcl::{self, say};
+
 const CLUSTER: &str = "k8s.karlaru.com";
 const STATE_BUCKET: &str = "karlaru-kcl-state";
 /// What `kubeadm init` binds to cluster-admin.
 const ADMINS: &str = "kubeadm:cluster-admins";
-
-/// Text of the demo itself, to stderr as kcl does with what is no data.
-pub(crate) fn say(text: &str) {
-    // Nothing can be done about a terminal that went away.
-    let _ = std::io::stderr().write_all(text.as_bytes());
-}
 
 fn heading(text: &str) {
     say(&format!("\n=== {text}\n\n"));
@@ -33,17 +28,15 @@ fn heading(text: &str) {
 /// Runs the demo.
 pub(crate) fn run() -> Result<()> {
     let begun = Instant::now();
-    let root = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
-    say("Building kcl (the AWS SDK takes about ten minutes the first time)...\n");
-    let kcl = build(&root)?;
+    let kcl = kcl::build()?;
     say("Starting a local AWS (its first start installs moto, which takes a minute)...\n");
     let aws = LocalAws::start().context("the local AWS does not start")?;
     make_zone(&aws, "karlaru.com").context("the hosted zone karlaru.com cannot be made")?;
     let built = begun.elapsed().as_secs();
 
     let folder = tempfile::tempdir().context("no temporary folder")?;
-    let spec =
-        std::fs::read_to_string(root.join("examples/karlaru.yaml")).context("examples/karlaru.yaml")?;
+    let spec = std::fs::read_to_string(kcl::root().join("examples/karlaru.yaml"))
+        .context("examples/karlaru.yaml")?;
     let ingress = IngressStandIn::start().context("no port on loopback")?;
     let api_port = api_port();
     let mut demo = Demo { kcl, aws, folder, begun: Instant::now(), ingress, api_port, machines: None };
@@ -81,27 +74,8 @@ fn api_port() -> Option<u16> {
     }
 }
 
-/// Builds kcl, and beside it the node agent that it gives to machines; asks cargo where kcl is.
-fn build(root: &Path) -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
-        .current_dir(root)
-        .args(["build", "--package", "kcl", "--package", "kcl-node", "--bin", "kcl", "--bin", "kcl-node"])
-        .args(["--message-format", "json-render-diagnostics"])
-        .stderr(Stdio::inherit())
-        .output()
-        .context("cargo cannot be run")?;
-    ensure!(output.status.success(), "kcl does not build");
-    let text = String::from_utf8_lossy(&output.stdout);
-    let path = text.lines().find_map(|line| {
-        let rest = line.split_once("\"executable\":\"")?.1;
-        Some(PathBuf::from(rest.split_once('"')?.0)).filter(|path| path.ends_with("kcl"))
-    });
-    path.context("cargo does not say where kcl is")
-}
-
 struct Demo {
-    kcl: PathBuf,
+    kcl: std::path::PathBuf,
     aws: LocalAws,
     folder: tempfile::TempDir,
     begun: Instant,

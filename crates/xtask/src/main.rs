@@ -1,26 +1,39 @@
 //! Project tasks, run as `cargo xtask TASK`.
 
 mod demo;
+mod faults;
+mod kcl;
 
 use std::process::ExitCode;
+
+use kcl::say;
 
 const USAGE: &str = "\
 usage: cargo xtask TASK
 
 tasks:
   demo    build kcl and show its main job on the reference cluster, against a local AWS
+  faults [SWEEP...] [--full] [--sample N] [--seed N] [--workers N]
+          run kcl with everything that goes wrong, and print what became of it. Sweeps: kill, faults, throttle,
+          together, interrupt; all of them if none is named. --full: at every call, which takes hours
 ";
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
-    if (arguments.next().as_deref(), arguments.next()) != (Some("demo"), None) {
-        demo::say(USAGE);
-        return ExitCode::from(2);
-    }
-    match demo::run() {
-        Ok(()) => ExitCode::SUCCESS,
+    let task = arguments.next();
+    let done = match task.as_deref() {
+        Some("demo") if arguments.next().is_none() => demo::run().map(|()| true),
+        Some("faults") => faults::run(arguments),
+        _ => {
+            say(USAGE);
+            return ExitCode::from(2);
+        }
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            demo::say(&format!("demo: {error:#}\n"));
+            say(&format!("{}: {error:#}\n", task.unwrap_or_default()));
             ExitCode::FAILURE
         }
     }

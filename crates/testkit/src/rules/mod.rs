@@ -61,6 +61,8 @@ pub enum Reply {
     Send(Response),
     /// Close the connection: the call was made, its answer is lost.
     Drop,
+    /// Send the first half of this, and close the connection.
+    Cut(Response),
 }
 
 /// One thing that AWS does.

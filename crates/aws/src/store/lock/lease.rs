@@ -21,11 +21,15 @@ pub struct Holder {
     pub pid: u32,
     /// What it runs: `kcl update`. Without anything secret: everybody who may read the store can read it.
     pub command: String,
+    /// The cluster's region: who deletes a cluster, and is killed once its spec is gone, leaves nothing else that says
+    /// where to look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
 }
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { user, host, pid, command } = self;
+        let Self { user, host, pid, command, region: _ } = self;
         write!(f, "{user}@{host} (process {pid}, `{command}`)")
     }
 }

@@ -88,8 +88,19 @@ pub struct Options {
     pub lease: Duration,
     /// How long to wait for somebody else's.
     pub wait: Duration,
-    /// How much longer than a lease a waiter lets it be.
+    /// How much longer than a lease a waiter lets it be, at most: see [`Options::patience`].
     pub margin: Duration,
+}
+
+/// S3 tells whole seconds, of `Date` and of `Last-Modified`.
+const LEAST_MARGIN: Duration = Duration::from_secs(1);
+
+impl Options {
+    /// For how long a waiter lets somebody's lease be: what it is good for, and a margin in proportion, so that a
+    /// short lease is taken over soon.
+    fn patience(&self, lease: &Lease) -> Duration {
+        lease.duration() + self.margin.min(lease.duration() / 6).max(LEAST_MARGIN)
+    }
 }
 
 impl Default for Options {
@@ -156,7 +167,7 @@ pub async fn status(
         Content::Lease(lease) => {
             // Only to be told, so that the holder's own clock will do where the store tells no age.
             let expired = match object.age {
-                Some(age) => age > lease.duration() + options.margin,
+                Some(age) => age > options.patience(&lease),
                 None => clock.now() > lease.expires + options.margin,
             };
             Status::Held { lease: Box::new(lease), version: object.version, expired }
@@ -405,7 +416,7 @@ impl Contender<'_> {
         if lease.id == self.id {
             return Ok(Look::Ours(lease, object.version));
         }
-        if self.unchanged_for(&object, seen) > lease.duration() + self.options.margin {
+        if self.unchanged_for(&object, seen) > self.options.patience(&lease) {
             return Ok(Look::Free(Condition::IfUnchanged(object.version)));
         }
         Ok(Look::Held(lease))

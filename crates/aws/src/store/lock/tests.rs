@@ -157,7 +157,13 @@ impl Directory {
 }
 
 fn holder(pid: u32) -> Holder {
-    Holder { user: "ann".to_owned(), host: "desk".to_owned(), pid, command: "kcl update".to_owned() }
+    Holder {
+        user: "ann".to_owned(),
+        host: "desk".to_owned(),
+        pid,
+        command: "kcl update".to_owned(),
+        region: None,
+    }
 }
 
 async fn take(store: Arc<dyn Store>, pid: u32, clock: &Arc<TestClock>) -> Result<Lock, LockError> {

@@ -1,0 +1,107 @@
+//! Hears how often each service says that there are too many calls.
+//!
+//! The SDK tries such a call again by itself, so that nobody else would learn of it; whoever decides how much is
+//! done at a time has to.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::Intercept;
+use aws_smithy_runtime_api::client::interceptors::context::FinalizerInterceptorContextRef;
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::config_bag::ConfigBag;
+
+use crate::error::THROTTLED;
+use crate::kind::Service;
+
+/// How often, by service.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Refusals(Arc<[AtomicU64; SERVICES.len()]>);
+
+const SERVICES: [Service; 6] =
+    [Service::Ec2, Service::Iam, Service::Elb, Service::AutoScaling, Service::Route53, Service::Other];
+
+impl Refusals {
+    /// How often `service` has refused a call so far.
+    pub(crate) fn count(&self, service: Service) -> u64 {
+        self.of(service).map_or(0, |count| count.load(Ordering::Relaxed))
+    }
+
+    /// What hears it of the calls of one client.
+    pub(crate) fn listener(&self, service: Service) -> Listener {
+        Listener { refusals: self.clone(), service }
+    }
+
+    fn of(&self, service: Service) -> Option<&AtomicU64> {
+        self.0.get(SERVICES.iter().position(|known| *known == service)?)
+    }
+}
+
+/// Looks at each answer, each try's.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    refusals: Refusals,
+    service: Service,
+}
+
+impl Intercept for Listener {
+    fn name(&self) -> &'static str {
+        "Refusals"
+    }
+
+    fn read_after_attempt(
+        &self,
+        context: &FinalizerInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        if context.response().is_some_and(is_refusal)
+            && let Some(count) = self.refusals.of(self.service)
+        {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+/// Whether it says that there are too many calls. Each protocol has the code in another place, and none of the
+/// codes means anything else.
+fn is_refusal(response: &HttpResponse) -> bool {
+    if response.status().is_success() {
+        return false;
+    }
+    // Streamed answers are objects of S3, which its errors are not.
+    let body = response.body().bytes().map(String::from_utf8_lossy).unwrap_or_default();
+    response.status().as_u16() == 429 || THROTTLED.iter().any(|code| body.contains(code))
+}
+
+#[cfg(test)]
+mod tests {
+    use kcl_testkit::{Fault, Point, When};
+
+    use super::*;
+    use crate::testing::World;
+
+    #[tokio::test]
+    async fn refusals_are_heard_though_the_call_succeeds() {
+        let world = World::start().await;
+        let point = |service: &str, action: &str| Point {
+            service: service.to_owned(),
+            action: action.to_owned(),
+            nth: 1,
+        };
+        world.local.inject(Fault::Throttled, When::At(point("ec2", "DescribeVpcs")), 0);
+        world.local.inject(Fault::Throttled, When::At(point("iam", "ListRoles")), 0);
+        assert_eq!(world.aws.refusals.count(Service::Ec2), 0);
+        world.aws.ec2.describe_vpcs().send().await.expect("the next try succeeds");
+        assert_eq!(world.aws.refusals.count(Service::Ec2), 1);
+        assert_eq!(world.aws.refusals.count(Service::Iam), 0);
+        world.aws.iam.list_roles().send().await.expect("the next try succeeds");
+        assert_eq!(world.aws.refusals.count(Service::Iam), 1);
+        let missing = world.aws.ec2.describe_vpcs().vpc_ids("vpc-0").send().await;
+        assert!(missing.is_err());
+        assert_eq!(world.aws.refusals.count(Service::Ec2), 1, "no other error counts");
+    }
+}

@@ -1,0 +1,106 @@
+//! How each service says what went wrong.
+
+use hyper::StatusCode;
+
+use crate::call::Call;
+use crate::wire::{Protocol, Response};
+
+/// Too many calls: <https://docs.aws.amazon.com/ec2/latest/devguide/ec2-api-throttling.html>,
+/// <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>.
+pub(super) fn throttled(call: &Call) -> Response {
+    let (status, code, message) = match call.protocol {
+        Protocol::Ec2 => (503, "RequestLimitExceeded", "Request limit exceeded."),
+        Protocol::S3 => (503, "SlowDown", "Please reduce your request rate."),
+        Protocol::Json => (400, "ThrottlingException", "Rate exceeded"),
+        Protocol::Query | Protocol::RestXml => (400, "Throttling", "Rate exceeded"),
+    };
+    Response::error(call.protocol, status, code, message)
+}
+
+/// A failure of the service, or of the balancer in front of it.
+pub(super) fn server_error(call: &Call, status: u16) -> Response {
+    let html = |status: StatusCode| {
+        let reason = status.canonical_reason().unwrap_or_default();
+        let body = format!("<html><head><title>{status}</title></head><body>{reason}</body></html>");
+        Response::new(status, "text/html", body)
+    };
+    match status {
+        502 => html(StatusCode::BAD_GATEWAY),
+        504 => html(StatusCode::GATEWAY_TIMEOUT),
+        503 => {
+            Response::error(call.protocol, 503, "ServiceUnavailable", "Service is unable to handle request.")
+        }
+        _ => {
+            let code = if call.protocol == Protocol::Json { "InternalFailure" } else { "InternalError" };
+            Response::error(call.protocol, status, code, "An internal error has occurred")
+        }
+    }
+}
+
+/// Credentials that were good and are not any more.
+pub(super) fn expired(call: &Call) -> Response {
+    let message = "The security token included in the request is expired";
+    match call.protocol {
+        Protocol::Ec2 => Response::error(call.protocol, 400, "RequestExpired", "Request has expired."),
+        Protocol::S3 => {
+            Response::error(call.protocol, 400, "ExpiredToken", "The provided token has expired.")
+        }
+        Protocol::Json => Response::error(call.protocol, 400, "ExpiredTokenException", message),
+        Protocol::Query | Protocol::RestXml => Response::error(call.protocol, 403, "ExpiredToken", message),
+    }
+}
+
+/// Credentials that do not allow the action.
+pub(super) fn denied(call: &Call) -> Response {
+    let message = format!(
+        "User: arn:aws:iam::123456789012:user/ci is not authorized to perform: {} because no identity-based policy \
+         allows the action",
+        call.name()
+    );
+    let (status, code) = match call.protocol {
+        Protocol::Ec2 => (403, "UnauthorizedOperation"),
+        Protocol::Json => (400, "AccessDeniedException"),
+        Protocol::S3 | Protocol::Query | Protocol::RestXml => (403, "AccessDenied"),
+    };
+    Response::error(call.protocol, status, code, &message)
+}
+
+/// A request that will never be taken.
+pub(super) fn refused(call: &Call) -> Response {
+    let code = match call.protocol {
+        Protocol::Ec2 => "InvalidParameterValue",
+        Protocol::S3 => "InvalidRequest",
+        Protocol::Json | Protocol::Query | Protocol::RestXml => "ValidationError",
+    };
+    Response::error(call.protocol, 400, code, "This value of a parameter is not taken")
+}
+
+/// Something still uses it.
+pub(super) fn in_use(call: &Call) -> Response {
+    let (status, code) = match call.service.as_str() {
+        "ec2" => (400, "DependencyViolation"),
+        "iam" => (409, "DeleteConflict"),
+        "autoscaling" | "elasticloadbalancing" => (400, "ResourceInUse"),
+        _ => (400, "ResourceInUseException"),
+    };
+    Response::error(call.protocol, status, code, "it has dependent objects and cannot be deleted now")
+}
+
+/// A signature of another time:
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-troubleshooting.html>.
+pub(super) fn skewed(call: &Call) -> Response {
+    let message = "Signature expired: the time of the request is too far from this server's";
+    match call.protocol {
+        Protocol::S3 => Response::error(
+            call.protocol,
+            403,
+            "RequestTimeTooSkewed",
+            "The difference between the request time and the current time is too large.",
+        ),
+        Protocol::Ec2 => Response::error(call.protocol, 400, "RequestExpired", "Request has expired."),
+        Protocol::Json => Response::error(call.protocol, 400, "InvalidSignatureException", message),
+        Protocol::Query | Protocol::RestXml => {
+            Response::error(call.protocol, 403, "SignatureDoesNotMatch", message)
+        }
+    }
+}

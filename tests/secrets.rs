@@ -1,0 +1,100 @@
+//! Nothing that a run says, at its highest log level, holds anything secret: every private key and token that it
+//! made or was given is looked for in all that came out of it.
+
+#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is wrong")]
+
+use std::collections::BTreeSet;
+
+use kcl_testkit::{Fault, Point, When, World, audit, example, http};
+
+const KCL: &str = env!("CARGO_BIN_EXE_kcl");
+const CLUSTER: &str = "k8s.karlaru.com";
+
+/// What the spec itself keeps secret, and how Kubernetes writes it.
+const TOKEN: &str = "secret-of-the-spec-1c7f2a";
+const ENCODED: &str = "c2VjcmV0LW9mLXRoZS1zcGVjLTFjN2YyY";
+const SESSION: &str = "session-token-of-this-run-93b1";
+
+/// All that came out of runs.
+#[derive(Default)]
+struct Said(Vec<(String, String)>);
+
+impl Said {
+    fn run(&mut self, world: &World, args: &[&str], code: i32) {
+        let mut command = world.command(&[args, &["-vv"]].concat());
+        command.env("AWS_SESSION_TOKEN", SESSION).env("RUST_BACKTRACE", "full").env("RUST_LOG", "trace");
+        let output = command.output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let stderr = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{stderr}");
+        assert!(stderr.lines().count() > 10, "there is a log");
+        self.0.push((format!("data of {args:?}"), text(&output.stdout)));
+        self.0.push((format!("log of {args:?}"), stderr));
+    }
+}
+
+/// The private keys in the state store, each line of them by itself.
+fn keys(world: &World) -> BTreeSet<String> {
+    let read =
+        |path: &str| http(&world.aws.direct_endpoint(), "GET", path, Some("s3"), &[], "").unwrap().body;
+    let bucket = world.bucket();
+    let listing = read(&format!("/{bucket}?list-type=2&prefix=clusters/{CLUSTER}/pki/private/"));
+    let keys = listing.split("<Key>").skip(1).filter_map(|rest| rest.split_once("</Key>"));
+    let keys = keys.map(|(key, _)| key).filter(|key| key.ends_with(".key"));
+    let lines: BTreeSet<String> = keys
+        .flat_map(|key| {
+            let pem = read(&format!("/{bucket}/{key}"));
+            assert!(pem.contains("PRIVATE KEY"), "{key}");
+            pem.lines().map(str::to_owned).collect::<Vec<_>>()
+        })
+        .filter(|line| !line.starts_with("-----") && line.len() > 20)
+        .collect();
+    assert!(lines.len() >= 4, "at least a line for each keyset");
+    lines
+}
+
+#[test]
+fn nothing_secret_is_said() {
+    let world = World::with_bucket(KCL);
+    world.make_zone("karlaru.com");
+    let secret = format!(
+        "---\napiVersion: v1\nkind: Secret\nmetadata: {{name: token, namespace: default}}\nstringData: {{token: {TOKEN}}}\n"
+    );
+    let spec = example("karlaru.yaml").replace("karlaru-kcl-oidc", &format!("oidc-{}", world.aws.account()));
+    let path = world.spec(&format!("{spec}{secret}"));
+
+    let mut said = Said::default();
+    said.run(&world, &["create", "cluster", "-f", &path, "-o", "json"], 0);
+    // One that fails, in the middle of what it makes.
+    let point = Point { service: "iam".to_owned(), action: "CreateRole".to_owned(), nth: 1 };
+    world.aws.inject(Fault::Denied, When::ActionFrom(point), 0);
+    said.run(&world, &["create", "cluster", "-f", &path, "--yes"], 1);
+    world.aws.clear_rules();
+    said.run(&world, &["create", "cluster", "-f", &path, "--yes", "--full"], 0);
+    said.run(&world, &["create", "keypair", "all"], 0);
+    said.run(&world, &["update", "-f", &path, "--yes", "-o", "json", "--full"], 0);
+    said.run(&world, &["get", "resources", "-o", "json"], 0);
+    said.run(&world, &["get", "clusters", "-o", "yaml"], 0);
+    said.run(&world, &["get", "keypairs", "-o", "json"], 0);
+    said.run(&world, &["policy"], 0);
+    let mut secrets = keys(&world);
+    secrets.extend([TOKEN, ENCODED, SESSION, "local-aws-secret", "PRIVATE KEY-----"].map(str::to_owned));
+
+    // What anybody sees who may look at the account: templates with their user data, roles, documents.
+    let audited = audit(&world.aws, world.aws.region()).unwrap();
+    said.0.push(("the account".to_owned(), audited.document().to_string()));
+    let data = audited.user_data();
+    assert_eq!(data.len(), 2);
+    said.0.extend(data.into_iter().map(|data| ("user data".to_owned(), data)));
+    said.run(&world, &["delete", "cluster", CLUSTER, "--yes"], 0);
+
+    let found: Vec<String> = said
+        .0
+        .iter()
+        .flat_map(|(place, text)| {
+            let held = secrets.iter().filter(|secret| text.contains(secret.as_str()));
+            held.map(move |secret| format!("{place} holds {secret}"))
+        })
+        .collect();
+    assert!(found.is_empty(), "{found:#?}");
+}
