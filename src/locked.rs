@@ -20,7 +20,8 @@ pub(crate) struct Locked {
 }
 
 impl Locked {
-    /// Takes the lock of `cluster`, as `options` say. `command` is what its holder runs, as others are told, and `region` the cluster's, as far as it is known.
+    /// Takes the lock of `cluster`, as `options` say. `command` is what its holder runs, as others are told, and `region`
+    /// the cluster's, as far as it is known.
     pub(crate) async fn take(
         store: &Arc<dyn Store>,
         cluster: &str,

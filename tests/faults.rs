@@ -1,7 +1,5 @@
 //! Survives anything: a sample of each sweep, with a fixed seed. `cargo xtask faults --full` runs all of them.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is wrong")]
-
 use std::path::Path;
 
 use kcl_testkit::sweep::{self, Extent, Row, Sweep};

@@ -116,7 +116,6 @@ fn a_crowded_account_costs_hardly_more() {
     assert_eq!(theirs.load(Ordering::Relaxed), 0, "no read of machines is without a filter");
     world.aws.clear_rules();
     let after = cost(&world, &preview, 0);
-    println!("before: {before:?}\nafter:  {after:?}");
     assert_eq!(after.calls, before.calls);
     // All roles come in one answer, with their policies; nothing else of theirs does.
     assert!(after.bytes < before.bytes + ROLES * 1500, "{before:?}, {after:?}");
@@ -163,7 +162,6 @@ fn a_large_cluster_is_previewed_in_as_many_calls() {
     let few = cost(&world, &["create", "cluster", "-f", &path], 0);
     let path = world.spec(&large(&world));
     let many = cost(&world, &["create", "cluster", "-f", &path], 0);
-    println!("small: {few:?}\nlarge: {many:?}");
     assert_eq!(many.calls, few.calls);
     assert!(many.took < few.took + Duration::from_mins(1), "{few:?}, {many:?}");
     assert!(many.memory < few.memory + 256, "{few:?}, {many:?}");

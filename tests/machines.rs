@@ -53,8 +53,8 @@ fn run(folder: &Path, script: &str, endpoints: &[(&str, &str)]) -> Output {
     for name in ["etc", "stand-ins"] {
         fs::create_dir_all(folder.join(name)).unwrap();
     }
-    let lines: String = endpoints.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
-    fs::write(folder.join("etc/kcl-node.env"), lines).unwrap();
+    let lines: Vec<String> = endpoints.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+    fs::write(folder.join("etc/kcl-node.env"), lines.concat()).unwrap();
     let calls = folder.join("systemctl-calls");
     let stand_in = format!("#!/bin/sh\necho \"$*\" >> {}\n", calls.display());
     let systemctl = folder.join("stand-ins/systemctl");

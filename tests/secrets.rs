@@ -40,7 +40,7 @@ fn keys(world: &World) -> BTreeSet<String> {
     let bucket = world.bucket();
     let listing = read(&format!("/{bucket}?list-type=2&prefix=clusters/{CLUSTER}/pki/private/"));
     let keys = listing.split("<Key>").skip(1).filter_map(|rest| rest.split_once("</Key>"));
-    let keys = keys.map(|(key, _)| key).filter(|key| key.ends_with(".key"));
+    let keys = keys.map(|(key, _)| key).filter(|key| key.rsplit('.').next() == Some("key"));
     let lines: BTreeSet<String> = keys
         .flat_map(|key| {
             let pem = read(&format!("/{bucket}/{key}"));
@@ -50,7 +50,10 @@ fn keys(world: &World) -> BTreeSet<String> {
         .filter(|line| !line.starts_with("-----") && line.len() > 20)
         .collect();
     assert!(lines.len() >= 4, "at least a line for each keyset");
-    lines
+    // What Secrets are encrypted with in etcd.
+    let encryption = read(&format!("/{bucket}/clusters/{CLUSTER}/secrets/encryption.json"));
+    let key = encryption.split('"').find(|word| word.len() > 40).unwrap().to_owned();
+    lines.into_iter().chain([key]).collect()
 }
 
 #[test]

@@ -53,12 +53,16 @@ pub(super) async fn run(args: Restore, settings: &Settings, printer: &Printer) -
         printer
             .warning(&title, Some("an API server reads what an older release wrote, one minor version back"));
     }
-    if !args.yes && !(settings.interactive && printer.confirm(&format!("Restore it? Type {name}"), &name)) {
+    let asked = || settings.interactive && printer.confirm(&format!("Restore it? Type {name}"), &name);
+    let confirmed = args.yes || asked();
+    if !confirmed {
         printer.note("nothing was changed; the same command with --yes restores it");
         return Ok(Done::Pending);
     }
     let aws = connect(settings, &cluster.region).await?;
-    let locked = Locked::take(&store, &name, "kcl restore", args.lock.timeout(), printer).await?;
+    let locked =
+        Locked::take(&store, &name, "kcl restore", Some(&cluster.region), args.lock.options(), printer)
+            .await?;
     let work = async |locked: &Locked| {
         let restoring = Restoring { store: store.as_ref(), cluster: &cluster, printer };
         tokio::select! {

@@ -5,9 +5,8 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
-use aws_credential_types::provider::SharedCredentialsProvider;
+use kcl_http::{Http, Options, Signer, Tls};
 use kcl_join::{Kubernetes, KubernetesError, Node, Secret, Service, ServiceConfig, ServiceError, Written};
-use kcl_node::http::Http;
 use kcl_node::imds::Imds;
 use kcl_node::retry::Patience;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -24,7 +23,7 @@ pub(crate) const IDENTITY: &str = r#"{"instanceId": "i-0123456789abcdef0", "acco
 pub(crate) const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 93\r\n\r\n\
 {\"Code\": \"Success\", \"AccessKeyId\": \"ASIA\", \"SecretAccessKey\": \"s\", \"Token\": \"t\", \"Expiration\": \"2026\"}";
 
-pub(crate) const ENVELOPE: &str = r#"{"request": "{\"cluster\":\"k8s.example.com\",\"instance_id\":\"i-0123456789abcdef0\",\"node_name\":\"i-0123456789abcdef0.eu-north-1.compute.internal\",\"claim\":\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\",\"nonce\":\"0123456789abcdef0123456789abcdef\"}",
+pub(crate) const ENVELOPE: &str = r#"{"request": "{\"cluster\":\"k8s.example.com\",\"instance_id\":\"i-0123456789abcdef0\",\"claim\":\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\",\"nonce\":\"0123456789abcdef0123456789abcdef\"}",
  "proof": {"credential": "ASIA0000000000000000/20261127/eu-north-1/sts/aws4_request", "date": "20261127T040000Z",
  "expires": 60, "security_token": "token", "signature": "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"}}"#;
 
@@ -41,7 +40,8 @@ fn kept() -> Option<&'static Kept> {
         let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().ok()?;
         let (http, service) = {
             let _entered = runtime.enter();
-            (Http::new(TIMEOUT).ok()?, service().ok()?)
+            let options = Options { connect_timeout: TIMEOUT, plain: true };
+            (Http::new(Tls::of_this_machine().ok()?, options), service().ok()?)
         };
         Some(Kept { runtime, http, service })
     };
@@ -133,7 +133,7 @@ fn service() -> Result<Service<Nobody>, ServiceError> {
         account: "123456789012".to_owned(),
         node_roles: vec!["nodes.k8s.example.com".to_owned()],
         api_endpoint: "api.internal.k8s.example.com:443".to_owned(),
-        credentials: SharedCredentialsProvider::new(credentials),
+        signer: Signer::new(credentials),
         sts_endpoint: nowhere(),
         ec2_endpoint: nowhere(),
     };
