@@ -139,9 +139,7 @@ pub(crate) async fn try_out(store: &Store, instance: &str) -> Result<(), MarkErr
         match store.put(&path, b"kcl-node tries out conditions here\n", condition).await {
             Ok(written) => writes.push(written != Written::ConditionFailed),
             // It does not know them.
-            Err(StoreError::Refused { status: 501 | 400, .. } | StoreError::Busy { status: 501, .. }) => {
-                return Err(refused());
-            }
+            Err(StoreError::Refused { status: 501 | 400, .. }) => return Err(refused()),
             Err(error) => return Err(error.into()),
         }
     }

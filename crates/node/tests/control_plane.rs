@@ -12,11 +12,10 @@ use common::cluster::{Disk, Machine, World, said};
 use common::etcd::{keys, put};
 use futures::future::BoxFuture;
 use hyper::StatusCode;
-use kcl_node::backup::{self, Source};
+use kcl_node::backup;
 use kcl_node::etcd::{ClusterId, Member, peer_url};
-use kcl_node_config::{BackupReason, Mark, MarkState, State};
+use kcl_node_config::{Mark, MarkState, State};
 use kcl_testkit::{Ask, Call, Decision, Reply, Response, Rule};
-use time::OffsetDateTime;
 use tokio::sync::Barrier;
 
 /// A cluster of one that runs, with a key in its etcd.
@@ -48,19 +47,6 @@ async fn cluster(machine: &Machine) -> (ClusterId, Vec<Member>) {
 fn count(machine: &Machine, command: &str) -> usize {
     let ran = fs::read_to_string(machine.folder.program("ran")).unwrap();
     ran.lines().filter(|line| line.starts_with(command)).count()
-}
-
-/// A backup of a machine's etcd, as the daemon takes it.
-async fn back_up(world: &World, machine: &Machine, member: &str) {
-    let source = Source {
-        store: world.store(),
-        etcd: machine.etcd(),
-        system: machine.folder.system(),
-        member: member.to_owned(),
-        instance: machine.instance.clone(),
-        kubernetes_version: "1.36.3".to_owned(),
-    };
-    backup::take(&source, BackupReason::Periodic, OffsetDateTime::now_utc()).await.unwrap();
 }
 
 /// Blank, and no mark: the cluster is begun, and marked as begun. A second run finds that it is done.
@@ -136,7 +122,7 @@ async fn a_blank_volume_and_the_mark_is_the_newest_backup_or_nothing() {
         let next = world.machine("a", &blank);
         (blank, next)
     };
-    back_up(&world, &first, "a").await;
+    world.back_up(&first, "a").await;
     let (disk, second) = lose(&first, &disk);
     let said = second.succeed();
     assert!(said.contains("Blank, Yes, None: RestoreSnapshot"), "{said}");

@@ -165,3 +165,25 @@ async fn two_machines_at_once_come_back_to_the_third() {
     assert_eq!(keys(&machines[2].etcd()).await, word("1"));
     assert_eq!(world.get(Recovery::PATH), None);
 }
+
+/// All volumes are lost, too: the newest backup is restored on one machine, and the others join that.
+#[tokio::test]
+async fn three_blank_volumes_come_back_with_the_newest_backup() {
+    let (world, disks, machines) = three().await;
+    let cluster = members(&machines).await.0;
+    world.back_up(&machines[1], "b").await;
+    for (machine, disk) in machines.iter().zip(&disks) {
+        terminate(&world, machine, disk);
+        world.delete_volume(disk);
+    }
+    let disks: Vec<Disk> = MEMBERS.iter().map(|member| world.volume(member)).collect();
+    let machines: Vec<Machine> =
+        MEMBERS.iter().zip(&disks).map(|(member, disk)| world.machine(member, disk)).collect();
+    let said = all_succeed(&machines);
+    let restored = said.iter().filter(|said| said.contains("etcd's data is made of the newest backup"));
+    assert_eq!(restored.count(), 1, "{said:#?}");
+    assert_ne!(members(&machines).await.0, cluster);
+    for machine in &machines {
+        assert_eq!(keys(&machine.etcd()).await, word("1"));
+    }
+}

@@ -162,12 +162,15 @@ impl Store {
         // Credentials that ended are new ones at the next try; two writes at once settle by themselves.
         let passing =
             matches!(code.as_str(), "ExpiredToken" | "RequestTimeout" | "ConditionalRequestConflict");
-        if answer.status.is_server_error() || status == 429 || passing {
+        // What a store cannot do it cannot do a minute later either.
+        let unable = answer.status == StatusCode::NOT_IMPLEMENTED;
+        if (answer.status.is_server_error() && !unable) || status == 429 || passing {
             return StoreError::Busy { what, object, code, status };
         }
         let hint = match code.as_str() {
             "NoSuchBucket" => "the state store's bucket is gone, or its name is not this one",
             "RequestTimeTooSkewed" => "the machine's clock is wrong; does chrony run?",
+            _ if unable => "the state store has to do what S3 does, conditional writes above all",
             _ => "the machine's role must be allowed to; `kcl update --yes` sets what its policy says",
         };
         StoreError::Refused { what, object, code, status, hint }

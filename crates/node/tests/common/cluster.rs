@@ -6,12 +6,14 @@ use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use kcl_node::backup::{self, Source};
 use kcl_node::etcd::{Etcd, client_url};
 use kcl_node::store::{Location, Store};
-use kcl_node_config::{Mark, MarkState, MemberRecord, NodeConfig, Role, Status};
+use kcl_node_config::{BackupReason, Mark, MarkState, MemberRecord, NodeConfig, Role, Status};
 use kcl_testkit::LocalAws;
 use kcl_testkit::imds::{Imds, Instance};
 use kcl_testkit::kubernetes::{etcd_address, programs};
+use time::OffsetDateTime;
 
 use super::told::{CLUSTER, Keys, config};
 use super::{Folder, sha256};
@@ -104,6 +106,19 @@ impl World {
     pub(crate) fn store(&self) -> Store {
         let location = Location::parse(&self.location()).unwrap();
         Store::new(location, super::etcd::access(Some(self.aws.direct_endpoint())))
+    }
+
+    /// Takes a backup of a machine's etcd, as the daemon does.
+    pub(crate) async fn back_up(&self, machine: &Machine, member: &str) {
+        let source = Source {
+            store: self.store(),
+            etcd: machine.etcd(),
+            system: machine.folder.system(),
+            member: member.to_owned(),
+            instance: machine.instance.clone(),
+            kubernetes_version: "1.36.3".to_owned(),
+        };
+        backup::take(&source, BackupReason::Periodic, OffsetDateTime::now_utc()).await.unwrap();
     }
 
     fn location(&self) -> String {

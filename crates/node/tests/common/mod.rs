@@ -6,6 +6,7 @@ pub(crate) mod etcd;
 pub(crate) mod join;
 pub(crate) mod member;
 pub(crate) mod told;
+pub(crate) mod worker;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
