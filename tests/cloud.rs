@@ -480,6 +480,25 @@ fn a_dns_record_of_somebody_else_is_not_taken_over() {
 }
 
 #[test]
+fn names_that_machines_keep_go_with_the_cluster() {
+    let (world, spec) = reference();
+    let path = world.spec(&spec);
+    world.kcl(&["create", "cluster", "-f", &path, "--yes"]).expect(0);
+    for (name, address) in
+        [("api.internal.k8s.karlaru.com", "172.20.32.7"), ("mail.karlaru.com", "198.51.100.7")]
+    {
+        kcl_testkit::make_record(&world.aws, name, address).unwrap();
+    }
+    // While it lives they are the machines' business.
+    let run = world.kcl(&["update", "-f", &path, "--prune", "--detailed-exitcode"]);
+    assert_eq!(run.code, 0, "{}", run.stdout);
+    world.kcl(&["delete", "cluster", "k8s.karlaru.com", "--yes"]).expect(0);
+    let left = world.left();
+    assert!(!left.iter().any(|left| left.contains("api.internal")), "{left:?}");
+    assert!(left.iter().any(|left| left.contains("mail.karlaru.com")), "{left:?}");
+}
+
+#[test]
 fn a_protected_cluster_is_not_deleted_without_its_spec_either() {
     let world = World::new(KCL);
     let spec = example("minimal.yaml");

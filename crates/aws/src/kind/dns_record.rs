@@ -3,6 +3,9 @@
 //! Records have no tags. A wanted one is known by its name. One that nobody wants any more is known by where
 //! it points: to a load balancer of the cluster. It is looked for in the pages that are read anyway; and in
 //! every zone of the account where the cluster goes, or where a load balancer of the cluster is unwanted.
+//!
+//! Control-plane machines keep names of the API that no load balancer has at their own addresses. Nobody wants those
+//! records here, and they go with the cluster: the node configurations say which they are.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,12 +15,16 @@ use aws_sdk_route53::types::{
 use futures::future::try_join_all;
 use kcl_engine::{Attrs, LiveNode, Owner, Ref, Resource};
 use kcl_model::resource::{DnsRecord as Wanted, LoadBalancer};
+use kcl_node_config::NodeConfig;
+use kcl_spec::Cluster;
+use kcl_spec::cluster::DnsType;
 
 use super::{Kind, Service};
 use crate::client::Aws;
 use crate::error::{During, Error, ErrorKind};
-use crate::observe::Scope;
+use crate::observe::{Depth, Scope};
 use crate::permission::{Ground, Permission};
+use crate::store::configurations;
 use crate::{elb, lookup, named};
 
 pub(crate) struct DnsRecord;
@@ -32,8 +39,15 @@ impl Kind for DnsRecord {
         let zones = records
             .iter()
             .map(|(_, want)| ground.global_arn("route53", &format!("hostedzone/{}", want.zone)));
-        let names = normalised(records.iter().map(|(_, want)| want.name.as_str()));
-        let types: BTreeSet<&str> = records.iter().map(|(_, want)| want.record_type.as_str()).collect();
+        let kept = kept_names(ground.cluster);
+        // Where nothing else is known of their zone.
+        let any =
+            (records.is_empty() && !kept.is_empty()).then(|| ground.global_arn("route53", "hostedzone/*"));
+        let zones = zones.chain(any);
+        let names =
+            normalised(records.iter().map(|(_, want)| want.name.as_str()).chain(kept.iter().copied()));
+        let types = records.iter().map(|(_, want)| want.record_type.as_str());
+        let types: BTreeSet<&str> = types.chain(kept.iter().map(|_| "A")).collect();
         let change = Permission::new("DnsRecords", &["route53:ChangeResourceRecordSets"], zones)
             // One call changes several records: each must be one of these.
             .when("ForAllValues:StringLike", "route53:ChangeResourceRecordSetsNormalizedRecordNames", names)
@@ -49,9 +63,11 @@ impl Kind for DnsRecord {
             names.entry(record.zone.clone()).or_default().insert(&record.name);
         }
         let targets = targets(scope).await?;
+        let kept = kept(scope).await?;
         let reads = if scope.is_exhaustive() || targets.iter().any(|target| !target.is_wanted) {
             let zones = lookup::hosted_zones(scope.aws).await?.into_iter().map(|zone| zone.id);
-            let zones: BTreeSet<String> = zones.chain(names.into_keys()).collect();
+            let of_kept = kept.iter().map(|(zone, _)| zone.clone());
+            let zones: BTreeSet<String> = zones.chain(names.into_keys()).chain(of_kept).collect();
             try_join_all(zones.into_iter().map(|zone| read_whole(scope.aws, zone))).await?
         } else {
             try_join_all(names.iter().map(|(zone, names)| read_names(scope.aws, zone, names))).await?
@@ -59,7 +75,7 @@ impl Kind for DnsRecord {
         let mut nodes = Vec::new();
         for (zone, records) in reads {
             for record in records.iter().filter(|record| record.set_identifier().is_none()) {
-                nodes.extend(node(&zone, record, &wanted, &targets)?);
+                nodes.extend(node(&zone, record, &wanted, &targets, &kept)?);
             }
         }
         Ok(nodes)
@@ -137,12 +153,37 @@ async fn targets(scope: &Scope<'_>) -> Result<Vec<Target>, Error> {
     Ok(targets.collect())
 }
 
+/// The names that machines of `cluster` keep at their own addresses, whatever their zone.
+fn kept_names(cluster: &Cluster) -> Vec<&str> {
+    let api = &cluster.api;
+    match &api.load_balancer {
+        _ if cluster.network.dns == DnsType::None => Vec::new(),
+        None => vec![&api.public_name, &api.internal_name],
+        Some(balancer) if balancer.use_for_internal_api => Vec::new(),
+        Some(_) => vec![&api.internal_name],
+    }
+}
+
+/// Zones and names of the records that machines were told to keep; only where the cluster goes.
+async fn kept(scope: &Scope<'_>) -> Result<BTreeSet<(String, String)>, Error> {
+    let Some(store) = scope.aws.state.as_deref().filter(|_| scope.depth == Depth::Everything) else {
+        return Ok(BTreeSet::new());
+    };
+    let entries = configurations::read(store, scope.cluster).await?;
+    let configs = entries.iter().filter_map(|entry| NodeConfig::parse(&entry.document).ok());
+    let told = configs.filter_map(|config| config.control_plane?.dns);
+    let names = told
+        .flat_map(|dns| dns.names.into_iter().map(move |name| (dns.zone.clone(), plain_name(&name.name))));
+    Ok(names.collect())
+}
+
 /// The record as a live node, where it is one of ours.
 fn node(
     zone: &str,
     record: &Live,
     wanted: &BTreeMap<&str, Wanted>,
     targets: &[Target],
+    kept: &BTreeSet<(String, String)>,
 ) -> Result<Option<LiveNode>, Error> {
     let fields = fields(zone, record);
     let name = format!("{} {}", fields.name, fields.record_type);
@@ -152,6 +193,12 @@ fn node(
     let owner = match target {
         _ if is_wanted => Owner::Cluster,
         Some(target) => target.owner,
+        None if alias.is_none()
+            && fields.record_type == "A"
+            && kept.contains(&(zone.to_owned(), fields.name.clone())) =>
+        {
+            Owner::Cluster
+        }
         None => return Ok(None),
     };
     Ok(Some(LiveNode::new(name, &fields, attrs(&fields.name), owner)?))
