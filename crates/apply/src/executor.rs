@@ -166,14 +166,14 @@ fn start<'a, P: Provider>(
     let limiter = lanes.get(lane);
     Box::pin(async move {
         let refused = || provider.refused(lane);
-        let permit = match limiter {
-            Some(limiter) => limiter.enter(refused).await,
+        let turn = match limiter {
+            Some(limiter) => Some((limiter, limiter.enter(refused).await)),
             None => None,
         };
         let begun = Instant::now();
         let results = provider.run(resolved).await;
-        if let Some(limiter) = limiter {
-            limiter.leave(permit, refused());
+        if let Some((limiter, turn)) = turn {
+            limiter.leave(turn, refused());
         }
         Finished { indices, results, took: begun.elapsed() }
     })

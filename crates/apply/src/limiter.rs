@@ -28,6 +28,14 @@ struct State {
     refused: u64,
 }
 
+/// A step's turn, from the moment that it may run.
+#[derive(Debug)]
+pub(crate) struct Turn<'a> {
+    permit: Option<SemaphorePermit<'a>>,
+    /// How often the cloud had refused when it began.
+    refused: u64,
+}
+
 impl Limiter {
     /// At most `most` at a time, one at least.
     pub(crate) fn new(most: usize) -> Self {
@@ -37,15 +45,19 @@ impl Limiter {
     }
 
     /// Waits for its turn. `refused`: how often the cloud has refused this lane's calls so far.
-    pub(crate) async fn enter(&self, refused: impl Fn() -> u64) -> Option<SemaphorePermit<'_>> {
+    pub(crate) async fn enter(&self, refused: impl Fn() -> u64) -> Turn<'_> {
         self.hear(refused());
         // A closed semaphore cannot happen (nobody closes it), and would only mean no limit.
-        self.semaphore.acquire().await.ok()
+        let permit = self.semaphore.acquire().await.ok();
+        Turn { permit, refused: refused() }
     }
 
     /// A step has ended.
-    pub(crate) fn leave(&self, permit: Option<SemaphorePermit<'_>>, refused: u64) {
-        let is_calm = !self.hear(refused);
+    pub(crate) fn leave(&self, turn: Turn<'_>, refused: u64) {
+        let Turn { permit, refused: at_first } = turn;
+        self.hear(refused);
+        // Whoever was the first to say that the cloud refuses: what ran meanwhile did not run in peace.
+        let is_calm = refused <= at_first;
         let mut state = self.state();
         if is_calm {
             state.calm += 1;
@@ -67,18 +79,17 @@ impl Limiter {
         }
     }
 
-    /// Halves the limit if the cloud has refused again; whether it has.
-    fn hear(&self, refused: u64) -> bool {
+    /// Halves the limit if the cloud has refused again.
+    fn hear(&self, refused: u64) {
         let mut state = self.state();
         if refused <= state.refused {
-            return false;
+            return;
         }
         state.refused = refused;
         state.calm = 0;
         let less = state.limit - (state.limit / 2).max(1);
         state.limit -= less;
         state.surplus += less - self.semaphore.forget_permits(less);
-        true
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -123,11 +134,11 @@ mod tests {
         for _ in 0..4 {
             running.push(limiter.enter(|| 0).await);
         }
-        limiter.leave(running.pop().flatten(), 1);
-        limiter.leave(running.pop().flatten(), 1);
+        limiter.leave(running.pop().unwrap(), 1);
+        limiter.leave(running.pop().unwrap(), 1);
         assert_eq!(free(&limiter), 0, "two run, and two may");
-        // A second one in peace: three may run, and one does.
-        limiter.leave(running.pop().flatten(), 1);
-        assert_eq!(free(&limiter), 2);
+        // It ran when the cloud refused: that is no peace, whoever heard of it first.
+        limiter.leave(running.pop().unwrap(), 1);
+        assert_eq!(free(&limiter), 1);
     }
 }

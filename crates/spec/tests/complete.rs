@@ -342,7 +342,7 @@ const CLUSTER: &[&str] = &[
     "serviceAccountIssuerDiscovery: {discoveryStore: s3://example-oidc, enableAWSOIDCProvider: yes}",
     "sshAccess: [0.0.0.0/0]",
     "sshKeyName: \"\"",
-    "sysctlParameters: [\"a=1\", 5]",
+    "sysctlParameters: [\"a=1\", \"b=5\"]",
     "tagSubnets: no",
     "topology: {controlPlane: private}",
     "topology: {masters: Private, nodes: PUBLIC, dns: {}}",

@@ -30,6 +30,14 @@ impl Check {
         self.push(Diagnostic::error(place, title).hint(hint));
     }
 
+    /// The same, where one rule meets a field several times.
+    pub(super) fn hinted_once(&mut self, place: &Place, title: impl Into<String>, hint: impl Into<String>) {
+        let diagnostic = Diagnostic::error(place, title).hint(hint);
+        if !self.findings.iter().any(|finding| finding.diagnostic == diagnostic) {
+            self.push(diagnostic);
+        }
+    }
+
     pub(super) fn warn(&mut self, place: &Place, title: impl Into<String>, hint: impl Into<String>) {
         self.push(Diagnostic::warning(place, title).hint(hint));
     }

@@ -9,7 +9,7 @@ use crate::source::Located;
 
 /// The cluster's, and over them the group's own.
 ///
-/// What is wrong with one of the cluster's is said for each of its groups, at the same place: it is shown once.
+/// What is wrong with one of the cluster's is said for each of its groups, at the same place: it is noted once.
 pub(super) fn of(
     scope: &Scope<'_>,
     own: Option<&Located<List<String>>>,
@@ -35,7 +35,7 @@ fn parameter(field: &Located<String>, check: &mut Check) -> Option<(String, Stri
         }
         _ => {
             let title = format!("`{}` is not a kernel parameter", field.value);
-            check.hinted(&field.place, title, "write `name=value`: `net.core.somaxconn=1024`");
+            check.hinted_once(&field.place, title, "write `name=value`: `net.core.somaxconn=1024`");
             None
         }
     }
