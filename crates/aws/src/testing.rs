@@ -76,6 +76,13 @@ impl World {
 
     /// Applies a plan that is expected to work.
     pub(crate) async fn apply(&self, plan: &Plan) {
+        if let Err(failures) = self.try_apply(plan).await {
+            panic!("failed:\n{failures}");
+        }
+    }
+
+    /// Applies a plan; what failed is the error.
+    pub(crate) async fn try_apply(&self, plan: &Plan) -> Result<(), String> {
         let broken = |reference: kcl_engine::UnresolvedRef| {
             Error::new(ErrorKind::Unexpected, "kcl", reference.to_string())
         };
@@ -85,7 +92,7 @@ impl World {
             .iter()
             .map(|failure| format!("{:?} {}: {}", failure.action, failure.id, failure.error))
             .collect();
-        assert!(failures.is_empty(), "failed:\n{}", failures.join("\n"));
+        if failures.is_empty() { Ok(()) } else { Err(failures.join("\n")) }
     }
 
     /// Brings the account to `wanted`, and checks that nothing is left to do then. Gives what was done.

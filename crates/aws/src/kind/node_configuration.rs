@@ -3,8 +3,9 @@
 //! A preview reads one object, the index of all configurations (`<cluster>/node/index.json`); only where it is to be
 //! sure does it look whether they are there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use futures::future::try_join_all;
 use kcl_engine::{Attrs, LiveNode, Owner, Ref, Resource, Text};
 use kcl_model::resource::{Keyset, LoadBalancer, NodeConfiguration as Wanted};
 use kcl_node_config::NodeConfig;
@@ -32,21 +33,29 @@ impl Kind for NodeConfiguration {
 
     async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
         let Some(store) = scope.aws.state.as_deref() else { return Ok(Vec::new()) };
+        let wanted: BTreeMap<&str, Wanted> = scope.wanted_resources().into_iter().collect();
+        let found = |entry: &Entry| fields(entry, wanted.get(entry.group.as_str()));
         let mut entries = configurations::read(store, scope.cluster).await?;
         if scope.depth != Depth::Preview {
             let keys: BTreeSet<String> =
                 store.list(&configurations::folder(scope.cluster)).await?.into_iter().collect();
-            entries.retain(|entry| keys.contains(&entry.key(scope.cluster)));
+            // A line without an object was left by a run that was cut short. What is wanted is to be made then; what
+            // is not is still there, to be removed once more, and its line with it.
+            entries.retain(|entry| {
+                keys.contains(&entry.key(scope.cluster))
+                    || wanted
+                        .get(entry.group.as_str())
+                        .is_none_or(|want| want.document != found(entry).document)
+            });
             if scope.depth == Depth::Everything {
                 let known: BTreeSet<String> = entries.iter().map(|entry| entry.key(scope.cluster)).collect();
                 let others = keys.iter().filter(|key| !known.contains(*key));
                 entries.extend(others.filter_map(|key| Entry::of_key(scope.cluster, key)));
             }
         }
-        let wanted = scope.wanted_resources::<Wanted>();
-        let by_load_balancer =
-            |group: &str| wanted.iter().any(|(name, want)| *name == group && want.endpoint.is_some());
-        entries.iter().map(|entry| live(entry, by_load_balancer(&entry.group))).collect()
+        let node =
+            |entry: &Entry| Ok(LiveNode::new(&entry.group, &found(entry), attrs(entry), Owner::Cluster)?);
+        entries.iter().map(node).collect()
     }
 
     async fn create(aws: &Aws, name: &str, want: &Wanted) -> Result<Attrs, Error> {
@@ -78,13 +87,12 @@ impl Kind for NodeConfiguration {
         let authorities = authorities(aws).await?;
         let entries: Vec<Entry> =
             wanted.iter().map(|(group, want)| entry(group, want, &authorities)).collect::<Result<_, _>>()?;
-        for entry in &entries {
-            let body = entry.document.clone().into_bytes();
-            store.put(&entry.key(cluster), body, Condition::Always).await?;
-        }
-        let made = entries.iter().map(attrs).collect();
         configurations::change(store, cluster, |index| index.extend(entries.iter().cloned())).await?;
-        Ok(made)
+        let written = entries.iter().map(async |entry| {
+            store.put(&entry.key(cluster), entry.document.clone().into_bytes(), Condition::Always).await
+        });
+        try_join_all(written).await?;
+        Ok(entries.iter().map(attrs).collect())
     }
 
     async fn delete_all(aws: &Aws, live: Vec<(Attrs, Wanted)>) -> Result<(), Error> {
@@ -93,14 +101,14 @@ impl Kind for NodeConfiguration {
         for (live, _) in &live {
             gone.insert((named::attr(live, "group")?.to_owned(), named::attr(live, "sha256")?.to_owned()));
         }
+        let removed = gone.iter().map(async |(group, sha256)| {
+            store.delete(&format!("{cluster}/{}", NodeConfig::path(group, sha256)), None).await
+        });
+        try_join_all(removed).await?;
         configurations::change(store, cluster, |index| {
             index.retain(|entry| !gone.contains(&(entry.group.clone(), entry.sha256.clone())));
         })
-        .await?;
-        for (group, sha256) in gone {
-            store.delete(&format!("{cluster}/{}", NodeConfig::path(&group, &sha256)), None).await?;
-        }
-        Ok(())
+        .await
     }
 }
 
@@ -108,12 +116,14 @@ fn attrs(entry: &Entry) -> Attrs {
     named::attrs([("sha256", Some(entry.sha256.as_str())), ("group", Some(entry.group.as_str()))])
 }
 
-/// A configuration as it is in the store. One that cannot be read differs from any that is wanted.
-fn live(entry: &Entry, by_load_balancer: bool) -> Result<LiveNode, Error> {
+/// A configuration as it is in the store, read the way that its group's is `wanted`. One that cannot be read differs
+/// from any that is wanted.
+fn fields(entry: &Entry, wanted: Option<&Wanted>) -> Wanted {
+    let by_load_balancer = wanted.is_some_and(|want| want.endpoint.is_some());
     let parts = NodeConfig::parse(&entry.document).and_then(|config| config.into_template(by_load_balancer));
     let (document, endpoint, authorities) =
         parts.unwrap_or_else(|_| (entry.document.clone(), String::new(), String::new()));
-    let fields = Wanted {
+    Wanted {
         document: Text::new(document),
         endpoint: by_load_balancer.then(|| Ref::id(LoadBalancer::SCHEMA.kind, "dns_name", endpoint)),
         authorities: Ref::id(
@@ -121,8 +131,7 @@ fn live(entry: &Entry, by_load_balancer: bool) -> Result<LiveNode, Error> {
             "certificates",
             keyset::fingerprint(authorities.trim_end().as_bytes()),
         ),
-    };
-    Ok(LiveNode::new(&entry.group, &fields, attrs(entry), Owner::Cluster)?)
+    }
 }
 
 /// The whole configuration of a group. What it says of the authorities must be what the plan is about.
@@ -145,4 +154,151 @@ async fn authorities(aws: &Aws) -> Result<String, Error> {
     let keysets = keysets::published(store, cluster).await?;
     let missing = || Error::new(ErrorKind::NotFound, "keys", format!("{cluster} has no authorities yet"));
     Ok(keysets.get(&KeysetName::KubernetesCa).ok_or_else(missing)?.trust_bundle())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures::future::BoxFuture;
+    use kcl_engine::{Options, Ref, Resource, Text, plan};
+    use kcl_model::resource::{Keyset, NodeConfiguration, catalogue};
+    use kcl_node_config::NodeConfig;
+    use kcl_pki::KeysetName;
+
+    use crate::error::{Error, ErrorKind};
+    use crate::kind::keyset;
+    use crate::observe::Depth;
+    use crate::store::{Condition, FileStore, Object, Purged, Store, Version, configurations, keysets};
+    use crate::testing::{self, CLUSTER, World};
+
+    /// A stand-in for authorities: it leaves the document with a gap.
+    const CA: &str = "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n";
+
+    /// A store that takes some writes more, and then none.
+    #[derive(Debug)]
+    struct CutShort {
+        store: FileStore,
+        left: AtomicUsize,
+    }
+
+    impl CutShort {
+        fn take(&self) -> Result<(), Error> {
+            let took =
+                self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+            took.map(drop).map_err(|_| Error::new(ErrorKind::Unexpected, "state store", "it was cut short"))
+        }
+    }
+
+    impl Store for CutShort {
+        fn location(&self) -> String {
+            self.store.location()
+        }
+
+        fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Object>, Error>> {
+            self.store.get(key)
+        }
+
+        fn try_put<'a>(
+            &'a self,
+            key: &'a str,
+            body: Vec<u8>,
+            condition: Condition,
+        ) -> BoxFuture<'a, Result<Version, Error>> {
+            Box::pin(async move {
+                self.take()?;
+                self.store.try_put(key, body, condition).await
+            })
+        }
+
+        fn delete<'a>(&'a self, key: &'a str, version: Option<Version>) -> BoxFuture<'a, Result<(), Error>> {
+            Box::pin(async move {
+                self.take()?;
+                self.store.delete(key, version).await
+            })
+        }
+
+        fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<String>, Error>> {
+            self.store.list(prefix)
+        }
+
+        fn folders(&self) -> BoxFuture<'_, Result<Vec<String>, Error>> {
+            self.store.folders()
+        }
+
+        fn purge<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<Purged, Error>> {
+            self.store.purge(folder)
+        }
+    }
+
+    /// Two groups' configurations, for a version of Kubernetes.
+    fn wanted(version: &str, authorities: &str) -> kcl_engine::Wanted {
+        let mut wanted = kcl_engine::Wanted::default();
+        for group in ["nodes", "others"] {
+            let document = format!(
+                "apiVersion: kcl.dev/v1alpha1\nkind: NodeConfig\ncluster: {CLUSTER}\naccount: '123456789012'\n\
+                 instanceGroup: {group}\nrole: Node\nkubernetesVersion: {version}\n\
+                 store: {{location: 's3://state/{CLUSTER}'}}\n\
+                 api: {{endpoint: api.{CLUSTER}, port: 443, bindPort: 443, caBundle: '@authorities@'}}\n\
+                 network: {{podCIDR: 100.96.0.0/11, serviceCIDR: 100.64.0.0/13, dnsDomain: cluster.local, \
+                 dnsIP: 100.64.0.10}}\ncloudProvider: External\nassets: []\n"
+            );
+            let config = NodeConfig::from_template(&document, None, CA);
+            let (document, ..) =
+                config.and_then(|config| config.into_template(false)).expect("it is a configuration");
+            let resource = NodeConfiguration {
+                document: Text::new(document),
+                endpoint: None,
+                authorities: Ref::id(Keyset::SCHEMA.kind, "certificates", authorities),
+            };
+            testing::add(&mut wanted, group, &resource);
+        }
+        wanted
+    }
+
+    /// Those that are there, and those that the index lists.
+    async fn there(store: &dyn Store) -> (Vec<String>, Vec<String>) {
+        let mut keys = store.list(&configurations::folder(CLUSTER)).await.expect("it can be listed");
+        keys.retain(|key| key.ends_with(".yaml"));
+        let entries = configurations::read(store, CLUSTER).await.expect("it can be read");
+        (keys, entries.iter().map(|entry| entry.key(CLUSTER)).collect())
+    }
+
+    /// Whatever a run that is cut short leaves, the next one leaves nothing else than an undisturbed one.
+    #[tokio::test]
+    async fn what_is_cut_short_is_completed() {
+        let mut world = World::start().await;
+        let folder = tempfile::tempdir().expect("there is a folder");
+        let store = FileStore::new(folder.path().join("state"));
+        let store = Arc::new(CutShort { store, left: AtomicUsize::new(usize::MAX) });
+        world.aws = world.aws.with_state(Arc::<CutShort>::clone(&store), CLUSTER);
+        let keys =
+            keysets::create(&*store, CLUSTER, &[KeysetName::KubernetesCa]).await.expect("there are keys");
+        let bundle = keys[&KeysetName::KubernetesCa].trust_bundle();
+        let authorities = keyset::fingerprint(bundle.trim_end().as_bytes());
+        let [first, second] = ["1.36.3", "1.36.4"].map(|version| wanted(version, &authorities));
+        for next in [&first, &second] {
+            for writes in 0.. {
+                world.reach(&first).await;
+                let change = world.plan(&second).await;
+                store.left.store(writes, Ordering::Relaxed);
+                let cut = world.try_apply(&change).await;
+                store.left.store(usize::MAX, Ordering::Relaxed);
+                world.reach(next).await;
+                let (keys, listed) = there(&*store).await;
+                assert_eq!(keys.len(), 2, "after {writes} writes: {keys:#?}");
+                assert_eq!(keys, listed, "after {writes} writes");
+                // A preview, which believes the index, says the same.
+                let live = world.live(next, Depth::Preview).await;
+                let preview = plan(&catalogue(), next, live, Options::default()).expect("there is a plan");
+                assert!(preview.is_empty(), "after {writes} writes: {:?}", preview.steps);
+                if cut.is_ok() {
+                    assert!(writes > 4, "two are made, two go, and the index changes");
+                    break;
+                }
+            }
+        }
+        world.remove().await;
+    }
 }

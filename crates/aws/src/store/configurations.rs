@@ -5,7 +5,9 @@
 //! | `<cluster>/node/<group>/<sha256>.yaml` | one configuration, which machines read |
 //! | `<cluster>/node/index.json` | all of them once more, so that a preview reads one object whatever the number of groups |
 //!
-//! The index is written after what it lists, and changed by one writer at a time: one that was overtaken reads it again.
+//! The index lists all that may be there: it is written before what it lists, and a line goes after its object. A run
+//! that is cut short in between leaves a line without an object, and the next one makes the object or removes the line.
+//! One writer at a time changes it: one that was overtaken reads it again.
 
 use kcl_node_config::NodeConfig;
 use serde::{Deserialize, Serialize};
@@ -41,7 +43,7 @@ impl Entry {
         Self { group: group.to_owned(), sha256, document }
     }
 
-    /// An object that no index lists.
+    /// An object that no index lists: somebody took it away.
     pub(crate) fn of_key(cluster: &str, key: &str) -> Option<Self> {
         let (group, file) = key.strip_prefix(&folder(cluster))?.split_once('/')?;
         let sha256 = file.strip_suffix(".yaml")?;
