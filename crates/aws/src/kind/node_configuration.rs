@@ -260,7 +260,8 @@ mod tests {
     /// Those that are there, and those that the index lists.
     async fn there(store: &dyn Store) -> (Vec<String>, Vec<String>) {
         let mut keys = store.list(&configurations::folder(CLUSTER)).await.expect("it can be listed");
-        keys.retain(|key| key.ends_with(".yaml"));
+        let index = format!("{}index.json", configurations::folder(CLUSTER));
+        keys.retain(|key| *key != index);
         let entries = configurations::read(store, CLUSTER).await.expect("it can be read");
         (keys, entries.iter().map(|entry| entry.key(CLUSTER)).collect())
     }
