@@ -184,12 +184,15 @@ async fn connection(stream: TcpStream, inner: Arc<Inner>, ruled: bool) {
                 Ok(request) => request,
                 Err(error) => return Err(Gone(error.to_string())),
             };
-            let reply =
-                if ruled { inner.ruled(request).await } else { Reply::Send(inner.bare(request).await) };
-            match reply {
-                Reply::Send(response) => Ok(outgoing(response, false)),
-                Reply::Cut(response) => Ok(outgoing(response, true)),
-                Reply::Drop => Err(Gone("dropped by a rule".to_owned())),
+            // A task of its own: AWS does what it was asked for, whether or not the caller lives to hear of it.
+            let answering = tokio::spawn(async move {
+                if ruled { inner.ruled(request).await } else { Reply::Send(inner.bare(request).await) }
+            });
+            match answering.await {
+                Ok(Reply::Send(response)) => Ok(outgoing(response, false)),
+                Ok(Reply::Cut(response)) => Ok(outgoing(response, true)),
+                Ok(Reply::Drop) => Err(Gone("dropped by a rule".to_owned())),
+                Err(error) => Err(Gone(error.to_string())),
             }
         }
     });
