@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use futures::future::try_join_all;
 use kcl_apply::Applied;
+use kcl_aws::Aws;
 use kcl_kube::{
     Action, Connection, ErrorKind, Fate, Plan, PlanOptions, Probe, WaitOptions, Wanted, fetch_manifest,
 };
@@ -251,6 +252,8 @@ pub(crate) struct Bootstrap<'a> {
     pub(crate) cluster: &'a Cluster,
     /// What the account was looked up to have.
     pub(crate) facts: &'a Facts,
+    /// The account.
+    pub(crate) aws: &'a Aws,
     /// Its state store.
     pub(crate) store: &'a dyn Store,
     /// How the API server is reached.
@@ -322,7 +325,7 @@ impl Bootstrap<'_> {
         stop: impl Future<Output = ()> + Send,
     ) -> Result<Connection, CommandError> {
         let mut stop = std::pin::pin!(stop);
-        let machines = Machines::new(self.store, &self.cluster.name);
+        let machines = Machines::new(self.aws, self.store, &self.cluster.name);
         let begun = Instant::now();
         if by_name(self.ways, self.cluster) {
             tokio::select! {

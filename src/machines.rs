@@ -1,9 +1,13 @@
-//! What the cluster's machines say of themselves while they become members: shown while kcl waits for them.
+//! What the cluster's machines say of themselves while they become members, and why AWS starts none where it does not:
+//! shown while kcl waits for them.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::time::Duration;
 
+use futures::future::Either;
+use kcl_aws::Aws;
+use kcl_aws::health::{self, GroupHealth};
 use kcl_aws::store::{Store, reports};
 use kcl_node_config::{State, Status};
 use time::OffsetDateTime;
@@ -12,23 +16,56 @@ use tokio::sync::Mutex;
 
 /// How often their words are read: each step of theirs takes seconds, and each look is two requests.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(5);
+/// How often AWS is asked for the machines that are missing, and why: it tries again every minute or so.
+const BETWEEN_COUNTS: Duration = Duration::from_secs(15);
 
 /// The machines of a cluster that begin now.
 pub(crate) struct Machines<'a> {
+    aws: &'a Aws,
     store: &'a dyn Store,
     cluster: &'a str,
     since: OffsetDateTime,
     seen: Mutex<BTreeMap<String, Status>>,
+    /// Why AWS starts no machine, by instance group.
+    missing: Mutex<BTreeMap<String, String>>,
 }
 
 impl<'a> Machines<'a> {
     /// Those that say something from now on: what machines said that went long ago is nobody's business.
-    pub(crate) fn new(store: &'a dyn Store, cluster: &'a str) -> Self {
-        Self { store, cluster, since: OffsetDateTime::now_utc(), seen: Mutex::default() }
+    pub(crate) fn new(aws: &'a Aws, store: &'a dyn Store, cluster: &'a str) -> Self {
+        let since = OffsetDateTime::now_utc();
+        Self { aws, store, cluster, since, seen: Mutex::default(), missing: Mutex::default() }
     }
 
     /// Tells whatever is new, until nobody listens any more. That it cannot be read keeps nobody from waiting.
     pub(crate) async fn follow(&self, tell: impl Fn(&str)) -> Infallible {
+        let words = self.follow_words(&tell);
+        let counts = self.follow_counts(&tell);
+        match Box::pin(futures::future::select(Box::pin(words), Box::pin(counts))).await {
+            Either::Left((never, _)) | Either::Right((never, _)) => never,
+        }
+    }
+
+    async fn follow_counts(&self, tell: &impl Fn(&str)) -> Infallible {
+        loop {
+            if let Ok(groups) = health::groups(self.aws, self.cluster).await {
+                let now: BTreeMap<_, _> = groups
+                    .into_iter()
+                    .filter_map(|group| Some((group.name.clone(), shortage(&group)?)))
+                    .collect();
+                let mut missing = self.missing.lock().await;
+                for (group, why) in &now {
+                    if missing.get(group) != Some(why) {
+                        tell(why);
+                    }
+                }
+                *missing = now;
+            }
+            tokio::time::sleep(BETWEEN_COUNTS).await;
+        }
+    }
+
+    async fn follow_words(&self, tell: &impl Fn(&str)) -> Infallible {
         loop {
             self.store.forget_reads();
             let said = reports::statuses(self.store, self.cluster).await.unwrap_or_default();
@@ -43,10 +80,12 @@ impl<'a> Machines<'a> {
         }
     }
 
-    /// What stopped those that are stopped.
+    /// What stopped those that are stopped, and those that did not even start.
     pub(crate) async fn failures(&self) -> Vec<String> {
         let seen = self.seen.lock().await;
-        seen.values().filter(|status| status.state == State::Failed).map(line).collect()
+        let stopped = seen.values().filter(|status| status.state == State::Failed).map(line);
+        let missing = self.missing.lock().await;
+        missing.values().cloned().chain(stopped).collect()
     }
 
     fn is_new(&self, status: &Status) -> bool {
@@ -54,6 +93,12 @@ impl<'a> Machines<'a> {
         const LATE: time::Duration = time::Duration::minutes(1);
         OffsetDateTime::parse(&status.at, &Rfc3339).is_ok_and(|at| at + LATE >= self.since)
     }
+}
+
+/// What keeps AWS from starting the machines that a group lacks, if something does: no spot capacity, a quota...
+fn shortage(group: &GroupHealth) -> Option<String> {
+    let why = group.problem.as_ref()?;
+    Some(format!("{}: {} of {} machines run: {why}", group.name, group.running.len(), group.desired))
 }
 
 fn key(status: &Status) -> (State, &str, Option<&String>) {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 
 use kcl_testkit::kubernetes::{ApiServerConfig, Cluster, Machine};
-use kcl_testkit::{IngressStandIn, Redactor, Run, TargetState, World, example};
+use kcl_testkit::{Fault, IngressStandIn, Redactor, Run, TargetState, When, World, example};
 use serde_json::Value;
 
 const KCL: &str = env!("CARGO_BIN_EXE_kcl");
@@ -348,6 +348,23 @@ fn one_command_waits_for_the_api_server() {
         cluster
     });
     assert!(output.contains("k8s.karlaru.com is healthy: 3 nodes ready"), "{output}");
+}
+
+/// Nobody could be answered by machines that AWS has not got: why is said at once, and again in the end.
+#[test]
+fn machines_that_are_not_to_be_had_are_said() {
+    let stage = Stage::new("");
+    stage.without_kubernetes();
+    let strikes = stage.world.aws.inject(Fault::NoSpotCapacity, When::Always, 0);
+    let url = format!("https://127.0.0.1:{}", free_port());
+    let mut command = stage.command(&url, &["update", "--yes", "--timeout", "5s"]);
+    let output = command.output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(4), "{said}");
+    assert!(strikes.first().is_some());
+    let why = "control-plane: 0 of 1 machines run: Could not launch Spot Instances. UnfulfillableCapacity";
+    let lines = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(lines.matches(why).count(), 2, "{said}");
 }
 
 fn free_port() -> u16 {

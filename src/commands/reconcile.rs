@@ -344,6 +344,7 @@ impl Prepared {
         let bootstrap = Bootstrap {
             cluster: &cluster,
             facts: &facts,
+            aws: &aws,
             store,
             ways: &run.ways,
             timeout: run.timeout,

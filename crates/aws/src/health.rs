@@ -59,20 +59,33 @@ pub struct TargetHealth {
 
 /// Reads it.
 pub async fn health(aws: &Aws, cluster: &str) -> Result<Health, Error> {
-    let filter = Filter::builder().name(format!("tag:{CLUSTER_TAG}")).values(cluster).build();
-    let call = aws.autoscaling.describe_auto_scaling_groups().filters(filter);
-    let groups = call.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
-    let groups = groups.during("autoscaling:DescribeAutoScalingGroups")?;
+    let groups = scaling_groups(aws, cluster).await?;
     let mut arns: Vec<&str> =
         groups.iter().flat_map(AutoScalingGroup::target_group_arns).map(String::as_str).collect();
     arns.sort_unstable();
     arns.dedup();
     let target_groups = try_join_all(arns.into_iter().map(|arn| target_group(aws, arn)));
-    let groups = try_join_all(groups.iter().map(|item| group(aws, item)));
-    let (mut groups, mut target_groups) = Box::pin(try_join(groups, target_groups)).await?;
-    groups.sort_by(|a, b| a.name.cmp(&b.name));
+    let (groups, mut target_groups) = Box::pin(try_join(judged(aws, &groups), target_groups)).await?;
     target_groups.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(Health { groups, target_groups })
+}
+
+/// Reads what there is of its machines alone.
+pub async fn groups(aws: &Aws, cluster: &str) -> Result<Vec<GroupHealth>, Error> {
+    judged(aws, &scaling_groups(aws, cluster).await?).await
+}
+
+async fn scaling_groups(aws: &Aws, cluster: &str) -> Result<Vec<AutoScalingGroup>, Error> {
+    let filter = Filter::builder().name(format!("tag:{CLUSTER_TAG}")).values(cluster).build();
+    let call = aws.autoscaling.describe_auto_scaling_groups().filters(filter);
+    let groups = call.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
+    groups.during("autoscaling:DescribeAutoScalingGroups")
+}
+
+async fn judged(aws: &Aws, groups: &[AutoScalingGroup]) -> Result<Vec<GroupHealth>, Error> {
+    let mut groups = try_join_all(groups.iter().map(|item| group(aws, item))).await?;
+    groups.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(groups)
 }
 
 /// What reading it needs.
