@@ -12,7 +12,7 @@ use common::etcd::{Node, World, keys, put, until};
 use common::{Folder, sha256};
 use futures::FutureExt as _;
 use futures::future::join_all;
-use kcl_node::backup;
+use kcl_node::backup::{self, BackupError};
 use kcl_node::etcd::peer_url;
 use kcl_node::restore::{self, Etcdutl, Event, Image, RestoreError, Served, Site, Step};
 use kcl_node::store::{Condition, Store};
@@ -332,6 +332,18 @@ async fn a_blank_volume_begins_with_what_was_last() {
     third.terminate();
     let fourth = world.machine("a", "i-0d");
     assert_eq!(restore::newest(&fourth.site(&store, &["a"])).await.unwrap().unwrap().name, backup.name);
+    // That it cannot be read now does not make what was before it the last.
+    let document = BackupName::parse(&backup.name).unwrap().document();
+    let (document, aside) = (world.folder().join(document), world.folder().join("aside"));
+    fs::rename(&document, &aside).unwrap();
+    fs::create_dir(&document).unwrap();
+    let fifth = world.machine("a", "i-0e");
+    let error = restore::newest(&fifth.site(&store, &["a"])).await.unwrap_err();
+    assert!(matches!(error, RestoreError::Backup(BackupError::Store(_))), "{error}");
+    assert!(volume(&fifth).is_empty());
+    fs::remove_dir(&document).unwrap();
+    fs::rename(&aside, &document).unwrap();
+    assert_eq!(restore::newest(&fifth.site(&store, &["a"])).await.unwrap().unwrap().name, backup.name);
     // And with none at all there is nothing to begin with.
     let empty = World::new();
     let nowhere = empty.machine("a", "i-0a");
