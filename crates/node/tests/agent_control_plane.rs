@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use common::member::{CLUSTER, ControlPlaneMachine, World, in_seconds, in_the_cloud, write};
+use common::etcd::backups;
 use common::told::Keys;
 use kcl_http::Signer;
 use kcl_join::{Claim, ClientConfig, JoinError, Joined, join};
-use kcl_node::backup;
 use kcl_node_config::{BackupReason, MemberRecord, State};
 use kcl_testkit::{Decision, Element, LocalAws, Response};
 
@@ -118,12 +118,9 @@ fn a_notice_frees_the_volume_for_the_next_machine() {
     assert_eq!(joined.api_endpoint, member.config.api_address());
     daemon.says("join granted peer=127.0.0.1");
     let record = || fs::read(member.store_folder().join(MemberRecord::path("a")));
-    let begun = std::time::Instant::now();
-    while addresses(&machine, &format!("api.internal.{CLUSTER}")).is_empty() {
-        assert!(begun.elapsed() < Duration::from_mins(1), "{}", daemon.log());
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    assert_eq!(addresses(&machine, &format!("api.internal.{CLUSTER}")), ["127.0.0.1"]);
+    let internal = format!("api.internal.{CLUSTER}");
+    daemon.until("the name leads somewhere", || !addresses(&machine, &internal).is_empty());
+    assert_eq!(addresses(&machine, &internal), ["127.0.0.1"]);
     assert_eq!(addresses(&machine, &format!("api.{CLUSTER}")), ["198.51.100.7"]);
     let said = MemberRecord::read("a", &record().unwrap()).unwrap();
     assert_eq!((said.instance, said.waits_with), (instance.clone(), None));
@@ -142,7 +139,7 @@ fn a_notice_frees_the_volume_for_the_next_machine() {
     assert!(left.at < at, "{left:?}");
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let backups = runtime.block_on(backup::read_all(&member.store())).unwrap();
+    let backups = runtime.block_on(backups(&member.store()));
     let [backup] = backups.as_slice() else { unreachable!("{backups:?}") };
     assert_eq!((backup.reason, &backup.instance), (BackupReason::Termination, &instance));
     assert!(!machine.etcd.manifest("etcd").exists() && machine.etcd.manifest("kube-apiserver").exists());
@@ -178,10 +175,7 @@ fn a_notice_frees_the_volume_for_the_next_machine() {
     runtime.block_on(machine.etcd.healthy());
     assert_eq!(machine.volume_state(), "in-use");
     assert!(member.folder.ran().contains("systemctl start kubelet.service\n"));
-    let begun = std::time::Instant::now();
-    while world.is_cordoned(&instance) {
-        assert!(begun.elapsed() < Duration::from_mins(1), "{}", daemon.log());
-    }
+    daemon.until("the cordon is lifted", || !world.is_cordoned(&instance));
 }
 
 /// Nobody announced it, and etcd is gone already, as systemd ends everything at the same time: the volume is free
@@ -221,10 +215,9 @@ fn a_join_service_waits_for_its_api_server_and_follows_its_certificate() {
     for (to, from) in [("apiserver.crt", "etcd/server.crt"), ("apiserver.key", "etcd/server.key")] {
         write(&machine.member.system(), &format!("/etc/kubernetes/pki/{to}"), &ca(&machine, from));
     }
-    let begun = std::time::Instant::now();
-    while joins(&machine, &worker, &ca(&machine, "etcd/ca.crt")).is_err() {
-        assert!(begun.elapsed() < Duration::from_mins(1), "{}", daemon.log());
-    }
+    daemon.until("it has the other certificate", || {
+        joins(&machine, &worker, &ca(&machine, "etcd/ca.crt")).is_ok()
+    });
     let error = joins(&machine, &worker, &ca(&machine, "ca.crt")).unwrap_err();
     assert!(matches!(error, JoinError::Untrusted { .. }), "{error}");
     assert!(machine.aws.unsupported().is_empty());

@@ -8,7 +8,8 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::time::Duration;
 
-use common::etcd::{Node, World, keys, put, until};
+use common::etcd::{Node, World, backups, keys, put};
+use common::wait::until_async;
 use common::{Folder, sha256};
 use futures::FutureExt as _;
 use futures::future::join_all;
@@ -118,7 +119,7 @@ async fn killed_at_every_step_it_gives_the_keys_of_the_backup() {
     assert_eq!(done.cluster, Some(status.cluster().to_string()));
 
     // What was there before was saved, at the first of the tries or more often.
-    let all = backup::read_all(&store).await.unwrap();
+    let all = backups(&store).await;
     let before: Vec<_> = all.iter().filter(|one| one.reason == BackupReason::BeforeRestore).collect();
     assert!(!before.is_empty() && before.len() + 1 == all.len(), "{all:?}");
 
@@ -202,7 +203,7 @@ async fn a_kubelet_that_is_late_is_told_and_waited_for() {
     assert_eq!((said.state, said.step.as_str()), (RestoreState::Running, "stop-etcd"));
     assert!(said.error.unwrap().contains("has not ended"));
     node.kubelet_sleeps(false);
-    until("etcd has ended", async || !node.etcd().listens().await).await;
+    until_async("etcd has ended", async || !node.etcd().listens().await).await;
     node.kubelet_sleeps(true);
     let error = restore::serve(&site, &silent).await.unwrap_err();
     assert!(matches!(error, RestoreError::Silent { .. }) && error.is_transient(), "{error}");

@@ -18,17 +18,15 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use super::certificate::{self, CA_CERTIFICATE, CertificateError};
+use super::certificate::{
+    self, API_SERVER_CERTIFICATE, API_SERVER_KEY, CA_CERTIFICATE, CertificateError,
+};
 use super::kubernetes::{APPLY_PATCH, KubeError, Kubernetes};
 use super::supervise::{Failure, Said};
 use crate::system::System;
 
 /// The user that the rights are bound to.
 const USER: &str = "kcl:join-service";
-
-/// The API server's certificate, which is for the names that machines reach it by.
-const CERTIFICATE: &str = "/etc/kubernetes/pki/apiserver.crt";
-const KEY: &str = "/etc/kubernetes/pki/apiserver.key";
 
 /// How long the service's own certificate is good; it is renewed when half of that is over.
 const VALIDITY: Duration = Duration::from_hours(24);
@@ -123,8 +121,8 @@ impl Files {
     fn read(system: &System) -> Result<Self, CertificateError> {
         Ok(Self {
             authorities: certificate::read(system, CA_CERTIFICATE)?,
-            certificate: certificate::read(system, CERTIFICATE)?,
-            key: certificate::read(system, KEY)?,
+            certificate: certificate::read(system, API_SERVER_CERTIFICATE)?,
+            key: certificate::read(system, API_SERVER_KEY)?,
         })
     }
 }

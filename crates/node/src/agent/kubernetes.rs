@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use kcl_http::{Http, HttpError, Options, Tls, TlsError, request};
-use serde::Deserialize;
+use kcl_join::status_message;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -13,9 +13,6 @@ const TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The largest answer: fifty pods have some hundred kilobytes, a Node lists its images.
 const LARGEST: usize = 4 << 20;
-
-/// The longest message that is repeated.
-const MAX_MESSAGE: usize = 300;
 
 /// A patch that names the fields that change (RFC 7386).
 pub const MERGE_PATCH: &str = "application/merge-patch+json";
@@ -144,18 +141,7 @@ impl Kubernetes {
         if answer.status.is_success() {
             return Ok(answer.body.into());
         }
-        let message = message(&answer.body);
+        let message = status_message(&answer.body);
         Err(KubeError::Refused { what: what.to_owned(), status: answer.status.as_u16(), message })
     }
-}
-
-/// What a Status object says, in one short line.
-fn message(body: &[u8]) -> String {
-    #[derive(Deserialize)]
-    struct Status {
-        message: String,
-    }
-    let said = serde_json::from_slice(body).map_or_else(|_| String::new(), |status: Status| status.message);
-    let said = if said.is_empty() { "no reason given".to_owned() } else { said };
-    said.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_MESSAGE).collect()
 }

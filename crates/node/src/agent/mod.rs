@@ -36,7 +36,6 @@ use std::time::Duration;
 use kcl_http::{AwsService, Http, Options, Signer, Tls, TlsError};
 use kcl_join::{PORT, ServiceConfig};
 use kcl_node_config::{ControlPlane, File, NodeConfig};
-use tokio::net::TcpStream;
 
 use crate::bootstrap::{self, BootstrapError, Context};
 use crate::device;
@@ -44,7 +43,7 @@ use crate::ec2::Ec2;
 use crate::etcd;
 use crate::imds::{Identity, Imds, ImdsError};
 use crate::manifests::{self, Place};
-use crate::restore::{Etcdutl, Image};
+use crate::restore::Etcdutl;
 use crate::retry::Patience;
 use crate::store::Store;
 use crate::system::FOLDER;
@@ -234,16 +233,8 @@ impl Agent {
     /// What makes data of a snapshot.
     fn etcdutl(&self) -> Etcdutl {
         let NodeConfig { kubernetes_version, image_repository, .. } = &self.config;
-        match &self.settings.machine.etcdutl {
-            Some(program) => Etcdutl::Program(program.clone()),
-            None => Etcdutl::Image(Image::new(kubernetes_version, image_repository.as_deref())),
-        }
-    }
-
-    /// Whether anybody listens where etcd does.
-    async fn etcd_listens(&self) -> bool {
-        let address = self.settings.etcd.rsplit('/').next().unwrap_or_default();
-        TcpStream::connect(address).await.is_ok()
+        let program = self.settings.machine.etcdutl.as_deref();
+        Etcdutl::of(program, kubernetes_version, image_repository.as_deref())
     }
 
     /// Has etcd's volume again, mounted, and then the kubelet, which does not start without.
@@ -255,10 +246,7 @@ impl Agent {
             instance: &self.identity.instance_id,
             zone: &self.identity.availability_zone,
         };
-        let volume = crate::volume::attach(&control_plane.ec2, wanted, *waiting, &self.report).await?;
-        let found = device::find(system, &volume, *waiting).await?;
-        device::mount(system, &volume, &found).await?;
-        self.report.waits_for(None);
+        device::take(system, &control_plane.ec2, wanted, *waiting, &self.report).await?;
         system.run(&system.commands.systemctl, &["start", "kubelet.service"]).await?;
         Ok(())
     }
