@@ -267,7 +267,7 @@ fn client(world: &World, user: &str, group: &str) -> Kubernetes {
     let client = world.keys.client(user, Some(group)).unwrap();
     let read = |path: &std::path::Path| fs::read_to_string(path).unwrap();
     let identity = Identity {
-        server: world.server.url().to_owned(),
+        server: world.server.url().clone(),
         authorities: read(&world.keys.folder().join("ca.crt")),
         certificate: read(&client.certificate),
         key: read(&client.key).into(),
@@ -305,9 +305,9 @@ fn nodes_get_the_labels_that_they_may_not_give_themselves() {
 
     // It cannot do so itself.
     let kubelet = client(&world, &format!("system:node:{first}"), "system:nodes");
-    let patch = serde_json::json!({"metadata": {"labels": {ROLE: ""}}});
+    let fields = serde_json::json!({"metadata": {"labels": {ROLE: ""}}});
     let path = format!("/api/v1/nodes/{first}");
-    let refused = runtime.block_on(kubelet.patch("label the node", &path, MERGE_PATCH, &patch)).unwrap_err();
+    let refused = runtime.block_on(kubelet.patch("label the node", &path, MERGE_PATCH, &fields)).unwrap_err();
     assert_eq!(refused.status(), Some(403), "{refused}");
 
     machine.aws.take_calls();

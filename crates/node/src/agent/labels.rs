@@ -138,10 +138,10 @@ impl Labels<'_> {
         name: &'n str,
         labels: BTreeMap<&str, &str>,
     ) -> (&'n str, Result<(), KubeError>) {
-        let patch = json!({"metadata": {"labels": labels}});
+        let fields = json!({"metadata": {"labels": labels}});
         let path = format!("/api/v1/nodes/{name}?fieldManager={FIELD_MANAGER}");
         let what = format!("label the node {name}");
-        (name, self.kubernetes.patch(&what, &path, MERGE_PATCH, &patch).await)
+        (name, self.kubernetes.patch(&what, &path, MERGE_PATCH, &fields).await)
     }
 
     async fn give_these(
