@@ -34,6 +34,36 @@ mount --bind "$1/bin" /usr/local/bin
 PATH="$1/stand-ins:$PATH" exec sh "$1/user-data"
 "#;
 
+/// The curl of Ubuntu 22.04: of all headers it signs two.
+const OLD_CURL: &str = r#"#!/bin/sh
+case "$*" in
+--version) echo "curl 7.81.0 (x86_64-pc-linux-gnu) libcurl/7.81.0"; exit ;;
+*--aws-sigv4*) echo "S3 refuses what this curl has signed" >&2; exit 22 ;;
+esac
+PATH=${PATH#*:}
+exec curl "$@"
+"#;
+
+fn hmac(key: &[u8], text: &str) -> Vec<u8> {
+    let pad = |with: u8| -> Vec<u8> { (0..64).map(|at| key.get(at).copied().unwrap_or(0) ^ with).collect() };
+    let inner = Sha256::new_with_prefix(pad(0x36)).chain_update(text).finalize();
+    Sha256::new_with_prefix(pad(0x5c)).chain_update(inner).finalize().to_vec()
+}
+
+/// The signature of a URL with these parameters (Amazon S3 API reference, "Authenticating Requests: Using Query
+/// Parameters").
+fn signature(path: &str, host: &str, params: &BTreeMap<String, String>) -> String {
+    let others = params.iter().filter(|(name, _)| *name != "X-Amz-Signature");
+    let query: Vec<String> =
+        others.map(|(name, value)| format!("{name}={}", value.replace('/', "%2F"))).collect();
+    let ask = format!("GET\n{path}\n{}\nhost:{host}\n\nhost\nUNSIGNED-PAYLOAD", query.join("&"));
+    let (_, scope) = params["X-Amz-Credential"].split_once('/').unwrap();
+    let hash = hex::encode(Sha256::digest(ask));
+    let text = format!("AWS4-HMAC-SHA256\n{}\n{scope}\n{hash}", params["X-Amz-Date"]);
+    let key = scope.split('/').fold(b"AWS4instance-role-secret".to_vec(), |key, part| hmac(&key, part));
+    hex::encode(hmac(&key, &text))
+}
+
 /// The user data of the launch templates, by their names.
 fn user_data(world: &World) -> BTreeMap<String, String> {
     let params = [("LaunchTemplateVersion.1", "$Latest")];
@@ -48,25 +78,28 @@ fn user_data(world: &World) -> BTreeMap<String, String> {
         .collect()
 }
 
+/// A program that the script finds before the machine's own.
+fn add_program(folder: &Path, name: &str, content: &str) {
+    let path = folder.join("stand-ins").join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, content).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
 /// Runs a script in a folder.
 fn run(folder: &Path, script: &str, endpoints: &[(&str, &str)]) -> Output {
-    for name in ["etc", "stand-ins"] {
-        fs::create_dir_all(folder.join(name)).unwrap();
-    }
+    fs::create_dir_all(folder.join("etc")).unwrap();
     let lines: Vec<String> = endpoints.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
     fs::write(folder.join("etc/kcl-node.env"), lines.concat()).unwrap();
     let calls = folder.join("systemctl-calls");
     let stand_in = format!("#!/bin/sh\necho \"$*\" >> {}\n", calls.display());
-    let systemctl = folder.join("stand-ins/systemctl");
-    fs::write(&systemctl, stand_in).unwrap();
-    fs::set_permissions(&systemctl, fs::Permissions::from_mode(0o755)).unwrap();
+    add_program(folder, "systemctl", &stand_in);
     // Nobody waits here between two tries.
-    let sleep = folder.join("stand-ins/sleep");
-    fs::write(&sleep, "#!/bin/sh\n").unwrap();
-    fs::set_permissions(&sleep, fs::Permissions::from_mode(0o755)).unwrap();
+    add_program(folder, "sleep", "#!/bin/sh\n");
     fs::write(folder.join("user-data"), script).unwrap();
-    Command::new("unshare")
-        .args(["--map-root-user", "--mount", "sh", "-c", RUN, "user-data"])
+    // The script itself never gives up.
+    Command::new("timeout")
+        .args(["300", "unshare", "--map-root-user", "--mount", "sh", "-c", RUN, "user-data"])
         .arg(folder)
         .output()
         .unwrap()
@@ -110,6 +143,23 @@ fn user_data_fetches_the_node_agent_and_starts_it() {
     let url = format!("/{}/{key}", world.bucket());
     let answer = kcl_testkit::http(&s3, "GET", &url, Some("s3"), &[], "").unwrap();
     assert_eq!(hex::encode(Sha256::digest(answer.body.as_bytes())), configuration);
+
+    // A curl that signs too little is not let do it, and what is signed otherwise is what S3 wants.
+    let old = tempfile::tempdir().unwrap();
+    add_program(old.path(), "curl", OLD_CURL);
+    world.aws.take_calls();
+    let output = run(old.path(), script, &endpoints);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(fs::read(old.path().join("bin/kcl-node")).unwrap(), program);
+    let calls = world.aws.take_calls();
+    let asked: Vec<_> = calls.iter().filter(|call| call.path.ends_with(&hash)).collect();
+    assert!(
+        !asked.is_empty()
+            && asked.iter().all(|call| !call.headers.keys().any(|key| key.as_str().starts_with("x-amz-")))
+    );
+    let (host, params) = (s3.trim_start_matches("http://"), &asked[0].params);
+    assert_eq!(params["X-Amz-Security-Token"], "instance-role-session");
+    assert_eq!(params["X-Amz-Signature"], signature(&asked[0].path, host, params));
 
     // No secret stands in user data, and a program that is not the promised one is never started.
     for script in scripts.values() {

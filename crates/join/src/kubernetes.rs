@@ -21,6 +21,9 @@ pub const RBAC: &str = include_str!("../rbac.yaml");
 /// The largest answer that is read: a Node lists its images, which takes some ten kilobytes.
 const MAX_ANSWER: usize = 1024 * 1024;
 
+/// The longest message that is repeated, in characters.
+const MAX_MESSAGE: usize = 300;
+
 const SECRETS: &str = "/api/v1/namespaces/kube-system/secrets";
 
 /// What became of a change.
@@ -166,7 +169,7 @@ impl ApiServer {
         match reply.status {
             status if status.is_success() => Ok((status, reply.body)),
             status @ (StatusCode::NOT_FOUND | StatusCode::CONFLICT) => Ok((status, reply.body)),
-            status => Err(failed(format!("{status} {}", message(&reply.body)))),
+            status => Err(failed(format!("{status} {}", status_message(&reply.body)))),
         }
     }
 
@@ -237,11 +240,13 @@ fn object(secret: &Secret) -> Vec<u8> {
         .into_bytes()
 }
 
-/// What a Status object says.
-fn message(body: &[u8]) -> String {
+/// What the Status object says that an API server refuses with, in one short line.
+pub fn status_message(body: &[u8]) -> String {
     #[derive(Deserialize)]
     struct Status {
         message: String,
     }
-    serde_json::from_slice(body).map_or_else(|_| String::new(), |status: Status| status.message)
+    let said = serde_json::from_slice(body).map_or_else(|_| String::new(), |status: Status| status.message);
+    let said = if said.is_empty() { "no reason given".to_owned() } else { said };
+    said.chars().map(|c| if c.is_control() { ' ' } else { c }).take(MAX_MESSAGE).collect()
 }

@@ -84,6 +84,7 @@ mod tls;
 pub use client::{Claim, ClientConfig, JoinError, Joined, join};
 pub use kubernetes::{
     ApiServer, ApiServerConfig, Kubernetes, KubernetesError, Metadata, Node, NodeSpec, RBAC, Secret, Written,
+    status_message,
 };
 pub use proof::{Proof, ProofError};
 pub use protocol::{Envelope, Grant, HEALTH_PATH, JoinRequest, MAX_BODY, PATH, PORT, Refused, Token};

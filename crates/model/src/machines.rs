@@ -25,8 +25,8 @@ use crate::resource::{EncryptionKey, Keyset, LoadBalancer, NodeAgent, NodeConfig
 use crate::security::API_PORT;
 use crate::{addresses, control_plane, dns, issuer, names};
 
-/// The label that tells a node's instance group. kOps' own is in a domain of Kubernetes, whose labels a kubelet may
-/// not give itself.
+/// The label that tells a node's instance group from its first moment on. kOps' own is in a domain of Kubernetes, whose
+/// labels a kubelet may not give itself; the control plane gives it soon after.
 const GROUP_LABEL: &str = "kcl.dev/instancegroup";
 
 /// What the machines of a type are taken to have whose memory is not known: what they keep from pods follows from it.
@@ -125,7 +125,6 @@ fn configuration(
 ) -> Result<(), ModelError> {
     let (cluster, facts) = (builder.cluster, builder.facts);
     let endpoint = endpoint(cluster, &facts.zones);
-    warn_of_labels(builder, group);
     let config = NodeConfig {
         api_version: ApiVersion::V1Alpha1,
         kind: Kind::NodeConfig,
@@ -258,28 +257,13 @@ fn network(cluster: &Cluster) -> Network {
     }
 }
 
-/// The group's own labels, and the one that tells the group.
+/// The group's labels that a kubelet gives its node, and the one that tells the group. Those of Kubernetes' own domains
+/// the control plane's agents give it, by the tags of its instance ([`crate::tags`]).
 fn labels(group: &InstanceGroup) -> BTreeMap<String, String> {
     let own = group.node_labels.iter().filter(|(key, _)| is_own_label(key));
     let mut labels: BTreeMap<String, String> = own.map(|(key, value)| (key.clone(), value.clone())).collect();
     labels.insert(GROUP_LABEL.to_owned(), group.name.clone());
     labels
-}
-
-fn warn_of_labels(builder: &mut Builder<'_>, group: &InstanceGroup) {
-    let others: Vec<&str> =
-        group.node_labels.keys().filter(|key| !is_own_label(key)).map(String::as_str).collect();
-    if !others.is_empty() {
-        builder.warn(
-            format!(
-                "the nodes of the instance group {} do not get the labels {}",
-                group.name,
-                others.join(", ")
-            ),
-            "a kubelet may not give itself labels of Kubernetes' own domains: choose another domain, or \
-             `kubectl label` them",
-        );
-    }
 }
 
 fn taint(taint: &kcl_spec::cluster::Taint) -> Option<Taint> {

@@ -82,7 +82,8 @@ pub(crate) fn instance_group(cluster: &Cluster, group: &InstanceGroup, name: &st
     tags
 }
 
-/// The labels of the group's nodes, for the cluster autoscaler to know them before a machine is there.
+/// The labels of the group's nodes, for the cluster autoscaler to know them before a machine is there. From these tags
+/// of an instance the node agents of the control plane take those labels that its kubelet may not give itself.
 fn labels(group: &InstanceGroup) -> Tags {
     let of_role: &[&str] = match group.role {
         Role::ControlPlane => &[

@@ -3,7 +3,8 @@
 //! The script fetches the program from the state store with the machine's role, believes it by its hash, and leaves
 //! a service that starts it: at once, again if it fails, and at each start of the machine. Anyone who can describe
 //! launch templates can read user data, so no secret ever stands in it; the role's credentials are given to curl
-//! on its standard input, where nobody else on the machine sees them. It never gives up: a role, a route or a NAT gateway
+//! on its standard input, or to Python on its own where curl is too old to sign (see `PRESIGN`): nobody else on the
+//! machine sees them. It never gives up: a role, a route or a NAT gateway
 //! may come later than the machine, and nobody else would start it again.
 //!
 //! `/etc/kcl-node.env` may name other endpoints than AWS' own (`AWS_ENDPOINT_URL_S3`,
@@ -97,11 +98,17 @@ fetch() {{
   there=$(curl -sS -m 10 -I "$s3/{bucket}" | tr -d '\r' | sed -n 's/^[Xx]-[Aa]mz-[Bb]ucket-[Rr]egion: *//p')
   region=${{there:-$region}}
   s3=${{AWS_ENDPOINT_URL_S3:-https://s3.$region.{suffix}}}
-  printf 'user = "%s:%s"\nheader = "x-amz-security-token: %s"\n' \
-    "$(field AccessKeyId)" "$(field SecretAccessKey)" "$(field Token)" |
-    curl -fsS -m 300 -K - --aws-sigv4 "aws:amz:$region:s3" \
-      -H 'x-amz-content-sha256: {EMPTY}' \
-      -o "$program.new" "$s3/{bucket}/{folder}/kcl-node/{processor}/$agent" || return 1
+  url=$s3/{bucket}/{folder}/kcl-node/{processor}/$agent
+  case $(curl --version) in
+  "curl 7."[0-7]* | "curl 7.8"[0-5].*) # They do not sign all headers, which S3 wants.
+    printf '%s' "$role" | python3 -c '{PRESIGN}' "$(date -u +%Y%m%dT%H%M%SZ)" "$region" "$url" |
+      curl -fsS -m 300 -K - -o "$program.new" || return 1 ;;
+  *)
+    printf 'user = "%s:%s"\nheader = "x-amz-security-token: %s"\n' \
+      "$(field AccessKeyId)" "$(field SecretAccessKey)" "$(field Token)" |
+      curl -fsS -m 300 -K - --aws-sigv4 "aws:amz:$region:s3" \
+        -H 'x-amz-content-sha256: {EMPTY}' -o "$program.new" "$url" || return 1 ;;
+  esac
   echo "$agent  $program.new" | sha256sum -c --status
 }}
 tries=0
@@ -134,6 +141,24 @@ systemctl start --no-block kcl-node.service
         cluster = builder.name(),
     )
 }
+
+/// Signs a request by its URL (Amazon S3 API reference, "Authenticating Requests: Using Query Parameters"), for curl
+/// before 7.86: of the headers it signs the host and the date alone, and S3 refuses a request with any other `x-amz-`
+/// header that is not signed, as the token of a role is. Distributions that have such a curl have Python, for cloud-init.
+///
+/// Takes the role's credentials on its standard input, for nobody to see them; gives curl's configuration.
+const PRESIGN: &str = r#"import hashlib, hmac, json, sys, urllib.parse as u
+role, (at, region, url) = json.load(sys.stdin), sys.argv[1:]
+scope = at[:8] + "/" + region + "/s3/aws4_request"
+query = u.urlencode([("X-Amz-Algorithm", "AWS4-HMAC-SHA256"),
+  ("X-Amz-Credential", role["AccessKeyId"] + "/" + scope), ("X-Amz-Date", at), ("X-Amz-Expires", "300"),
+  ("X-Amz-Security-Token", role["Token"]), ("X-Amz-SignedHeaders", "host")])
+to = u.urlsplit(url)
+ask = "\n".join(["GET", to.path, query, "host:" + to.netloc, "", "host", "UNSIGNED-PAYLOAD"])
+text = "\n".join(["AWS4-HMAC-SHA256", at, scope, hashlib.sha256(ask.encode()).hexdigest()])
+key = ("AWS4" + role["SecretAccessKey"]).encode()
+for part in scope.split("/") + [text]: key = hmac.new(key, part.encode(), "sha256").digest()
+print("url = %s?%s&X-Amz-Signature=%s" % (url, query, key.hex()))"#;
 
 /// The SHA-256 of nothing: what a request without a body carries.
 const EMPTY: &str = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";

@@ -43,6 +43,12 @@ pub mod paths {
     pub const KUBEADM_JOIN: &str = "/etc/kubernetes/kubeadm-join.yaml";
     /// The cluster administrators' kubeconfig, which kubeadm makes.
     pub const ADMIN: &str = "/etc/kubernetes/admin.conf";
+    /// The kubelet's kubeconfig, which it makes of the one below when it joins.
+    pub const KUBELET: &str = "/etc/kubernetes/kubelet.conf";
+    /// The kubeconfig by which a kubelet that joins asks for a certificate; kubeadm writes it.
+    pub const BOOTSTRAP_KUBELET: &str = "/etc/kubernetes/bootstrap-kubelet.conf";
+    /// Where the kubelet looks for the manifests of static pods.
+    pub const MANIFESTS: &str = "/etc/kubernetes/manifests";
     /// kubeadm's folder of keys.
     pub const PKI: &str = "/etc/kubernetes/pki";
     /// The kubeconfig by which a joining machine finds the cluster and proves that it may join.

@@ -179,10 +179,12 @@ fn drop_in() -> String {
         "[Service]\n\
          EnvironmentFile=-/var/lib/kubelet/kubeadm-flags.env\n\
          ExecStart=\n\
-         ExecStart={bin}/kubelet --bootstrap-kubeconfig=/etc/kubernetes/bootstrap-kubelet.conf \
-         --kubeconfig=/etc/kubernetes/kubelet.conf --config=/var/lib/kubelet/config.yaml \
+         ExecStart={bin}/kubelet --bootstrap-kubeconfig={bootstrap} \
+         --kubeconfig={kubeconfig} --config=/var/lib/kubelet/config.yaml \
          $KUBELET_KUBEADM_ARGS\n",
-        bin = paths::BIN
+        bin = paths::BIN,
+        bootstrap = paths::BOOTSTRAP_KUBELET,
+        kubeconfig = paths::KUBELET,
     )
 }
 

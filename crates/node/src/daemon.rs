@@ -40,6 +40,9 @@ pub(crate) struct Agent {
     /// How often the machine's record is refreshed, and the API's names with it, in seconds
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "60")]
     members_every: Duration,
+    /// How often nodes that lack their labels are looked for, in seconds
+    #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "10")]
+    labels_every: Duration,
     /// How often the join service's certificates are looked at, in seconds
     #[arg(long, value_name = "SECONDS", value_parser = seconds, default_value = "30")]
     reload_every: Duration,
@@ -64,6 +67,7 @@ impl Agent {
             snapshot: self.snapshot_every,
             restore: self.restore_every,
             members: self.members_every,
+            labels: self.labels_every,
             reload: self.reload_every,
             certificates: self.certificates_every,
             again: self.again_after,

@@ -7,12 +7,14 @@ use std::fs::{self, File as OpenFile};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use kcl_node_config::{ETCD_MOUNT_OPTIONS, ETCD_MOUNT_UNIT, File, etcd_volume_files, paths};
 use tokio::time::Instant;
 
+use crate::ec2::Ec2;
 use crate::system::{FOLDER, System, SystemError};
-use crate::volume::{Attached, VolumeError, Waiting};
+use crate::volume::{self, Attached, VolumeError, Waiting, Waits, Wanted};
 
 /// The name of the filesystem.
 const LABEL: &str = "kcl-etcd";
@@ -27,12 +29,31 @@ const GROUP: u64 = 128 << 20;
 /// At so many places behind its beginning a device is looked at, at most.
 const PLACES: u64 = 1024;
 
+/// The longest that the kernel takes to see a volume that is attached.
+const APPEARS: Duration = Duration::from_mins(2);
+
 /// What blkid says of a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Content {
     Nothing,
     Ext4 { uuid: String },
     Other(String),
+}
+
+/// Has etcd's volume, once nobody else does, and mounts it; what is waited for is told.
+pub async fn take(
+    system: &System,
+    ec2: &Ec2,
+    wanted: Wanted<'_>,
+    waiting: Waiting,
+    told: &impl Waits,
+) -> Result<Attached, VolumeError> {
+    let volume = volume::attach(ec2, wanted, waiting, told).await?;
+    told.goes_on().await;
+    let waiting = Waiting { longest: waiting.longest.min(APPEARS), ..waiting };
+    let found = find(system, &volume, waiting).await?;
+    mount(system, &volume, &found).await?;
+    Ok(volume)
 }
 
 /// Waits until the kernel sees the volume; gives its device.

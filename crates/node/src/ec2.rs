@@ -1,5 +1,7 @@
 //! EC2, as far as a machine of the control plane asks it: volumes, and who has them.
 
+use std::collections::BTreeMap;
+
 use kcl_http::{AwsError, AwsService, xml};
 
 use crate::retry::{Patience, retry};
@@ -40,6 +42,9 @@ impl Volume {
     }
 }
 
+/// The tags of instances, by their ids.
+pub type InstanceTags = BTreeMap<String, BTreeMap<String, String>>;
+
 /// EC2 of a region.
 #[derive(Clone, Debug)]
 pub struct Ec2 {
@@ -78,6 +83,26 @@ impl Ec2 {
             Err(error) if error.code() == Some("InvalidInstanceID.NotFound") => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// The tags of those of these instances that are a cluster's own, by their ids. At most 200 can be asked for
+    /// (`DescribeInstances`, "Filter").
+    pub async fn tags(&self, cluster: &str, instances: &[&str]) -> Result<InstanceTags, AwsError> {
+        let owned = format!("tag:kubernetes.io/cluster/{cluster}");
+        let mut parameters = vec![
+            ("Filter.1.Name".to_owned(), "tag:KubernetesCluster"),
+            ("Filter.1.Value.1".to_owned(), cluster),
+            ("Filter.2.Name".to_owned(), owned.as_str()),
+            ("Filter.2.Value.1".to_owned(), "owned"),
+            // As ids, one that is not known would be an error for all of them.
+            ("Filter.3.Name".to_owned(), "instance-id"),
+        ];
+        let ids = (1..).zip(instances).map(|(number, id)| (format!("Filter.3.Value.{number}"), *id));
+        parameters.extend(ids);
+        let parameters: Vec<(&str, &str)> =
+            parameters.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        let text = self.ask("DescribeInstances", &parameters).await?;
+        instance_tags(&text).ok_or_else(|| unreadable("DescribeInstances"))
     }
 
     /// Begins to attach a volume to an instance under a name.
@@ -127,6 +152,24 @@ fn volumes(text: &str) -> Option<Vec<Volume>> {
     .collect()
 }
 
+/// The tags of all instances of an answer.
+fn instance_tags(text: &str) -> Option<InstanceTags> {
+    let document = roxmltree::Document::parse(text).ok()?;
+    let reservations = xml::items(document.root_element(), "reservationSet");
+    let instances = reservations.flat_map(|reservation| xml::items(reservation, "instancesSet"));
+    let tags = |instance| {
+        let tags = xml::items(instance, "tagSet");
+        let pairs = tags.filter_map(|tag| {
+            let value = xml::child_text(tag, "value").unwrap_or_default();
+            Some((xml::child_text(tag, "key")?.to_owned(), value.to_owned()))
+        });
+        pairs.collect()
+    };
+    instances
+        .map(|instance| Some((xml::child_text(instance, "instanceId")?.to_owned(), tags(instance))))
+        .collect()
+}
+
 /// The state of the first instance of an answer, if there is one.
 fn instance_state(text: &str) -> Result<Option<String>, roxmltree::Error> {
     let document = roxmltree::Document::parse(text)?;
@@ -160,5 +203,18 @@ mod tests {
                     <name>shutting-down</name></instanceState></item></instancesSet></item></reservationSet></r>";
         assert_eq!(instance_state(text), Ok(Some("shutting-down".to_owned())));
         assert_eq!(instance_state("<r/>"), Ok(None));
+
+        let text = "<r><reservationSet><item><instancesSet><item><instanceId>i-1</instanceId><tagSet>\
+            <item><key>a</key><value>b</value></item><item><key>c</key><value/></item></tagSet></item></instancesSet>\
+            </item><item><instancesSet><item><instanceId>i-2</instanceId></item></instancesSet></item>\
+            </reservationSet></r>";
+        let found = instance_tags(text).unwrap();
+        assert_eq!(
+            found["i-1"],
+            [("a", "b"), ("c", "")].map(|(key, value)| (key.into(), value.into())).into()
+        );
+        assert!(found["i-2"].is_empty() && found.len() == 2);
+        assert_eq!(instance_tags("<r/>"), Some(BTreeMap::new()));
+        assert_eq!(instance_tags("no"), None);
     }
 }

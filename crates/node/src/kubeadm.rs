@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use kcl_node_config::{File, NodeConfig, paths};
 
+use crate::manifests;
 use crate::system::{FOLDER, System, SystemError};
 
 /// kubeadm fetches the control plane's images, waits four minutes for the control plane, and as long for the kubelet;
@@ -17,17 +18,11 @@ const TIMEOUT: Duration = Duration::from_mins(20);
 /// The kubelet's configuration, which kubeadm lets everybody read.
 const KUBELET_CONFIG: &str = "/var/lib/kubelet/config.yaml";
 
-/// Where kubeadm keeps its files.
-const FOLDER_OF_KUBEADM: &str = "/etc/kubernetes";
-
 /// The ports of scheduler, controller manager and etcd.
 const PORTS: [u16; 4] = [10259, 10257, 2379, 2380];
 
 /// The kubelet's.
 const KUBELET_PORT: u16 = 10250;
-
-/// The components whose pods kubeadm writes down.
-const MANIFESTS: [&str; 4] = ["kube-apiserver", "kube-controller-manager", "kube-scheduler", "etcd"];
 
 /// That kubeadm was begun on this machine.
 fn begun() -> File {
@@ -64,15 +59,12 @@ impl Verb {
             return names;
         }
         if self != Self::Init {
-            names.extend(
-                ["kubelet.conf", "bootstrap-kubelet.conf"]
-                    .map(|name| file(&format!("{FOLDER_OF_KUBEADM}/{name}"))),
-            );
+            names.extend([paths::KUBELET, paths::BOOTSTRAP_KUBELET].map(file));
         }
         if self == Self::Join {
             names.extend([file(&format!("{}/ca.crt", paths::PKI)), port(KUBELET_PORT)]);
         } else {
-            names.extend(MANIFESTS.map(|name| file(&format!("{FOLDER_OF_KUBEADM}/manifests/{name}.yaml"))));
+            names.extend(manifests::ALL.map(|name| file(&format!("{}/{name}", paths::MANIFESTS))));
             names.extend(
                 PORTS.iter().chain([&KUBELET_PORT, &config.api.bind_port]).map(|number| port(*number)),
             );

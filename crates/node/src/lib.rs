@@ -23,6 +23,7 @@ pub mod kubeadm;
 mod manifests;
 pub mod mark;
 pub mod pki;
+mod records;
 pub mod restore;
 pub mod retry;
 pub mod store;
@@ -32,6 +33,5 @@ pub mod worker;
 
 /// Now, in whole seconds and RFC 3339.
 pub(crate) fn now() -> String {
-    let now = OffsetDateTime::now_utc();
-    kcl_node_config::rfc3339(now.replace_nanosecond(0).unwrap_or(now))
+    kcl_node_config::rfc3339(OffsetDateTime::now_utc())
 }

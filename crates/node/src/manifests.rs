@@ -7,10 +7,9 @@ use std::fs;
 use std::io;
 use std::path::PathBuf;
 
-use crate::system::{System, SystemError};
+use kcl_node_config::paths;
 
-/// Where the kubelet looks.
-pub(crate) const MANIFESTS: &str = "/etc/kubernetes/manifests";
+use crate::system::{System, SystemError};
 
 /// etcd.
 pub(crate) const ETCD: &str = "etcd.yaml";
@@ -78,7 +77,7 @@ impl Place {
 }
 
 fn running(system: &System, name: &str) -> PathBuf {
-    system.path(&format!("{MANIFESTS}/{name}"))
+    system.path(&format!("{}/{name}", paths::MANIFESTS))
 }
 
 fn move_file(from: PathBuf, to: PathBuf) -> Result<(), SystemError> {
@@ -100,7 +99,7 @@ mod tests {
         let (path, parked) = (|name: &str| running(&system, name), Place::Restoring);
         parked.put_back(&system).unwrap();
         parked.take_away(&system, ETCD).unwrap();
-        fs::create_dir_all(system.path(MANIFESTS)).unwrap();
+        fs::create_dir_all(system.path(paths::MANIFESTS)).unwrap();
         fs::write(path(ETCD), "old").unwrap();
         fs::write(path(API_SERVER), "api").unwrap();
         for name in [ETCD, API_SERVER, ETCD] {

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use futures::future::{try_join, try_join_all};
 use kcl_node_config::{ConfigError, EncryptionKeys, File, paths};
 use kcl_pki::{Keyset, KeysetError, KeysetName};
 
@@ -27,13 +28,14 @@ pub enum PkiError {
 
 /// kubeadm's files of all keysets, and the API server's of encryption at rest: all for root alone.
 pub async fn files(store: &Store) -> Result<Vec<File>, PkiError> {
-    let mut files = Vec::new();
-    for name in KeysetName::ALL {
-        files.extend(keyset_files(store, name).await?);
-    }
+    let keysets = try_join_all(KeysetName::ALL.map(|name| keyset_files(store, name)));
+    let (keysets, encryption) = try_join(keysets, encryption_file(store)).await?;
+    Ok(keysets.into_iter().flatten().chain([encryption]).collect())
+}
+
+async fn encryption_file(store: &Store) -> Result<File, PkiError> {
     let keys = store.require(EncryptionKeys::PATH).await?;
-    files.push(EncryptionKeys::read(&keys.bytes)?.file()?);
-    Ok(files)
+    Ok(EncryptionKeys::read(&keys.bytes)?.file()?)
 }
 
 /// What is trusted, the primary key's first, and the primary's private half. kubeadm signs with the first

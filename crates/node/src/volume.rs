@@ -190,6 +190,9 @@ pub enum VolumeError {
 pub trait Waits: Sync {
     /// This is waited for now.
     fn waits(&self, what: &str) -> impl Future<Output = ()> + Send;
+
+    /// Nothing is any more.
+    fn goes_on(&self) -> impl Future<Output = ()> + Send;
 }
 
 /// Attaches the volume, once nobody else has it. What it waits for is told each time that it looks.

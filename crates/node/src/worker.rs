@@ -22,8 +22,7 @@ use crate::system::{FOLDER, System, SystemError};
 use crate::volume::Waiting;
 
 /// What the kubelet has once it was let in.
-const KUBELET: [&str; 2] =
-    ["/etc/kubernetes/kubelet.conf", "/var/lib/kubelet/pki/kubelet-client-current.pem"];
+const KUBELET: [&str; 2] = [paths::KUBELET, "/var/lib/kubelet/pki/kubelet-client-current.pem"];
 
 /// The longest time between two looks whether there is a control plane.
 const LOOK: Duration = Duration::from_secs(10);

@@ -4,15 +4,19 @@
 
 mod common;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::time::Duration;
 
 use aws_credential_types::Credentials;
+use common::etcd::backups;
 use common::member::{CLUSTER, ControlPlaneMachine, World, in_seconds, in_the_cloud, write};
 use common::told::Keys;
-use kcl_http::Signer;
+use kcl_http::{AwsService, Signer};
 use kcl_join::{Claim, ClientConfig, JoinError, Joined, join};
-use kcl_node::backup;
+use kcl_node::agent::kubernetes::{Identity, Kubernetes, MERGE_PATCH};
+use kcl_node::agent::labels::{Labels, Later};
+use kcl_node::ec2::Ec2;
 use kcl_node_config::{BackupReason, MemberRecord, State};
 use kcl_testkit::{Decision, Element, LocalAws, Response};
 
@@ -63,6 +67,17 @@ fn worker(aws: &LocalAws) -> String {
         Decision::Forward
     });
     instance
+}
+
+/// Tags of an instance, as its launch template gives them.
+fn tag(aws: &LocalAws, instance: &str, tags: &[(&str, &str)]) {
+    let mut parameters = vec![("ResourceId.1".to_owned(), instance)];
+    for (number, (key, value)) in (1..).zip(tags) {
+        parameters.extend([(format!("Tag.{number}.Key"), *key), (format!("Tag.{number}.Value"), *value)]);
+    }
+    let parameters: Vec<(&str, &str)> =
+        parameters.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+    aws.direct("ec2", "CreateTags", &parameters).unwrap();
 }
 
 /// What a worker does, whose authorities these are.
@@ -118,12 +133,9 @@ fn a_notice_frees_the_volume_for_the_next_machine() {
     assert_eq!(joined.api_endpoint, member.config.api_address());
     daemon.says("join granted peer=127.0.0.1");
     let record = || fs::read(member.store_folder().join(MemberRecord::path("a")));
-    let begun = std::time::Instant::now();
-    while addresses(&machine, &format!("api.internal.{CLUSTER}")).is_empty() {
-        assert!(begun.elapsed() < Duration::from_mins(1), "{}", daemon.log());
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    assert_eq!(addresses(&machine, &format!("api.internal.{CLUSTER}")), ["127.0.0.1"]);
+    let internal = format!("api.internal.{CLUSTER}");
+    daemon.until("the name leads somewhere", || !addresses(&machine, &internal).is_empty());
+    assert_eq!(addresses(&machine, &internal), ["127.0.0.1"]);
     assert_eq!(addresses(&machine, &format!("api.{CLUSTER}")), ["198.51.100.7"]);
     let said = MemberRecord::read("a", &record().unwrap()).unwrap();
     assert_eq!((said.instance, said.waits_with), (instance.clone(), None));
@@ -142,7 +154,7 @@ fn a_notice_frees_the_volume_for_the_next_machine() {
     assert!(left.at < at, "{left:?}");
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let backups = runtime.block_on(backup::read_all(&member.store())).unwrap();
+    let backups = runtime.block_on(backups(&member.store()));
     let [backup] = backups.as_slice() else { unreachable!("{backups:?}") };
     assert_eq!((backup.reason, &backup.instance), (BackupReason::Termination, &instance));
     assert!(!machine.etcd.manifest("etcd").exists() && machine.etcd.manifest("kube-apiserver").exists());
@@ -178,10 +190,7 @@ fn a_notice_frees_the_volume_for_the_next_machine() {
     runtime.block_on(machine.etcd.healthy());
     assert_eq!(machine.volume_state(), "in-use");
     assert!(member.folder.ran().contains("systemctl start kubelet.service\n"));
-    let begun = std::time::Instant::now();
-    while world.is_cordoned(&instance) {
-        assert!(begun.elapsed() < Duration::from_mins(1), "{}", daemon.log());
-    }
+    daemon.until("the cordon is lifted", || !world.is_cordoned(&instance));
 }
 
 /// Nobody announced it, and etcd is gone already, as systemd ends everything at the same time: the volume is free
@@ -211,8 +220,9 @@ fn a_join_service_waits_for_its_api_server_and_follows_its_certificate() {
     let worker = worker(&machine.aws);
     world.kill_api_server();
     let daemon = machine.member.start();
-    let trouble = machine.member.until("trouble", |status| status.error.is_some());
-    assert!(trouble.error.unwrap().contains("join service: "), "{}", daemon.log());
+    machine.member.until("trouble", |status| {
+        status.error.as_ref().is_some_and(|error| error.contains("join service: "))
+    });
     world.server.start_again().unwrap();
     joins(&machine, &worker, &ca(&machine, "ca.crt")).unwrap();
     machine.member.until("well again", |status| status.error.is_none());
@@ -221,10 +231,9 @@ fn a_join_service_waits_for_its_api_server_and_follows_its_certificate() {
     for (to, from) in [("apiserver.crt", "etcd/server.crt"), ("apiserver.key", "etcd/server.key")] {
         write(&machine.member.system(), &format!("/etc/kubernetes/pki/{to}"), &ca(&machine, from));
     }
-    let begun = std::time::Instant::now();
-    while joins(&machine, &worker, &ca(&machine, "etcd/ca.crt")).is_err() {
-        assert!(begun.elapsed() < Duration::from_mins(1), "{}", daemon.log());
-    }
+    daemon.until("it has the other certificate", || {
+        joins(&machine, &worker, &ca(&machine, "etcd/ca.crt")).is_ok()
+    });
     let error = joins(&machine, &worker, &ca(&machine, "ca.crt")).unwrap_err();
     assert!(matches!(error, JoinError::Untrusted { .. }), "{error}");
     assert!(machine.aws.unsupported().is_empty());
@@ -240,4 +249,119 @@ fn a_join_service_waits_for_its_api_server_and_follows_its_certificate() {
     });
     let ran = machine.member.folder.ran();
     assert!(ran.contains("kubeadm certs renew all --config ROOT/etc/kubernetes/kubeadm.yaml"), "{ran}");
+}
+
+const GROUP: &str = "kops.k8s.io/instancegroup";
+const ROLE: &str = "node-role.kubernetes.io/node";
+
+/// The labels of a node in Kubernetes' own domains, as far as they are not kubelets'.
+fn labels(world: &World, node: &str) -> Vec<(String, String)> {
+    let text = world.kubectl(&["get", "node", node, "-o=jsonpath={.metadata.labels}"]);
+    let all: BTreeMap<String, String> =
+        if text.is_empty() { BTreeMap::new() } else { serde_json::from_str(&text).unwrap() };
+    all.into_iter().filter(|(key, _)| key.contains("k8s.io/") || key == ROLE || key == "disk").collect()
+}
+
+/// A client of the world's API server.
+fn client(world: &World, user: &str, group: &str) -> Kubernetes {
+    let client = world.keys.client(user, Some(group)).unwrap();
+    let read = |path: &std::path::Path| fs::read_to_string(path).unwrap();
+    let identity = Identity {
+        server: world.server.url().clone(),
+        authorities: read(&world.keys.folder().join("ca.crt")),
+        certificate: read(&client.certificate),
+        key: read(&client.key).into(),
+    };
+    Kubernetes::new(&identity).unwrap()
+}
+
+/// What the tags of its instance say, whatever the node says of itself; asked of EC2 once, and of nobody while all have
+/// theirs.
+#[test]
+fn nodes_get_the_labels_that_they_may_not_give_themselves() {
+    let aws = LocalAws::shared().unwrap();
+    let (instance, volume, zone) = in_the_cloud(&aws);
+    let [first, second, broken, stranger] = [(); 4].map(|()| worker(&aws));
+    let label = |key: &str| format!("k8s.io/cluster-autoscaler/node-template/label/{key}");
+    let (role, team, disk) = (label(ROLE), label("team.k8s.io/a"), label("disk"));
+    for worker in [&first, &second, &broken] {
+        tag(&aws, worker, &[(&role, ""), (&team, "b"), (&disk, "fast")]);
+    }
+    tag(&aws, &broken, &[(&label("k8s.io/no label"), "")]);
+    tag(&aws, &stranger, &[(&role, ""), ("KubernetesCluster", "another.example.com")]);
+    let nodes = [&instance, &first, &second, &broken, &stranger, "i-0aaaaaaaaaaaaaaaa", "by-hand"];
+    let world = World::start(&nodes);
+    let mut machine = ControlPlaneMachine::new(&world, aws, &zone, &instance, &volume);
+    machine.member.more.extend(["--labels-every", "0.1"].map(str::to_owned));
+    let owned = format!("kubernetes.io/cluster/{CLUSTER}");
+    let own = [
+        ("KubernetesCluster", CLUSTER),
+        (&owned, "owned"),
+        (GROUP, "control-plane-a"),
+        (&label("kops.k8s.io/kops-controller-pki"), ""),
+    ];
+    tag(&machine.aws, &instance, &own);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+
+    // It cannot do so itself.
+    let kubelet = client(&world, &format!("system:node:{first}"), "system:nodes");
+    let fields = serde_json::json!({"metadata": {"labels": {ROLE: ""}}});
+    let path = format!("/api/v1/nodes/{first}");
+    let refused = runtime.block_on(kubelet.patch("label the node", &path, MERGE_PATCH, &fields)).unwrap_err();
+    assert_eq!(refused.status(), Some(403), "{refused}");
+
+    machine.aws.take_calls();
+    let (daemon, begun) = (machine.member.start(), std::time::Instant::now());
+    let pairs = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+        pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    };
+    let wanted = pairs(&[(GROUP, "nodes"), (ROLE, ""), ("team.k8s.io/a", "b")]);
+    for worker in [&first, &second] {
+        daemon.until("the worker has its labels", || labels(&world, worker) == wanted);
+    }
+    let controls = pairs(&[(GROUP, "control-plane-a"), ("kops.k8s.io/kops-controller-pki", "")]);
+    daemon.until("the control plane has its labels", || labels(&world, &instance) == controls);
+    // What the API server does not take ends nothing, and is said.
+    let trouble = machine.member.until("trouble", |status| status.error.is_some()).error.unwrap();
+    assert!(
+        trouble.starts_with(&format!("node labels: the API server does not label the node {broken}: ")),
+        "{trouble}"
+    );
+    daemon.says("nodes without labels, as they are no instances of this cluster: ");
+    for node in [broken.as_str(), &stranger, "i-0aaaaaaaaaaaaaaaa", "by-hand"] {
+        assert_eq!(labels(&world, node), [], "{node}");
+    }
+    std::thread::sleep(Duration::from_secs(1));
+    // Those that got none are looked at again each minute.
+    let (asked, minutes) = (machine.aws.count("ec2", "DescribeInstances"), begun.elapsed().as_secs() / 60);
+    assert!((1..=1 + minutes).contains(&(asked as u64)), "{asked} in {minutes} minutes: {}", daemon.log());
+    assert!(machine.aws.unsupported().is_empty());
+
+    // A node that came back without, and another one whose labels somebody has changed since.
+    world.kubectl(&["label", "node", &second, "team.k8s.io/a=c", "--overwrite"]);
+    world.kubectl(&["label", "node", &first, &format!("{GROUP}-"), &format!("{ROLE}-")]);
+    daemon.until("the worker has its labels again", || labels(&world, &first) == wanted);
+    assert_eq!(labels(&world, &second)[2].1, "c");
+    drop(daemon);
+
+    // Two machines at once, who are not told of each other.
+    world.kubectl(&["label", "node", &first, &second, &format!("{GROUP}-")]);
+    let kubernetes = client(&world, "admin", "system:masters");
+    let credentials = Credentials::new("AKIDTEST", "secret", None, None, "test");
+    let (http, signer) = (common::client(), Signer::new(credentials));
+    let region = machine.aws.region().to_owned();
+    let service = AwsService::regional(http, signer, "ec2", &region, Some(&machine.aws.endpoint())).unwrap();
+    let ec2 = Ec2::new(service, common::patience());
+    let own = Labels { kubernetes: &kubernetes, ec2: &ec2, cluster: CLUSTER };
+    let (mut one, mut other) = (Later::default(), Later::default());
+    let given = runtime.block_on(async { tokio::join!(own.give(&mut one), own.give(&mut other)) });
+    let (given, other) = (given.0.unwrap(), given.1.unwrap());
+    let all: BTreeSet<String> = given.labelled.iter().chain(&other.labelled).cloned().collect();
+    assert_eq!(all, BTreeSet::from([first.clone(), second.clone()]));
+    for worker in [&first, &second] {
+        assert_eq!(labels(&world, worker), wanted);
+    }
+    assert!(one.refusal().is_some());
+    let again = runtime.block_on(own.give(&mut one)).unwrap();
+    assert!(again.labelled.is_empty() && again.strangers.is_empty(), "{again:?}");
 }

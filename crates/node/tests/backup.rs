@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 use std::fs;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use common::etcd::{World, access, folder_store, put};
-use common::{Reply, Web, sha256};
+use common::etcd::{World, access, backups, folder_store, put};
+use common::{Reply, Web, bucket, sha256};
 use kcl_node::backup::{self, BackupError, INTERVAL, Periodic};
 use kcl_node::store::{Condition, Location, Store};
 use kcl_node_config::{Backup, BackupName, BackupReason, rfc3339};
@@ -93,7 +93,7 @@ async fn one_is_taken_when_it_is_time_by_the_leader() {
     };
     assert_eq!(pruned.unwrap().deleted, [first.name, before.name, half.to_string()]);
     assert!(!world.folder().join(half.database()).exists());
-    let left: Vec<String> = backup::read_all(&store).await.unwrap().into_iter().map(|one| one.name).collect();
+    let left: Vec<String> = backups(&store).await.into_iter().map(|one| one.name).collect();
     assert_eq!(left, [after.name, last.name]);
 
     // Another machine's member leaves it to the leader.
@@ -164,12 +164,7 @@ async fn what_was_cut_short_is_fetched_again() {
 #[tokio::test]
 async fn what_cannot_be_deleted_is_tried_the_next_time() {
     let aws = LocalAws::shared().unwrap();
-    let bucket = format!("node-backup-{}", aws.account());
-    let body = "<CreateBucketConfiguration><LocationConstraint>eu-north-1</LocationConstraint>\
-                </CreateBucketConfiguration>";
-    let path = format!("/{bucket}");
-    let answer = kcl_testkit::http(&aws.endpoint(), "PUT", &path, Some("s3"), &[], body).unwrap();
-    assert_eq!(answer.status, 200, "{}", answer.body);
+    let bucket = bucket::make(&aws, "node-backup");
     let location = Location::parse(&format!("s3://{bucket}/karlaru.com")).unwrap();
     let store = Store::new(location, access(Some(aws.endpoint())));
     let mut names = Vec::new();
@@ -192,6 +187,6 @@ async fn what_cannot_be_deleted_is_tried_the_next_time() {
     assert_eq!((name, tries.load(Ordering::SeqCst)), (&names[1], 1), "{error}");
     aws.clear_rules();
     assert_eq!(backup::prune(&store, 90, NOW).await.unwrap().deleted, [names[1].clone()]);
-    assert_eq!(backup::read_all(&store).await.unwrap().len(), 1);
+    assert_eq!(backups(&store).await.len(), 1);
     assert_eq!(store.list("").await.unwrap().len(), 2, "nothing is left behind");
 }

@@ -6,12 +6,12 @@ mod common;
 
 use std::fs;
 use std::sync::Mutex;
-use std::time::Duration;
 
-use common::Reply;
 use common::join::{Answer, JoinService, TOKEN};
 use common::told::Keys;
+use common::wait::until;
 use common::worker::{INSTANCE, Machine};
+use common::{Reply, bucket};
 use kcl_node::bootstrap::{self, Context, Event, Report, Settings, Step};
 use kcl_node_config::{Role, State, Status};
 use kcl_testkit::LocalAws;
@@ -175,12 +175,30 @@ fn finish(machine: &Machine) -> (bool, String) {
 /// Waits for an asset to be asked for, and kills who asks.
 fn kill_at(machine: &Machine, path: &str) {
     let mut child = machine.start();
-    // The test's own time limit ends it otherwise.
-    while machine.web.count(path) == 0 {
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    until(&format!("{path} is asked for"), || machine.web.count(path) > 0);
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+/// A package manager and the servers of programs do not wait for each other.
+#[tokio::test]
+async fn a_packet_filter_comes_while_programs_are_fetched() {
+    let machine = Machine::new();
+    let root = machine.folder.root();
+    fs::create_dir_all(root.join("usr/bin")).unwrap();
+    fs::create_dir_all(root.join("usr/sbin")).unwrap();
+    let at_last = "for _ in $(seq 1000); do [ -e $here/root/usr/local/bin/kubelet ] && break; sleep 0.02; done\n\
+                   [ -e $here/root/usr/local/bin/kubelet ] || exit 1; : > $here/root/usr/sbin/iptables";
+    machine.folder.add_program("dnf", &format!("here={}\n{at_last}", machine.folder.home.path().display()));
+    std::os::unix::fs::symlink(machine.folder.program("dnf"), root.join("usr/bin/dnf")).unwrap();
+    let warnings = Mutex::new(Vec::new());
+    let tell = |event: &Event<'_>| {
+        if let Event::Warning(what) = event {
+            warnings.lock().unwrap().push((*what).to_owned());
+        }
+    };
+    bootstrap::run(machine.settings(), &tell).await.unwrap();
+    assert_eq!(*warnings.lock().unwrap(), [""; 0]);
 }
 
 /// kill -9 in the middle of each download, while others go on: nothing of a file is where it would be used,
@@ -223,17 +241,11 @@ fn a_second_one_keeps_away() {
 #[tokio::test]
 async fn the_configuration_comes_from_a_bucket_as_the_machines_role() {
     let aws = LocalAws::shared().unwrap();
-    let bucket = format!("node-bootstrap-{}", aws.account());
-    let put = |path: &str, body: &str| {
-        let answer = kcl_testkit::http(&aws.endpoint(), "PUT", path, Some("s3"), &[], body).unwrap();
-        assert_eq!(answer.status, 200, "{}", answer.body);
-    };
-    let region = "<CreateBucketConfiguration><LocationConstraint>eu-north-1</LocationConstraint>\
-                  </CreateBucketConfiguration>";
-    put(&format!("/{bucket}"), region);
+    let bucket = bucket::make(&aws, "node-bootstrap");
     let mut machine = Machine::new();
     machine.config.store.location = format!("s3://{bucket}/karlaru.com");
-    put(&format!("/{bucket}/karlaru.com/{}", machine.path()), &machine.config.to_yaml().unwrap());
+    let key = format!("karlaru.com/{}", machine.path());
+    bucket::put(&aws, &bucket, &key, &machine.config.to_yaml().unwrap());
     aws.take_calls();
     let settings = Settings { s3_endpoint: Some(aws.endpoint()), ..machine.settings() };
     bootstrap::run(settings, &|event| assert!(!matches!(event, Event::StatusNotWritten(_)))).await.unwrap();

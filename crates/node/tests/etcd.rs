@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::etcd::{World, persist, put};
+use common::etcd::{World, add_learner, members_known_to, persist, put};
 use kcl_node::etcd::{Etcd, EtcdError, client_url, peer_url};
 use kcl_testkit::kubernetes::programs;
 
@@ -25,7 +25,7 @@ async fn a_member_tells_how_it_does_and_gives_a_snapshot() {
     assert!(status.version.starts_with("3."), "{status:?}");
     assert_eq!(status.revision(), 3, "one to begin with, and two changes");
     let members = etcd.members().await.unwrap();
-    assert_eq!(members, etcd.members_known_here().await.unwrap());
+    assert_eq!(members, members_known_to(&etcd).await);
     let [own] = members.as_slice() else { unreachable!() };
     assert_eq!((own.id(), own.name.as_str()), (status.member(), "i-0a"));
     assert_eq!((&own.peer_urls[0], &own.client_urls[0]), (&peer_url(node.ip()), &client_url(node.ip())));
@@ -91,7 +91,7 @@ async fn members_come_and_go() {
     assert_eq!(names.len(), 3, "{names:?}");
 
     // One has no name and no vote until it comes; another is gone for ever.
-    let added = etcd.add_member(&peer_url([127, 0, 0, 99].into()), true).await.unwrap();
+    let added = add_learner(&etcd, &peer_url([127, 0, 0, 99].into())).await.unwrap();
     assert!(added.name.is_empty() && added.is_learner, "{added:?}");
     let error = etcd.promote_member(added.id()).await.unwrap_err();
     assert!(error.is_transient(), "{error}");
@@ -105,6 +105,6 @@ async fn members_come_and_go() {
 
     // Without a majority a member still says what it knows.
     nodes[1].terminate();
-    assert_eq!(etcd.members_known_here().await.unwrap().len(), 2);
+    assert_eq!(members_known_to(&etcd).await.len(), 2);
     etcd.snapshot(&nodes[0].volume().join("snapshot.db")).await.unwrap();
 }

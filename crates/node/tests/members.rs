@@ -6,7 +6,8 @@ mod common;
 use std::collections::BTreeMap;
 
 use common::cluster::{Disk, Machine, World, said};
-use common::etcd::{keys, persist, put, until};
+use common::etcd::{keys, persist, put};
+use common::wait::until_async;
 use kcl_node::etcd::{ClusterId, Member, peer_url};
 use kcl_node_config::{Recovery, RecoveryState};
 
@@ -36,7 +37,7 @@ fn all_succeed(machines: &[Machine]) -> Vec<String> {
 
 async fn write(machine: &Machine, word: &str) {
     let etcd = machine.etcd();
-    until("etcd has a leader", async || matches!(etcd.is_healthy().await, Ok(true))).await;
+    until_async("etcd has a leader", async || matches!(etcd.is_healthy().await, Ok(true))).await;
     put(&etcd, &[("word", word)]).await;
 }
 

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use common::Folder;
 use common::told::{Keys, config};
+use common::wait::until;
 use kcl_node::agent::renew::{Ends, NOTE, RenewError, Renewal, Waits};
 use kcl_node::pki;
 use kcl_node::system::System;
@@ -146,9 +147,7 @@ impl Node {
             }
         });
         self.kubelet = Some(kubelet);
-        while self.seen.lock().unwrap().len() < PODS.len() {
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        until("all pods run", || self.seen.lock().unwrap().len() >= PODS.len());
         self.seen.lock().unwrap().clear();
         self
     }
@@ -229,9 +228,7 @@ async fn what_was_cut_short_is_finished() {
     fs::create_dir_all(node.path(to)).unwrap();
     let api_server = |folder| node.path(&format!("{folder}/kube-apiserver.yaml"));
     fs::rename(api_server(from), api_server(to)).unwrap();
-    while node.seen.lock().unwrap().is_empty() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until("the kubelet sees it", || !node.seen.lock().unwrap().is_empty());
     node.renew(waits()).await.unwrap();
     assert_eq!(node.certificates(), before, "they are renewed once");
     let seen = node.seen();

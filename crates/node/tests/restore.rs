@@ -8,11 +8,12 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::time::Duration;
 
-use common::etcd::{Node, World, keys, put, until};
+use common::etcd::{Node, World, backups, keys, put};
+use common::wait::until_async;
 use common::{Folder, sha256};
 use futures::FutureExt as _;
 use futures::future::join_all;
-use kcl_node::backup;
+use kcl_node::backup::{self, BackupError};
 use kcl_node::etcd::peer_url;
 use kcl_node::restore::{self, Etcdutl, Event, Image, RestoreError, Served, Site, Step};
 use kcl_node::store::{Condition, Store};
@@ -118,7 +119,7 @@ async fn killed_at_every_step_it_gives_the_keys_of_the_backup() {
     assert_eq!(done.cluster, Some(status.cluster().to_string()));
 
     // What was there before was saved, at the first of the tries or more often.
-    let all = backup::read_all(&store).await.unwrap();
+    let all = backups(&store).await;
     let before: Vec<_> = all.iter().filter(|one| one.reason == BackupReason::BeforeRestore).collect();
     assert!(!before.is_empty() && before.len() + 1 == all.len(), "{all:?}");
 
@@ -202,7 +203,7 @@ async fn a_kubelet_that_is_late_is_told_and_waited_for() {
     assert_eq!((said.state, said.step.as_str()), (RestoreState::Running, "stop-etcd"));
     assert!(said.error.unwrap().contains("has not ended"));
     node.kubelet_sleeps(false);
-    until("etcd has ended", async || !node.etcd().listens().await).await;
+    until_async("etcd has ended", async || !node.etcd().listens().await).await;
     node.kubelet_sleeps(true);
     let error = restore::serve(&site, &silent).await.unwrap_err();
     assert!(matches!(error, RestoreError::Silent { .. }) && error.is_transient(), "{error}");
@@ -332,6 +333,18 @@ async fn a_blank_volume_begins_with_what_was_last() {
     third.terminate();
     let fourth = world.machine("a", "i-0d");
     assert_eq!(restore::newest(&fourth.site(&store, &["a"])).await.unwrap().unwrap().name, backup.name);
+    // That it cannot be read now does not make what was before it the last.
+    let document = BackupName::parse(&backup.name).unwrap().document();
+    let (document, aside) = (world.folder().join(document), world.folder().join("aside"));
+    fs::rename(&document, &aside).unwrap();
+    fs::create_dir(&document).unwrap();
+    let fifth = world.machine("a", "i-0e");
+    let error = restore::newest(&fifth.site(&store, &["a"])).await.unwrap_err();
+    assert!(matches!(error, RestoreError::Backup(BackupError::Store(_))), "{error}");
+    assert!(volume(&fifth).is_empty());
+    fs::remove_dir(&document).unwrap();
+    fs::rename(&aside, &document).unwrap();
+    assert_eq!(restore::newest(&fifth.site(&store, &["a"])).await.unwrap().unwrap().name, backup.name);
     // And with none at all there is nothing to begin with.
     let empty = World::new();
     let nowhere = empty.machine("a", "i-0a");

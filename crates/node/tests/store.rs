@@ -6,7 +6,7 @@ mod common;
 use std::os::unix::fs::PermissionsExt as _;
 
 use aws_credential_types::Credentials;
-use common::{client, patience, sha256};
+use common::{bucket, client, patience, sha256};
 use kcl_http::{Signer, chain};
 use kcl_node::store::{Access, Condition, Location, Store, StoreError, Written};
 use kcl_testkit::{Decision, LocalAws, Response};
@@ -23,14 +23,9 @@ fn access(endpoint: Option<String>) -> Access {
 }
 
 /// A bucket of an account of its own.
-fn bucket() -> (LocalAws, Store) {
+fn store_in_a_bucket() -> (LocalAws, Store) {
     let aws = LocalAws::shared().unwrap();
-    let name = format!("node-store-{}", aws.account());
-    let body = "<CreateBucketConfiguration><LocationConstraint>eu-north-1</LocationConstraint>\
-                </CreateBucketConfiguration>";
-    let answer =
-        kcl_testkit::http(&aws.endpoint(), "PUT", &format!("/{name}"), Some("s3"), &[], body).unwrap();
-    assert_eq!(answer.status, 200, "{}", answer.body);
+    let name = bucket::make(&aws, "node-store");
     let location = Location::parse(&format!("s3://{name}/karlaru.com")).unwrap();
     let store = Store::new(location, access(Some(aws.endpoint())));
     (aws, store)
@@ -113,14 +108,14 @@ async fn files(store: &Store) {
 
 #[tokio::test]
 async fn a_bucket_keeps_files() {
-    let (_aws, store) = bucket();
+    let (_aws, store) = store_in_a_bucket();
     files(&store).await;
 }
 
 /// As kcl makes its buckets.
 #[tokio::test]
 async fn nothing_is_left_of_what_is_deleted_where_old_versions_are_kept() {
-    let (aws, store) = bucket();
+    let (aws, store) = store_in_a_bucket();
     let bucket = format!("/node-store-{}", aws.account());
     let call = |method: &str, path: &str, body: &str| {
         kcl_testkit::http(&aws.endpoint(), method, &format!("{bucket}{path}"), Some("s3"), &[], body).unwrap()
@@ -160,7 +155,7 @@ async fn a_folder_keeps_files() {
 /// S3 tells a thousand at a time.
 #[tokio::test]
 async fn all_pages_of_a_list_are_read() {
-    let (aws, store) = bucket();
+    let (aws, store) = store_in_a_bucket();
     aws.before(|call| {
         let page = |keys: &[&str], next: &str| {
             let keys = keys.iter().map(|key| format!("<Contents><Key>karlaru.com/{key}</Key></Contents>"));
@@ -192,7 +187,7 @@ async fn all_pages_of_a_list_are_read() {
 
 #[tokio::test]
 async fn a_bucket_keeps_conditions() {
-    let (_aws, store) = bucket();
+    let (_aws, store) = store_in_a_bucket();
     conditions(&store).await;
     race(&store).await;
 }
@@ -208,7 +203,7 @@ async fn a_folder_keeps_conditions() {
 
 #[tokio::test]
 async fn what_passes_is_tried_again_and_what_does_not_is_not() {
-    let (aws, store) = bucket();
+    let (aws, store) = store_in_a_bucket();
     let refuse = |status, code: &'static str| {
         Decision::Respond(Response::error(kcl_testkit::Protocol::S3, status, code, "no"))
     };
@@ -234,7 +229,7 @@ async fn what_passes_is_tried_again_and_what_does_not_is_not() {
 /// The bucket is in another region than the machine: S3 says so, and is asked there.
 #[tokio::test]
 async fn a_bucket_of_another_region_is_found() {
-    let (aws, store) = bucket();
+    let (aws, store) = store_in_a_bucket();
     store.put("a", b"a", Condition::Always).await.unwrap();
     aws.before(move |call| {
         if call.region == "eu-north-1" {

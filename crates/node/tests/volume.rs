@@ -7,10 +7,11 @@ use std::fs;
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::Folder;
 use common::cluster::{Machine, World};
+use common::wait::until;
 use kcl_node::device;
 use kcl_node::system::{Commands, System};
 use kcl_node::volume::{Attached, VolumeError, Waiting};
@@ -81,11 +82,9 @@ fn a_volume_is_waited_for() {
     world.attach(&disk, &holder);
     let child = machine.start();
     let wanted = format!("the etcd volume {}, which {holder} (running) has", disk.id);
-    let begun = Instant::now();
-    while world.try_status(&machine).and_then(|status| status.waits_for).as_ref() != Some(&wanted) {
-        assert!(begun.elapsed() < Duration::from_mins(2), "it does not say what it waits for");
-        std::thread::sleep(Duration::from_millis(50));
-    }
+    until("it says what it waits for", || {
+        world.try_status(&machine).and_then(|status| status.waits_for).as_ref() == Some(&wanted)
+    });
     let status = world.status(&machine);
     assert_eq!((status.state, status.step.as_str()), (State::Running, "volume"));
     world.detach(&disk, &holder);

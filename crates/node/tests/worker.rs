@@ -5,11 +5,12 @@ mod common;
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::join::JoinService;
 use common::told::{Keys, config};
-use common::{Folder, patience, sha256};
+use common::wait::until_async;
+use common::{Folder, bucket, patience, sha256};
 use hyper::StatusCode;
 use kcl_node::bootstrap::{self, ConfigUrl, Settings, Step};
 use kcl_node::volume::Waiting;
@@ -94,17 +95,12 @@ impl Machine {
 
     /// Waits until its status says that it waits for this.
     async fn waits_for(&self, what: &str) {
-        let begun = Instant::now();
-        loop {
+        until_async(what, async || {
             let text = fs::read(self.object(&Status::path(INSTANCE))).ok();
             let status: Option<Status> = text.and_then(|text| serde_json::from_slice(&text).ok());
-            let waits = status.and_then(|status| status.waits_for);
-            if waits.as_deref() == Some(what) {
-                return;
-            }
-            assert!(begun.elapsed() < Duration::from_mins(1), "not in time: {what}; {waits:?}");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+            status.and_then(|status| status.waits_for).as_deref() == Some(what)
+        })
+        .await;
     }
 }
 
@@ -153,18 +149,12 @@ async fn a_join_service_of_its_own_is_asked_at_once() {
 #[tokio::test]
 async fn what_s3_does_not_show_is_waited_for_and_other_refusals_are_final() {
     let aws = LocalAws::shared().unwrap();
-    let bucket = format!("node-worker-{}", aws.account());
-    let put = |path: &str, body: &str| {
-        let answer = kcl_testkit::http(&aws.direct_endpoint(), "PUT", path, Some("s3"), &[], body).unwrap();
-        assert_eq!(answer.status, 200, "{}", answer.body);
-    };
-    let region = "<CreateBucketConfiguration><LocationConstraint>eu-north-1</LocationConstraint>\
-                  </CreateBucketConfiguration>";
-    put(&format!("/{bucket}"), region);
+    let bucket = bucket::make(&aws, "node-worker");
     let mut machine = Machine::new();
     machine.config.store.location = format!("s3://{bucket}/karlaru.com");
     machine.s3 = Some(aws.endpoint());
-    put(&format!("/{bucket}/karlaru.com/{}", machine.path()), &machine.config.to_yaml().unwrap());
+    let key = format!("karlaru.com/{}", machine.path());
+    bucket::put(&aws, &bucket, &key, &machine.config.to_yaml().unwrap());
     let refuse = |code: &'static str| {
         aws.clear_rules();
         aws.before(move |call| {

@@ -15,6 +15,10 @@ use crate::system::System;
 
 /// The cluster's authority, as kubeadm has it.
 pub const CA_CERTIFICATE: &str = "/etc/kubernetes/pki/ca.crt";
+/// The API server's certificate, which is for the names that machines reach it by.
+pub(super) const API_SERVER_CERTIFICATE: &str = "/etc/kubernetes/pki/apiserver.crt";
+pub(super) const API_SERVER_KEY: &str = "/etc/kubernetes/pki/apiserver.key";
+
 const CA_KEY: &str = "/etc/kubernetes/pki/ca.key";
 
 /// Why there is no certificate.

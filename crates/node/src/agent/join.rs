@@ -10,36 +10,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kcl_join::{ApiServer, ApiServerConfig, Limits, RBAC, Server, ServerTls, Service, ServiceConfig};
-use serde::Deserialize;
-use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use zeroize::Zeroizing;
 
-use super::certificate::{self, CA_CERTIFICATE, CertificateError};
-use super::kubernetes::{APPLY_PATCH, KubeError, Kubernetes};
+use super::certificate::{self, API_SERVER_CERTIFICATE, API_SERVER_KEY, CA_CERTIFICATE, CertificateError};
+use super::rights;
 use super::supervise::{Failure, Said};
 use crate::system::System;
 
 /// The user that the rights are bound to.
 const USER: &str = "kcl:join-service";
 
-/// The API server's certificate, which is for the names that machines reach it by.
-const CERTIFICATE: &str = "/etc/kubernetes/pki/apiserver.crt";
-const KEY: &str = "/etc/kubernetes/pki/apiserver.key";
-
 /// How long the service's own certificate is good; it is renewed when half of that is over.
 const VALIDITY: Duration = Duration::from_hours(24);
-
-/// Applying takes seconds. The group is the one that needs no binding, so it works in a cluster whose bindings do
-/// not.
-const ADMIN: (&str, &str) = ("kcl:node-agent", "system:masters");
-const ADMIN_VALIDITY: Duration = Duration::from_mins(10);
-
-/// Who is said to have applied.
-const FIELD_MANAGER: &str = "kcl-node";
 
 /// What the service is served with.
 #[derive(Clone)]
@@ -54,63 +40,6 @@ pub struct JoinSettings {
     pub reload_every: Duration,
 }
 
-/// The rights' object, as far as its path needs it.
-#[derive(Deserialize)]
-struct Object {
-    kind: String,
-    metadata: Metadata,
-}
-
-#[derive(Deserialize)]
-struct Metadata {
-    name: String,
-    namespace: Option<String>,
-}
-
-/// Why the rights are not applied.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum RightsError {
-    /// No certificate for it.
-    #[error(transparent)]
-    Certificate(#[from] CertificateError),
-    /// The API server does not.
-    #[error(transparent)]
-    Kubernetes(#[from] KubeError),
-    /// The text is none of RBAC.
-    #[error("the rights of the join service cannot be read: {0}")]
-    Text(String),
-}
-
-/// Gives the service's user its rights.
-pub async fn apply_rights(system: &System, server: &str) -> Result<(), RightsError> {
-    let (user, group) = ADMIN;
-    let validity = time::Duration::try_from(ADMIN_VALIDITY).unwrap_or(time::Duration::MINUTE);
-    let admin = Kubernetes::new(&certificate::user(system, server, user, Some(group), validity)?)?;
-    for (path, object) in rights().map_err(RightsError::Text)? {
-        let what = format!("apply {}", path.rsplit_once('/').map_or("", |(path, _)| path));
-        let path = format!("{path}?fieldManager={FIELD_MANAGER}&force=true");
-        admin.patch(&what, &path, APPLY_PATCH, &object).await?;
-    }
-    Ok(())
-}
-
-/// The objects of the rights with their paths.
-fn rights() -> Result<Vec<(String, Value)>, String> {
-    let documents = RBAC.split("\n---\n");
-    documents
-        .map(|text| {
-            let value: Value = serde_yaml::from_str(text).map_err(|error| error.to_string())?;
-            let Object { kind, metadata } =
-                serde_json::from_value(value.clone()).map_err(|error| error.to_string())?;
-            let namespace = metadata.namespace.map(|name| format!("namespaces/{name}/")).unwrap_or_default();
-            let plural = format!("{}s", kind.to_ascii_lowercase());
-            let path = format!("/apis/rbac.authorization.k8s.io/v1/{namespace}{plural}/{}", metadata.name);
-            Ok((path, value))
-        })
-        .collect()
-}
-
 /// What a generation of the service is made of.
 #[derive(PartialEq)]
 struct Files {
@@ -123,8 +52,8 @@ impl Files {
     fn read(system: &System) -> Result<Self, CertificateError> {
         Ok(Self {
             authorities: certificate::read(system, CA_CERTIFICATE)?,
-            certificate: certificate::read(system, CERTIFICATE)?,
-            key: certificate::read(system, KEY)?,
+            certificate: certificate::read(system, API_SERVER_CERTIFICATE)?,
+            key: certificate::read(system, API_SERVER_KEY)?,
         })
     }
 }
@@ -135,7 +64,7 @@ pub async fn serve(
     settings: JoinSettings,
     well: Arc<dyn Fn() + Send + Sync>,
 ) -> Result<Infallible, Failure> {
-    apply_rights(&system, &settings.server).await?;
+    rights::apply(&system, &settings.server, RBAC).await?;
     let JoinSettings { service, listen, server, reload_every } = settings;
     let listener = std::net::TcpListener::bind(listen)
         .map_err(|error| Said(format!("the join service cannot listen on {listen}: {error}")))?;
@@ -179,22 +108,4 @@ pub async fn serve(
 /// Whether certificate and key go together: both are renewed, one after the other.
 fn is_pair(files: &Files) -> bool {
     ServerTls::new(&files.certificate, &files.key).is_ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_rights_have_their_paths() {
-        let paths: Vec<String> = rights().unwrap().into_iter().map(|(path, _)| path).collect();
-        let base = "/apis/rbac.authorization.k8s.io/v1";
-        let wanted = [
-            "namespaces/kube-system/roles",
-            "namespaces/kube-system/rolebindings",
-            "clusterroles",
-            "clusterrolebindings",
-        ];
-        assert_eq!(paths, wanted.map(|kind| format!("{base}/{kind}/kcl:join-service")));
-    }
 }

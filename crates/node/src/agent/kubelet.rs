@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use kcl_node_config::paths::KUBELET as KUBECONFIG;
 use serde::Deserialize;
 use serde_json::json;
 use zeroize::Zeroizing;
@@ -17,9 +18,6 @@ use zeroize::Zeroizing;
 use super::kubernetes::{Identity, KubeError, Kubernetes, MERGE_PATCH};
 use super::pods::{Pod, PodList};
 use crate::system::System;
-
-/// The kubelet's kubeconfig, which kubeadm writes.
-const KUBECONFIG: &str = "/etc/kubernetes/kubelet.conf";
 
 /// So many pods are asked for at a time: what answers take in memory is bounded on every machine.
 const PAGE: usize = 50;
@@ -75,11 +73,6 @@ impl Kubelet {
     /// Reads nothing yet. `node` is the name of the machine's node, which is its instance id.
     pub fn new(system: System, node: &str) -> Self {
         Self { system, node: node.to_owned(), kept: Mutex::default() }
-    }
-
-    /// Whether the machine is a member of its cluster already.
-    pub fn has_joined(&self) -> bool {
-        self.identity().is_ok()
     }
 
     /// Whether nothing new is placed here.

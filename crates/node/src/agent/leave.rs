@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use kcl_http::chain;
+use kcl_node_config::rfc3339;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::drain::{Progress, drain};
 use super::members::{self, Presence};
@@ -12,6 +12,7 @@ use super::notice::Cause;
 use super::plan::{self, Step};
 use super::supervise::{Failure, Said};
 use super::{Agent, snapshots, volume};
+use crate::etcd;
 use crate::manifests::{self, Place};
 
 /// What a machine says that has nothing more to do.
@@ -25,7 +26,7 @@ const LAST_STATUS: Duration = Duration::from_secs(5);
 
 /// Leaves, for this cause, by `end`, which may come closer meanwhile.
 pub(super) async fn leave(agent: &Agent, cause: &Cause, end: impl Fn() -> OffsetDateTime) {
-    let because = format!("{cause}, by {}", end().format(&Rfc3339).unwrap_or_default());
+    let because = format!("{cause}, by {}", rfc3339(end()));
     agent.report.tell(&format!("this machine leaves: {because}"));
     let role = agent.config.role;
     for step in plan::steps(role) {
@@ -64,7 +65,7 @@ async fn one(agent: &Agent, step: Step, until: &impl Fn() -> OffsetDateTime) -> 
             // What is away otherwise would come back without its volume.
             Place::Renewing.put_back(&agent.settings.machine.system)?;
             Place::Leaving.take_away(&agent.settings.machine.system, manifests::ETCD)?;
-            while agent.etcd_listens().await {
+            while etcd::listens(&agent.settings.etcd).await {
                 tokio::time::sleep(agent.settings.intervals.pace).await;
             }
             Ok(())

@@ -3,12 +3,13 @@
 use std::net::IpAddr;
 
 use kcl_http::{AwsError, AwsService};
-use kcl_node_config::{ConfigError, ControlPlane, MemberRecord};
+use kcl_node_config::{ConfigError, ControlPlane, Etcd, MemberRecord, rfc3339};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::dns::{self, ALIVE, Names};
 use crate::imds::{Identity, Imds, ImdsError};
+use crate::records;
 use crate::store::{Condition, Store, StoreError, Written};
 
 /// What is met on the way.
@@ -87,7 +88,7 @@ pub async fn publish(
         Presence::Goes => None,
     };
     let Some(wanted) = &told.dns else { return Ok(Names::new()) };
-    let others = others(store, told).await?;
+    let others = others(store, &told.etcd).await?;
     let names = dns::names(wanted, own.as_ref(), &others, OffsetDateTime::now_utc());
     if before != Some(&names) {
         dns::publish(route53, &wanted.zone, &names).await?;
@@ -105,7 +106,7 @@ pub async fn publish_first(
 ) -> Result<(), MembersError> {
     let Some(wanted) = &told.dns else { return Ok(()) };
     let now = OffsetDateTime::now_utc();
-    if others(store, told).await?.iter().any(|other| dns::serves(other, now)) {
+    if others(store, &told.etcd).await?.iter().any(|other| dns::serves(other, now)) {
         return Ok(());
     }
     let own = record(&told.etcd.member, here, None, now)?;
@@ -114,13 +115,8 @@ pub async fn publish_first(
 }
 
 /// The records of the other members, as far as there are some.
-async fn others(store: &Store, told: &ControlPlane) -> Result<Vec<MemberRecord>, MembersError> {
-    let mut records = Vec::new();
-    for member in told.etcd.members.iter().filter(|member| **member != told.etcd.member) {
-        let object = store.get(&MemberRecord::path(member)).await?;
-        records.extend(object.map(|object| MemberRecord::read(member, &object.bytes)).transpose()?);
-    }
-    Ok(records)
+async fn others(store: &Store, etcd: &Etcd) -> Result<Vec<MemberRecord>, MembersError> {
+    records::of_others(store, &etcd.members, &etcd.member).await
 }
 
 /// Writes this machine's record anew; what else bootstrap has said in it stays.
@@ -155,7 +151,7 @@ fn record(
     now: OffsetDateTime,
 ) -> Result<MemberRecord, MembersError> {
     let Here { instance, address, public_address } = here;
-    let at = now.replace_nanosecond(0).unwrap_or(now).format(&Rfc3339).unwrap_or_default();
+    let at = rfc3339(now);
     let (member, instance) = (member.to_owned(), instance.clone());
     let waits_with = match old {
         Some(old) if old.instance == instance => old.waits_with,

@@ -2,7 +2,7 @@
 //!
 //! Everywhere it watches for what is coming ([`notice`], [`watch`]) and empties the machine before it goes ([`plan`],
 //! [`leave`], [`drain`]), with no other right than the kubelet's own ([`kubelet`]). On the control plane it also lets
-//! workers in ([`join`]), saves etcd to the store ([`snapshots`]), keeps the API's names ([`members`], [`dns`]), renews
+//! workers in ([`join`]), gives nodes the labels that they may not give themselves ([`labels`]), saves etcd to the store ([`snapshots`]), keeps the API's names ([`members`], [`dns`]), renews
 //! certificates ([`renew`]), and hands its volume over when it goes. What it does and what fails is said in the store ([`report`]).
 //!
 //! Every task stands for itself: one that fails is begun again after a pause ([`supervise`]), and ends no other.
@@ -16,6 +16,7 @@ pub mod drain;
 pub mod join;
 pub mod kubelet;
 pub mod kubernetes;
+pub mod labels;
 mod leave;
 pub mod members;
 pub mod notice;
@@ -23,6 +24,7 @@ pub mod plan;
 pub mod pods;
 pub mod renew;
 pub mod report;
+pub mod rights;
 mod run;
 pub mod shutdown;
 mod snapshots;
@@ -36,7 +38,6 @@ use std::time::Duration;
 use kcl_http::{AwsService, Http, Options, Signer, Tls, TlsError};
 use kcl_join::{PORT, ServiceConfig};
 use kcl_node_config::{ControlPlane, File, NodeConfig};
-use tokio::net::TcpStream;
 
 use crate::bootstrap::{self, BootstrapError, Context};
 use crate::device;
@@ -44,7 +45,7 @@ use crate::ec2::Ec2;
 use crate::etcd;
 use crate::imds::{Identity, Imds, ImdsError};
 use crate::manifests::{self, Place};
-use crate::restore::{Etcdutl, Image};
+use crate::restore::Etcdutl;
 use crate::retry::Patience;
 use crate::store::Store;
 use crate::system::FOLDER;
@@ -77,6 +78,8 @@ pub struct Intervals {
     pub restore: Duration,
     /// This machine's record is refreshed, and the API's names with it.
     pub members: Duration,
+    /// Nodes that lack their labels are looked for.
+    pub labels: Duration,
     /// The join service's certificates are looked at.
     pub reload: Duration,
     /// It is looked whether kubeadm's certificates are to be renewed.
@@ -95,6 +98,8 @@ impl Default for Intervals {
             restore: Duration::from_secs(30),
             // A fifth of the time after which a record is taken for a dead machine's.
             members: Duration::from_mins(1),
+            // As often as a kubelet says that it is well, which costs the API server more.
+            labels: Duration::from_secs(10),
             reload: Duration::from_secs(30),
             // Some times within the hours that a member has for it.
             certificates: Duration::from_hours(1),
@@ -234,16 +239,8 @@ impl Agent {
     /// What makes data of a snapshot.
     fn etcdutl(&self) -> Etcdutl {
         let NodeConfig { kubernetes_version, image_repository, .. } = &self.config;
-        match &self.settings.machine.etcdutl {
-            Some(program) => Etcdutl::Program(program.clone()),
-            None => Etcdutl::Image(Image::new(kubernetes_version, image_repository.as_deref())),
-        }
-    }
-
-    /// Whether anybody listens where etcd does.
-    async fn etcd_listens(&self) -> bool {
-        let address = self.settings.etcd.rsplit('/').next().unwrap_or_default();
-        TcpStream::connect(address).await.is_ok()
+        let program = self.settings.machine.etcdutl.as_deref();
+        Etcdutl::of(program, kubernetes_version, image_repository.as_deref())
     }
 
     /// Has etcd's volume again, mounted, and then the kubelet, which does not start without.
@@ -255,10 +252,7 @@ impl Agent {
             instance: &self.identity.instance_id,
             zone: &self.identity.availability_zone,
         };
-        let volume = crate::volume::attach(&control_plane.ec2, wanted, *waiting, &self.report).await?;
-        let found = device::find(system, &volume, *waiting).await?;
-        device::mount(system, &volume, &found).await?;
-        self.report.waits_for(None);
+        device::take(system, &control_plane.ec2, wanted, *waiting, &self.report).await?;
         system.run(&system.commands.systemctl, &["start", "kubelet.service"]).await?;
         Ok(())
     }

@@ -19,7 +19,7 @@
 
 use std::fmt;
 
-use kcl_node_config::{NodeConfig, Role};
+use kcl_node_config::{NodeConfig, Role, rfc3339};
 use serde::Deserialize;
 use time::format_description::StaticFormatDescription;
 use time::format_description::well_known::Rfc3339;
@@ -163,10 +163,7 @@ pub fn outlook(documents: &Documents, policy: Policy, now: OffsetDateTime) -> Ou
 /// What people should know of, in words.
 pub fn announced(documents: &Documents, policy: Policy) -> Vec<String> {
     let mut said: Vec<String> = events(documents.maintenance.as_deref())
-        .map(|(event, at)| {
-            let at = at.format(&Rfc3339).unwrap_or_default();
-            format!("AWS announces {} for {at} (event {})", event.code, event.id)
-        })
+        .map(|(event, at)| format!("AWS announces {} for {} (event {})", event.code, rfc3339(at), event.id))
         .collect();
     if documents.rebalance.is_some() {
         let follows =

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kcl_http::{TlsError, certificates, chain};
-use kcl_node_config::{Etcd, File, NodeConfig};
+use kcl_node_config::{Etcd, File, NodeConfig, paths};
 use serde::Deserialize;
 use time::OffsetDateTime;
 use tokio::net::TcpStream;
@@ -29,7 +29,7 @@ use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer as _;
 
 use super::Agent;
-use super::certificate::{self, CA_CERTIFICATE, CertificateError};
+use super::certificate::{self, API_SERVER_CERTIFICATE, CA_CERTIFICATE, CertificateError};
 use super::supervise::Failure;
 use crate::kubeadm::Kubeadm;
 use crate::manifests::{self, Place};
@@ -37,9 +37,6 @@ use crate::system::{System, SystemError};
 
 /// What does not work when they are not renewed.
 pub(super) const CERTIFICATES: &str = "renewal of certificates";
-
-/// The certificate that is looked at. kubeadm made the others with it, or later.
-const CERTIFICATE: &str = "/etc/kubernetes/pki/apiserver.crt";
 
 /// Renewed with less than this to go: long enough for somebody to find out why it was not.
 pub const LEFT: time::Duration = time::Duration::days(60);
@@ -119,7 +116,7 @@ pub enum RenewError {
     },
 }
 
-/// When certificates end.
+/// When certificates end. Of the machine's own the API server's is looked at: kubeadm made the others with it, or later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ends {
     /// The API server's.
@@ -139,7 +136,7 @@ impl Ends {
             let (_, parsed) = parsed.ok_or(RenewError::Strange { path })?;
             Ok(parsed.validity().not_after.to_datetime())
         };
-        Ok(Self { certificate: end(CERTIFICATE)?, authority: end(CA_CERTIFICATE)? })
+        Ok(Self { certificate: end(API_SERVER_CERTIFICATE)?, authority: end(CA_CERTIFICATE)? })
     }
 
     /// Whether it is time. Where the authority itself ends that soon, a new certificate may end no later.
@@ -214,7 +211,7 @@ impl Renewal<'_> {
 
     /// Stops a pod and has it started again; gives where it is asked.
     async fn stop(&self, manifest: &str) -> Result<SocketAddr, RenewError> {
-        let path = self.system.path(&format!("{}/{manifest}", manifests::MANIFESTS));
+        let path = self.system.path(&format!("{}/{manifest}", paths::MANIFESTS));
         let text = fs::read_to_string(&path).map_err(|source| SystemError::File {
             what: "read",
             path: path.clone(),

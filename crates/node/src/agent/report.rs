@@ -8,8 +8,6 @@ use std::time::Duration;
 
 use kcl_http::chain;
 use kcl_node_config::{State, Status};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 use tokio::sync::watch;
 
 use crate::store::{Condition, Store};
@@ -38,6 +36,10 @@ struct Words {
 impl Waits for Report {
     async fn waits(&self, what: &str) {
         self.waits_for(Some(what.to_owned()));
+    }
+
+    async fn goes_on(&self) {
+        self.waits_for(None);
     }
 }
 
@@ -151,7 +153,6 @@ impl Report {
 }
 
 fn status(words: &Words, instance: &str, group: &str) -> Status {
-    let now = OffsetDateTime::now_utc().replace_nanosecond(0).unwrap_or(OffsetDateTime::UNIX_EPOCH);
     let Words { state, step, because, waits_for, troubles } = words.clone();
     let lines: Vec<String> = troubles.iter().map(|(what, why)| format!("{what}: {why}")).collect();
     Status {
@@ -163,6 +164,6 @@ fn status(words: &Words, instance: &str, group: &str) -> Status {
         because,
         waits_for,
         error: (!lines.is_empty()).then(|| lines.join("\n")),
-        at: now.format(&Rfc3339).unwrap_or_default(),
+        at: crate::now(),
     }
 }

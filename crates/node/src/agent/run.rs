@@ -17,7 +17,7 @@ use super::report::{Report, Tell};
 use super::shutdown::{Ending, ending};
 use super::supervise::{Failure, keep};
 use super::watch::{METADATA, look, watch};
-use super::{Agent, AgentError, Settings, join, renew, snapshots};
+use super::{Agent, AgentError, Settings, join, labels, renew, snapshots};
 use crate::manifests::Place;
 
 const JOIN: &str = "join service";
@@ -109,6 +109,7 @@ fn until_it_leaves(agent: &Arc<Agent>) -> JoinSet<Infallible> {
     if agent.control_plane.is_some() {
         add(&mut set, agent, ETCD, come_back);
         add(&mut set, agent, NAMES, keep_names);
+        add(&mut set, agent, labels::LABELS, labels::keep_labels);
         add(&mut set, agent, snapshots::SNAPSHOTS, snapshots::take_periodically);
         add(&mut set, agent, snapshots::RESTORES, snapshots::serve_restores);
         add(&mut set, agent, renew::CERTIFICATES, renew::keep_certificates);

@@ -10,7 +10,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use futures::{StreamExt as _, TryStreamExt as _};
 use kcl_node_config::{BACKUPS, Backup, BackupName, BackupReason, rfc3339};
 use time::{Duration, OffsetDateTime};
 
@@ -26,9 +25,6 @@ pub const INTERVAL: Duration = Duration::minutes(15);
 
 /// How long the largest upload may take: what has no document after this is no backup in the making.
 const UNFINISHED: Duration = Duration::DAY;
-
-/// Documents that are read at a time: S3 answers each in some ten milliseconds.
-const AT_ONCE: usize = 16;
 
 /// The member that backups are taken from, and where they go.
 #[derive(Clone, Debug)]
@@ -215,13 +211,6 @@ pub async fn read(store: &Store, name: &BackupName) -> Result<Option<Backup>, Ba
         return Err(unreadable(format!("it is the document of {}", backup.name)));
     }
     Ok(Some(backup))
-}
-
-/// The documents of all backups, the oldest first.
-pub async fn read_all(store: &Store) -> Result<Vec<Backup>, BackupError> {
-    let listing = list(store).await?;
-    let reads = futures::stream::iter(&listing.backups).map(|name| read(store, name)).buffered(AT_ONCE);
-    Ok(reads.try_collect::<Vec<_>>().await?.into_iter().flatten().collect())
 }
 
 /// Deletes what was outlived, and what is left of what never was a backup.

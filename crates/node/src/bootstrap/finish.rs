@@ -16,11 +16,8 @@ use crate::imds::Identity;
 use crate::pki;
 use crate::store::Store;
 use crate::system::{FOLDER, SystemError};
-use crate::volume::{self, Attached, Waiting, Wanted};
+use crate::volume::{Attached, Wanted};
 use crate::worker;
-
-/// The longest that the kernel takes to see a volume that is attached.
-const DEVICE: std::time::Duration = std::time::Duration::from_mins(2);
 
 impl Context {
     /// etcd's volume is this machine's, and mounted.
@@ -38,13 +35,7 @@ impl Context {
             instance: &identity.instance_id,
             zone: &identity.availability_zone,
         };
-        let volume = volume::attach(&ec2, wanted, waiting, report).await?;
-        report.goes_on().await;
-        let system = &self.settings.system;
-        let waiting = Waiting { longest: waiting.longest.min(DEVICE), ..waiting };
-        let found = device::find(system, &volume, waiting).await?;
-        device::mount(system, &volume, &found).await?;
-        Ok(volume)
+        Ok(device::take(&self.settings.system, &ec2, wanted, waiting, report).await?)
     }
 
     /// The cluster's keys are where kubeadm finds them.

@@ -171,13 +171,16 @@ async fn remaining(
     report.of_group(&config.instance_group);
     report.begin(Step::Kernel).await;
     context.kernel(&config).await.map_err(at(Step::Kernel))?;
-    if !prepare::packet_filter(&context.settings.system).await {
+    report.begin(Step::Programs).await;
+    // Both are fetched, from different places.
+    let (packet_filter, programs) =
+        tokio::join!(prepare::packet_filter(&context.settings.system), context.programs(&config));
+    if !packet_filter {
         // Pods without ports of the machine's own need neither: kube-proxy and network addons bring theirs.
         let without = "neither iptables nor nft is on this machine: pods with a hostPort will not start here";
         report.tell(&Event::Warning(without));
     }
-    report.begin(Step::Programs).await;
-    let programs = context.programs(&config).await.map_err(at(Step::Programs))?;
+    let programs = programs.map_err(at(Step::Programs))?;
     for (name, outcome) in &programs {
         report.tell(&Event::Program(name, *outcome));
     }

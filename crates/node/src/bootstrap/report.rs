@@ -47,6 +47,10 @@ impl Waits for Report<'_> {
     async fn waits(&self, what: &str) {
         Self::waits(self, what).await;
     }
+
+    async fn goes_on(&self) {
+        Self::goes_on(self).await;
+    }
 }
 
 /// What the status says now.

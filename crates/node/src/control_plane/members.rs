@@ -9,6 +9,7 @@ use kcl_node_config::{File, LastEntry, MemberRecord, paths};
 use super::{ControlPlaneError, Work};
 use crate::bootstrap::Event;
 use crate::etcd::{self, Etcd, EtcdError, Member, client_url, peer_url};
+use crate::records;
 use crate::retry::{Patience, retry};
 use crate::store::Condition;
 use crate::system::FOLDER;
@@ -29,13 +30,7 @@ pub(super) struct Answering {
 
 /// The records of the other members, as far as there are some.
 pub(super) async fn records(work: &Work<'_>) -> Result<Vec<MemberRecord>, ControlPlaneError> {
-    let mut records = Vec::new();
-    for member in work.others() {
-        if let Some(object) = work.store.get(&MemberRecord::path(member)).await? {
-            records.push(MemberRecord::read(member, &object.bytes)?);
-        }
-    }
-    Ok(records)
+    records::of_others(work.store, &work.told.etcd.members, work.member()).await
 }
 
 /// Has kubeadm make what etcd knows its clients by, which it does not do before `kubeadm init` otherwise.
@@ -156,7 +151,7 @@ pub(super) async fn remove_dead(work: &Work<'_>, answering: &Answering) -> Resul
         let urls = member.client_urls.iter().chain(&member.peer_urls);
         let mut listens = false;
         for url in urls {
-            listens |= answering.etcd.at(url).listens().await;
+            listens |= etcd::listens(url).await;
         }
         if listens {
             continue;

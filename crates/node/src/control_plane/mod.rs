@@ -32,7 +32,7 @@ use crate::hosts;
 use crate::imds::Identity;
 use crate::kubeadm::Kubeadm;
 use crate::mark::{self, Claimant, Standing};
-use crate::restore::{self, Etcdutl, Image, Site, Waits};
+use crate::restore::{self, Etcdutl, Site, Waits};
 use crate::retry::Patience;
 use crate::store::Store;
 use crate::system::{FOLDER, System, SystemError};
@@ -175,10 +175,7 @@ impl<'a> Work<'a> {
             },
             members: told.etcd.members.clone(),
             address: identity.private_ip,
-            etcdutl: match self.etcdutl {
-                Some(program) => Etcdutl::Program(program.to_owned()),
-                None => Etcdutl::Image(Image::new(version, images)),
-            },
+            etcdutl: Etcdutl::of(self.etcdutl, version, images),
             waits: Waits::default(),
         };
         let found = match restore::requested(&site).await? {
@@ -268,12 +265,6 @@ impl<'a> Work<'a> {
 
     fn is_single(&self) -> bool {
         self.told.etcd.members.len() == 1
-    }
-
-    /// The other members' names.
-    fn others(&self) -> impl Iterator<Item = &'a String> {
-        let own = self.member();
-        self.told.etcd.members.iter().filter(move |member| *member != own)
     }
 
     /// etcd of this machine.

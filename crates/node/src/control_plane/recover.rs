@@ -64,8 +64,10 @@ pub(super) async fn recover(work: &Work<'_>, begun: Instant) -> Result<bool, Con
 
 /// How the other members are placed: only who has a member's volume can run it.
 fn peers(volumes: &[Volume], work: &Work<'_>, records: &[MemberRecord]) -> Vec<Peer> {
-    let all = work.told.etcd.members.join(",");
-    work.others()
+    let (members, own) = (&work.told.etcd.members, work.member());
+    let all = members.join(",");
+    let others = members.iter().filter(|member| *member != own);
+    others
         .map(|member| {
             let tag = format!("{member}/{all}");
             let mut holders = volumes.iter().filter(|volume| volume.member == tag);

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use hyper::StatusCode;
 use kcl_http::{Answer, Body, Http, Options, Tls, request};
+use kcl_node_config::paths;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -40,9 +41,6 @@ const CONNECT: Duration = Duration::from_secs(3);
 /// everything: etcd knows no lesser ones here.
 const CLIENTS: [&str; 2] = ["etcd/healthcheck-client", "apiserver-etcd-client"];
 
-/// kubeadm's folder of keys.
-const PKI: &str = "/etc/kubernetes/pki";
-
 /// The client URL of the member on a machine.
 pub fn client_url(address: std::net::IpAddr) -> String {
     format!("https://{}", std::net::SocketAddr::new(address, 2379))
@@ -51,6 +49,12 @@ pub fn client_url(address: std::net::IpAddr) -> String {
 /// The peer URL of the member on a machine.
 pub fn peer_url(address: std::net::IpAddr) -> String {
     format!("https://{}", std::net::SocketAddr::new(address, 2380))
+}
+
+/// Whether anybody listens at `https://ADDRESS:PORT` at all: nobody does once the member there has ended.
+pub async fn listens(endpoint: &str) -> bool {
+    let address = endpoint.rsplit("://").next().unwrap_or_default().trim_end_matches('/');
+    matches!(tokio::time::timeout(CONNECT, TcpStream::connect(address)).await, Ok(Ok(_)))
 }
 
 /// The id of a member, which etcd shows in hexadecimal digits.
@@ -90,7 +94,7 @@ impl Etcd {
 
     /// Likewise, with the keys that kubeadm has on a machine of the control plane.
     pub fn with_keys_of(system: &System, endpoint: &str) -> Result<Self, EtcdError> {
-        let file = |name: &str| system.path(&format!("{PKI}/{name}"));
+        let file = |name: &str| system.path(&format!("{}/{name}", paths::PKI));
         let read = |path: PathBuf| match fs::read_to_string(&path) {
             Ok(text) => Ok(text),
             Err(source) => Err(EtcdError::File { what: "read", path, source }),
@@ -121,26 +125,9 @@ impl Etcd {
 
     /// Everybody in the cluster, as the majority knows it.
     pub async fn members(&self) -> Result<Vec<Member>, EtcdError> {
-        self.list(true).await
-    }
-
-    /// Everybody in the cluster as far as this member knows, which it says without the others.
-    pub async fn members_known_here(&self) -> Result<Vec<Member>, EtcdError> {
-        self.list(false).await
-    }
-
-    async fn list(&self, linearizable: bool) -> Result<Vec<Member>, EtcdError> {
-        let ask = json!({"linearizable": linearizable});
+        let ask = json!({"linearizable": true});
         let found: wire::Members = self.call("list the members", "cluster/member/list", &ask).await?;
         Ok(found.members)
-    }
-
-    /// Makes room for one more; a learner has no vote until it is promoted. Gives the new member, which has no name
-    /// until it starts.
-    pub async fn add_member(&self, peer_url: &str, learner: bool) -> Result<Member, EtcdError> {
-        let ask = json!({"peerURLs": [peer_url], "isLearner": learner});
-        let added: wire::Added = self.call("add a member", "cluster/member/add", &ask).await?;
-        Ok(added.member)
     }
 
     /// Says where a member is reached by the others now.
@@ -170,10 +157,9 @@ impl Etcd {
         Ok(answer.status == StatusCode::OK && health.health == "true")
     }
 
-    /// Whether anybody listens there at all: nobody does once the member has ended.
+    /// Whether anybody listens there at all ([`listens`]).
     pub async fn listens(&self) -> bool {
-        let address = self.endpoint.rsplit("://").next().unwrap_or_default().to_owned();
-        matches!(tokio::time::timeout(CONNECT, TcpStream::connect(address)).await, Ok(Ok(_)))
+        listens(&self.endpoint).await
     }
 
     /// Asks a method of the gateway, `kv/range` for example.
@@ -223,4 +209,20 @@ impl Etcd {
 
 fn by_id(id: MemberId) -> Value {
     json!({"ID": id.0.to_string()})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_listens_does_so_however_the_endpoint_is_spelt() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("https://{}", listener.local_addr().unwrap());
+        for end in ["", "/"] {
+            assert!(listens(&format!("{endpoint}{end}")).await, "{end:?}");
+        }
+        drop(listener);
+        assert!(!listens(&endpoint).await && !listens("").await);
+    }
 }

@@ -93,11 +93,6 @@ pub(super) struct Members {
 }
 
 #[derive(Deserialize)]
-pub(super) struct Added {
-    pub(super) member: Member,
-}
-
-#[derive(Deserialize)]
 pub(super) struct Health {
     pub(super) health: String,
 }

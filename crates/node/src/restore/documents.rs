@@ -1,17 +1,14 @@
 //! What the state store says of a restore: who asked, what is to come of it, and how far everybody is.
 
 use kcl_node_config::{
-    MemberRecord, RestoreMember, RestorePlan, RestoreProgress, RestoreRequest, RestoreState, rfc3339,
+    MemberRecord, RestoreMember, RestorePlan, RestoreProgress, RestoreRequest, RestoreState,
 };
 use serde::de::DeserializeOwned;
-use time::OffsetDateTime;
 
 use super::{RestoreError, Site};
 use crate::etcd::{ClusterId, peer_url};
+use crate::records;
 use crate::store::{Condition, Store, Written};
-
-/// The records of who is which member.
-const MEMBERS: &str = "control-plane/members/";
 
 /// The request there is, if any.
 pub(super) async fn request(store: &Store) -> Result<Option<RestoreRequest>, RestoreError> {
@@ -51,7 +48,7 @@ pub(super) async fn tell(
         step: step.to_owned(),
         error,
         cluster: cluster.map(|cluster| cluster.to_string()),
-        at: rfc3339(OffsetDateTime::now_utc()),
+        at: crate::now(),
     };
     let text = serde_json::json!(progress).to_string();
     let path = RestoreProgress::path(id, &source.member);
@@ -99,15 +96,13 @@ async fn new_plan(site: &Site, request: &RestoreRequest) -> Result<RestorePlan, 
         name: source.instance.clone(),
         peer_url: peer_url(site.address),
     }];
-    for key in source.store.list(MEMBERS).await? {
-        let record: Option<MemberRecord> = read(&source.store, &key).await?;
-        // Those of a larger cluster that once was would only be missing in the new one.
-        let Some(record) = record.filter(|record| site.members.contains(&record.member)) else { continue };
-        if record.member != source.member {
-            let peer_url = peer_url(record.address);
-            members.push(RestoreMember { member: record.member, name: record.instance, peer_url });
-        }
-    }
+    // Those of a larger cluster that once was would only be missing in the new one.
+    let others: Vec<MemberRecord> =
+        records::of_others::<RestoreError>(&source.store, &site.members, &source.member).await?;
+    members.extend(others.into_iter().map(|record| {
+        let peer_url = peer_url(record.address);
+        RestoreMember { member: record.member, name: record.instance, peer_url }
+    }));
     members.sort_by(|one, other| one.member.cmp(&other.member));
     let token = format!("kcl-restore-{}", request.id);
     Ok(RestorePlan { backup: request.backup.clone(), token, members })

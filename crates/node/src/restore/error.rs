@@ -4,6 +4,8 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use kcl_node_config::ConfigError;
+
 use crate::backup::BackupError;
 use crate::etcd::EtcdError;
 use crate::store::StoreError;
@@ -57,6 +59,9 @@ pub enum RestoreError {
         /// What is wrong with it.
         why: String,
     },
+    /// Likewise, a record of who is which member.
+    #[error(transparent)]
+    Record(#[from] ConfigError),
     /// etcd goes on.
     #[error(
         "etcd has not ended {} s after its manifest was taken away\nhint: does the kubelet run? `journalctl --unit=kubelet` may say more",
@@ -89,7 +94,7 @@ impl RestoreError {
                 BackupError::Missing { .. } | BackupError::Unreadable { .. } | BackupError::Damaged { .. }
             ),
             Self::Etcdutl { source, .. } => !matches!(source, SystemError::Failed { .. }),
-            Self::Document { .. } => false,
+            Self::Document { .. } | Self::Record(_) => false,
             // A store that does not answer or let us in, a disk that is full, the kubelet that starts, other members
             // that are late.
             Self::Store(_)

@@ -94,9 +94,9 @@ impl Image {
 
 impl Etcdutl {
     /// This program, or without one that of etcd's image for a release of Kubernetes.
-    pub fn of(program: Option<PathBuf>, kubernetes_version: &str, image_repository: Option<&str>) -> Self {
+    pub fn of(program: Option<&Path>, kubernetes_version: &str, image_repository: Option<&str>) -> Self {
         match program {
-            Some(program) => Self::Program(program),
+            Some(program) => Self::Program(program.to_owned()),
             None => Self::Image(Image::new(kubernetes_version, image_repository)),
         }
     }

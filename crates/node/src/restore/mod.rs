@@ -24,7 +24,7 @@ use time::format_description::well_known::Rfc3339;
 pub use error::RestoreError;
 pub use etcdutl::{Etcdutl, Image};
 
-use crate::backup::{self, Source};
+use crate::backup::{self, BackupError, Source};
 use crate::manifests::Place;
 use data::{Membership, Volume};
 
@@ -262,11 +262,14 @@ async fn last_state(site: &Site) -> Result<Option<Backup>, RestoreError> {
         let failed = progress.is_some_and(|progress| progress.state == RestoreState::Failed);
         let asked = OffsetDateTime::parse(&request.requested_at, &Rfc3339).ok();
         let later = newest.as_ref().is_none_or(|(at, _)| asked.is_some_and(|asked| asked > *at));
-        if later
-            && !failed
-            && let Ok(wanted) = steps::wanted(site, &request).await
-        {
-            return Ok(Some(wanted));
+        if later && !failed {
+            match steps::wanted(site, &request).await {
+                Ok(wanted) => return Ok(Some(wanted)),
+                // Only one that is surely none: what is of before it is not what was last, and a store that does not
+                // answer now may do so later.
+                Err(RestoreError::Backup(BackupError::Missing { .. } | BackupError::Unreadable { .. })) => {}
+                Err(error) => return Err(error),
+            }
         }
     }
     Ok(newest.map(|(_, backup)| backup).or(before))

@@ -16,7 +16,8 @@ use kcl_testkit::kubernetes::{etcd_address, programs};
 use time::OffsetDateTime;
 
 use super::told::{CLUSTER, Keys, config};
-use super::{Folder, sha256};
+use super::wait::until;
+use super::{Folder, bucket, sha256};
 
 /// The stand-in for kubeadm.
 const KUBEADM: &str = include_str!("kubeadm_stand_in.py");
@@ -42,12 +43,9 @@ pub(crate) struct Disk {
 impl World {
     pub(crate) fn new(members: &[&str]) -> Self {
         let aws = LocalAws::shared().unwrap();
-        let bucket = format!("control-plane-{}", aws.account());
+        let bucket = bucket::make(&aws, "control-plane");
         let members = members.iter().map(|member| (*member).to_owned()).collect();
         let world = Self { aws, keys: Keys::fresh(), home: tempfile::tempdir().unwrap(), members, bucket };
-        let region = "<CreateBucketConfiguration><LocationConstraint>eu-north-1</LocationConstraint>\
-                      </CreateBucketConfiguration>";
-        world.s3("PUT", "", region);
         world.put_keys();
         world
     }
@@ -67,8 +65,7 @@ impl World {
 
     /// Puts an object into the cluster's folder of the store.
     pub(crate) fn put(&self, path: &str, body: &str) {
-        let answer = self.s3("PUT", &format!("/{CLUSTER}/{path}"), body);
-        assert_eq!(answer.status, 200, "{}", answer.body);
+        bucket::put(&self.aws, &self.bucket, &format!("{CLUSTER}/{path}"), body);
     }
 
     pub(crate) fn delete(&self, path: &str) {
@@ -395,9 +392,7 @@ impl Machine {
         drop(Command::new("kill").args([signal, id.trim()]).stderr(Stdio::null()).status());
         // It is nobody's child here, so it is gone once its folder is, but for what waits for a parent of its own.
         let state = || fs::read_to_string(format!("/proc/{}/stat", id.trim()));
-        while state().is_ok_and(|state| !state.contains(") Z ")) {
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
+        until("etcd has ended", || !state().is_ok_and(|state| !state.contains(") Z ")));
         drop(fs::remove_file(pid));
     }
 }

@@ -8,21 +8,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use kcl_node::backup::Source;
-use kcl_node::etcd::{Etcd, EtcdError, client_url, peer_url};
+use kcl_node::backup::{self, Source};
+use kcl_node::etcd::{Etcd, EtcdError, Member, client_url, peer_url};
 use kcl_node::restore::{Etcdutl, Site, Waits};
 use kcl_node::store::{Access, Location, Store};
 use kcl_node::system::System;
-use kcl_node_config::MemberRecord;
+use kcl_node_config::{Backup, MemberRecord};
 use kcl_testkit::kubernetes::{EtcdConfig, EtcdMember, etcd_address, pki, programs};
 use serde_json::{Value, json};
 
-/// How long anything may take: tests run beside compilers.
-const PATIENCE: Duration = Duration::from_mins(2);
+use super::wait::{self, until_async};
 
 /// Between two looks at a file or a server of this machine.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -144,7 +143,7 @@ impl Node {
     pub(crate) async fn join(&mut self, there: &Node) {
         // Others only pass it on, and wait for long where the leader says that it is too early.
         let etcd = leader(&there.etcd()).await;
-        let learner = persist(async || etcd.add_member(&peer_url(self.ip()), true).await).await;
+        let learner = persist(async || add_learner(&etcd, &peer_url(self.ip())).await).await;
         let started = etcd.members().await.unwrap().into_iter().filter(|member| !member.name.is_empty());
         let others = started.map(|member| format!("{}={}", member.name, member.peer_urls[0]));
         let initial: Vec<String> = others.chain([self.initial()]).collect();
@@ -152,8 +151,10 @@ impl Node {
         persist(async || etcd.promote_member(learner.id()).await).await;
         // It has all that the leader has then, but the first question that needs the others may take seconds.
         let own = self.etcd();
-        until("it knows that it has a vote", async || own.status().await.is_ok_and(|own| !own.is_learner))
-            .await;
+        until_async("it knows that it has a vote", async || {
+            own.status().await.is_ok_and(|own| !own.is_learner)
+        })
+        .await;
     }
 
     /// Whether its kubelet looks at manifests.
@@ -169,7 +170,7 @@ impl Node {
     /// Waits until etcd works here.
     pub(crate) async fn healthy(&self) {
         let etcd = self.etcd();
-        until("etcd is healthy", async || matches!(etcd.is_healthy().await, Ok(true))).await;
+        until_async("etcd is healthy", async || matches!(etcd.is_healthy().await, Ok(true))).await;
     }
 
     pub(crate) fn source(&self, store: &Store) -> Source {
@@ -210,15 +211,6 @@ impl Node {
     }
 }
 
-/// Waits for what can be asked.
-pub(crate) async fn until(what: &str, mut is: impl AsyncFnMut() -> bool) {
-    let begun = Instant::now();
-    while !is().await {
-        assert!(begun.elapsed() < PATIENCE, "not in time: {what}");
-        tokio::time::sleep(PAUSE).await;
-    }
-}
-
 /// A client of the leader.
 async fn leader(etcd: &Etcd) -> Etcd {
     let leader = etcd.status().await.unwrap().leader().unwrap();
@@ -228,17 +220,31 @@ async fn leader(etcd: &Etcd) -> Etcd {
 }
 
 /// Tries until it succeeds: who has just come or gone is in the way of changes for a moment.
-pub(crate) async fn persist<T>(mut attempt: impl AsyncFnMut() -> Result<T, EtcdError>) -> T {
-    let begun = Instant::now();
-    loop {
-        match attempt().await {
-            Ok(done) => return done,
-            Err(error) => {
-                assert!(error.is_transient() && begun.elapsed() < PATIENCE, "{error}");
-                tokio::time::sleep(PAUSE).await;
-            }
-        }
+pub(crate) async fn persist<T>(attempt: impl AsyncFnMut() -> Result<T, EtcdError>) -> T {
+    wait::persist(EtcdError::is_transient, attempt).await
+}
+
+/// Makes room for one more member, without a vote until it is promoted; it has no name until it starts.
+pub(crate) async fn add_learner(etcd: &Etcd, peer_url: &str) -> Result<Member, EtcdError> {
+    let ask = json!({"peerURLs": [peer_url], "isLearner": true});
+    let added: Value = etcd.call("add a member", "cluster/member/add", &ask).await?;
+    Ok(serde_json::from_value(added["member"].clone()).unwrap())
+}
+
+/// Everybody in the cluster as far as this member knows, which it says without the others.
+pub(crate) async fn members_known_to(etcd: &Etcd) -> Vec<Member> {
+    let ask = json!({"linearizable": false});
+    let found: Value = etcd.call("list the members", "cluster/member/list", &ask).await.unwrap();
+    serde_json::from_value(found["members"].clone()).unwrap()
+}
+
+/// The documents of all backups, the oldest first.
+pub(crate) async fn backups(store: &Store) -> Vec<Backup> {
+    let mut found = Vec::new();
+    for name in backup::list(store).await.unwrap().backups {
+        found.extend(backup::read(store, &name).await.unwrap());
     }
+    found
 }
 
 /// Runs etcd while its manifest is there.

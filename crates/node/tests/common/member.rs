@@ -6,7 +6,6 @@ use std::net::Ipv4Addr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use kcl_node::agent::kubelet::Kubelet;
 use kcl_node::store::Store;
@@ -20,15 +19,10 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::etcd::{Node, folder_store};
+use super::wait::found;
 use super::{Folder, sha256, told};
 
 pub(crate) const CLUSTER: &str = "k8s.example.com";
-
-/// How long anything may take: tests run beside compilers.
-const PATIENCE: Duration = Duration::from_mins(2);
-
-/// Between two looks.
-const PAUSE: Duration = Duration::from_millis(50);
 
 /// An API server whose nodes are stand-ins, and its keys.
 pub(crate) struct World {
@@ -250,16 +244,11 @@ impl Member {
 
     /// Waits until it says so.
     pub(crate) fn until(&self, what: &str, is: impl Fn(&Status) -> bool) -> Status {
-        let begun = Instant::now();
-        loop {
-            let status = self.status();
-            if let Some(status) = status.clone().filter(&is) {
-                return status;
-            }
+        let late = || {
             let log = fs::read_to_string(self.folder.home.path().join("log")).unwrap_or_default();
-            assert!(begun.elapsed() < PATIENCE, "not in time: {what}; {status:?}\n{log}");
-            std::thread::sleep(PAUSE);
-        }
+            format!("{what}; {:?}\n{log}", self.status())
+        };
+        found(|| self.status().filter(&is), late)
     }
 }
 
@@ -276,11 +265,12 @@ impl Daemon {
 
     /// Waits until it has said so.
     pub(crate) fn says(&self, text: &str) {
-        let begun = Instant::now();
-        while !self.log().contains(text) {
-            assert!(begun.elapsed() < PATIENCE, "it never says {text:?}:\n{}", self.log());
-            std::thread::sleep(PAUSE);
-        }
+        self.until(&format!("it says {text:?}"), || self.log().contains(text));
+    }
+
+    /// Waits until this is so; what it said so far is shown where it is not.
+    pub(crate) fn until(&self, what: &str, mut is: impl FnMut() -> bool) {
+        found(|| is().then_some(()), || format!("{what}\n{}", self.log()));
     }
 
     /// As systemd stops it; gives whether it ended well.

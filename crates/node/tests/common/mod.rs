@@ -1,11 +1,13 @@
 //! What tests of the agent share: a web server that misbehaves, archives, a machine in a folder.
 #![expect(dead_code, reason = "no test uses all of it")]
 
+pub(crate) mod bucket;
 pub(crate) mod cluster;
 pub(crate) mod etcd;
 pub(crate) mod join;
 pub(crate) mod member;
 pub(crate) mod told;
+pub(crate) mod wait;
 pub(crate) mod worker;
 
 use std::collections::{BTreeMap, VecDeque};
