@@ -2,37 +2,39 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kcl_aws::store::{Store, reports};
-use kcl_node_config::{State, Status};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use kcl_node_config::{State, Status, with_hints};
 use tokio::sync::Mutex;
 
-/// How often their words are read: each step of theirs takes seconds, and each look is two requests.
+/// How often their words are read: each step of theirs takes seconds, and each look is a list and what is new in it.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(5);
 
 /// The machines of a cluster that begin now.
 pub(crate) struct Machines<'a> {
     store: &'a dyn Store,
     cluster: &'a str,
-    since: OffsetDateTime,
+    since: Instant,
     seen: Mutex<BTreeMap<String, Status>>,
 }
 
 impl<'a> Machines<'a> {
     /// Those that say something from now on: what machines said that went long ago is nobody's business.
     pub(crate) fn new(store: &'a dyn Store, cluster: &'a str) -> Self {
-        Self { store, cluster, since: OffsetDateTime::now_utc(), seen: Mutex::default() }
+        Self { store, cluster, since: Instant::now(), seen: Mutex::default() }
     }
 
     /// Tells whatever is new, until nobody listens any more. That it cannot be read keeps nobody from waiting.
     pub(crate) async fn follow(&self, tell: impl Fn(&str)) -> Infallible {
+        // What is read was written a moment ago, and written times are whole seconds.
+        const LATE: Duration = Duration::from_mins(1);
+        let mut known = BTreeMap::new();
         loop {
             self.store.forget_reads();
-            let said = reports::statuses(self.store, self.cluster).await.unwrap_or_default();
-            for status in said.into_iter().filter(|status| self.is_new(status)) {
+            let within = self.since.elapsed() + LATE;
+            let said = reports::new_statuses(self.store, self.cluster, within, &mut known).await;
+            for status in said.unwrap_or_default() {
                 let mut seen = self.seen.lock().await;
                 let before = seen.insert(status.instance.clone(), status.clone());
                 if before.as_ref().map(key) != Some(key(&status)) {
@@ -47,12 +49,6 @@ impl<'a> Machines<'a> {
     pub(crate) async fn failures(&self) -> Vec<String> {
         let seen = self.seen.lock().await;
         seen.values().filter(|status| status.state == State::Failed).map(line).collect()
-    }
-
-    fn is_new(&self, status: &Status) -> bool {
-        // A machine's clock need not be ours.
-        const LATE: time::Duration = time::Duration::minutes(1);
-        OffsetDateTime::parse(&status.at, &Rfc3339).is_ok_and(|at| at + LATE >= self.since)
     }
 }
 
@@ -70,8 +66,9 @@ fn line(status: &Status) -> String {
 fn step(status: &Status) -> String {
     match (status.state, &status.error) {
         (State::Failed, error) => {
-            let why = error.as_deref().unwrap_or("no reason given");
-            format!("stopped at {}: {}", status.step, why.replace("\nhint: ", "; "))
+            let (why, hints) = with_hints(error.as_deref().unwrap_or("no reason given"));
+            let said: Vec<&str> = std::iter::once(why).chain(hints).collect();
+            format!("stopped at {}: {}", status.step, said.join("; "))
         }
         (State::Running | State::Done | State::Leaving, _) => status.step.clone(),
     }

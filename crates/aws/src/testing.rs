@@ -16,6 +16,7 @@ use kcl_testkit::{FrontConfig, LocalAws};
 use crate::client::Aws;
 use crate::error::{Error, ErrorKind};
 use crate::observe::{Depth, Scope, observe};
+use crate::refusals::Refusals;
 
 /// The cluster that the tests make.
 pub(crate) const CLUSTER: &str = "k.example.com";
@@ -41,7 +42,7 @@ impl World {
         // It blocks, and may drop a runtime that lost a race: neither is for an asynchronous thread.
         let local = tokio::task::spawn_blocking(move || LocalAws::shared_with(config)).await;
         let local = local.expect("nothing panics").expect("the local AWS starts");
-        let aws = Aws::over(&sdk_config(&local)).await.expect("the local AWS answers");
+        let aws = Aws::over(&sdk_config(&local), Refusals::default()).await.expect("the local AWS answers");
         Self { local, aws }
     }
 
@@ -131,7 +132,7 @@ impl World {
 }
 
 /// How to reach it.
-fn sdk_config(local: &LocalAws) -> SdkConfig {
+pub(crate) fn sdk_config(local: &LocalAws) -> SdkConfig {
     let credentials = Credentials::new("AKIDLOCALAWSTEST", "local-aws-secret", None, None, "tests");
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
