@@ -17,6 +17,7 @@ use crate::client::Aws;
 use crate::error::{Error, ErrorKind};
 use crate::observe::{Depth, Scope, observe};
 use crate::refusals::Refusals;
+use crate::store::configurations::Entry;
 
 /// The cluster that the tests make.
 pub(crate) const CLUSTER: &str = "k.example.com";
@@ -28,6 +29,41 @@ pub(crate) struct World {
 }
 
 impl World {
+    /// A hosted zone; gives its id.
+    pub(crate) async fn zone(&self, name: &str) -> String {
+        let call = self.aws.route53.create_hosted_zone().name(name).caller_reference(name);
+        let zone = call.send().await.expect("a zone is made").hosted_zone.expect("a zone is made");
+        zone.id.trim_start_matches("/hostedzone/").to_owned()
+    }
+
+    /// The records of a zone by their types and names, sorted, but for the zone's own.
+    pub(crate) async fn records(&self, zone: &str) -> Vec<String> {
+        let answer = self.aws.route53.list_resource_record_sets().hosted_zone_id(zone).send().await;
+        let records = answer.expect("it can be read").resource_record_sets.into_iter();
+        let records = records.filter(|record| !["NS", "SOA"].contains(&record.r#type().as_str()));
+        let records = records.map(|record| {
+            let alias = if record.alias_target().is_some() { " alias" } else { "" };
+            format!("{} {}{alias}", record.r#type().as_str(), record.name())
+        });
+        let mut records: Vec<String> = records.collect();
+        records.sort();
+        records
+    }
+
+    /// A record as machines make it.
+    pub(crate) async fn record(&self, zone: &str, name: &str) {
+        use aws_sdk_route53::types::{
+            Change, ChangeAction, ChangeBatch, ResourceRecord, ResourceRecordSet, RrType,
+        };
+        let address = ResourceRecord::builder().value("10.0.0.7").build().expect("it is whole");
+        let record = ResourceRecordSet::builder().name(name).r#type(RrType::A).ttl(60);
+        let record = record.resource_records(address).build().expect("it is whole");
+        let change = Change::builder().action(ChangeAction::Upsert).resource_record_set(record).build();
+        let batch = ChangeBatch::builder().changes(change.expect("it is whole")).build();
+        let call = self.aws.route53.change_resource_record_sets().hosted_zone_id(zone);
+        call.change_batch(batch.expect("it is whole")).send().await.expect("it is made");
+    }
+
     /// An account of its own on the tests' common server; nothing takes time in it.
     pub(crate) async fn start() -> Self {
         Self::with(FrontConfig::instant()).await
@@ -357,4 +393,21 @@ pub(crate) fn listener(port: u16) -> resource::Listener {
         ssl_policy: None,
         tags: tags(&format!("api.{CLUSTER} {port}")),
     }
+}
+
+/// A configuration that tells machines of the control plane to keep a name in a zone.
+pub(crate) fn told_to_keep(zone: &str, name: &str) -> Entry {
+    let document = format!(
+        "apiVersion: kcl.dev/v1alpha1\nkind: NodeConfig\ncluster: {CLUSTER}\naccount: '123456789012'\n\
+         instanceGroup: control-plane\nrole: ControlPlane\nkubernetesVersion: 1.36.4\n\
+         store: {{location: 's3://state/{CLUSTER}'}}\n\
+         api: {{endpoint: {name}, port: 443, bindPort: 443, \
+         caBundle: \"-----BEGIN CERTIFICATE-----\\n-----END CERTIFICATE-----\\n\"}}\n\
+         controlPlane:\n  nodeRoles: []\n  etcd: {{member: a, members: [a], backupRetentionDays: 90}}\n  \
+         dns: [{{zone: {zone}, names: [{{name: {name}, address: private}}]}}]\n\
+         network: {{podCIDR: 100.96.0.0/11, serviceCIDR: 100.64.0.0/13, dnsDomain: cluster.local, \
+         dnsIP: 100.64.0.10}}\ncloudProvider: External\nassets: []\n"
+    );
+    kcl_node_config::NodeConfig::parse(&document).expect("it is a configuration");
+    Entry::new("control-plane", document)
 }
