@@ -5,10 +5,13 @@
 //! world.round_trip(&first, &second).await;
 //! ```
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
+use futures::future::BoxFuture;
 use kcl_engine::{Action, LiveNode, Options, Plan, Ref, Resource, Wanted, plan};
 use kcl_model::resource::{self, Tags, catalogue};
 use kcl_testkit::{FrontConfig, LocalAws};
@@ -18,6 +21,7 @@ use crate::error::{Error, ErrorKind};
 use crate::observe::{Depth, Scope, observe};
 use crate::refusals::Refusals;
 use crate::store::configurations::Entry;
+use crate::store::{Condition, FileStore, Object, Purged, Store, Version};
 
 /// The cluster that the tests make.
 pub(crate) const CLUSTER: &str = "k.example.com";
@@ -410,4 +414,74 @@ pub(crate) fn told_to_keep(zone: &str, name: &str) -> Entry {
     );
     kcl_node_config::NodeConfig::parse(&document).expect("it is a configuration");
     Entry::new("control-plane", document)
+}
+
+/// A store that takes some writes more, and then none.
+#[derive(Debug)]
+pub(crate) struct CutShort {
+    store: FileStore,
+    left: AtomicUsize,
+}
+
+impl CutShort {
+    /// One that takes all writes.
+    pub(crate) fn new(store: FileStore) -> Self {
+        Self { store, left: AtomicUsize::new(usize::MAX) }
+    }
+
+    /// Takes so many more.
+    pub(crate) fn after(&self, writes: usize) {
+        self.left.store(writes, Ordering::Relaxed);
+    }
+
+    /// Takes all of them again.
+    pub(crate) fn never(&self) {
+        self.after(usize::MAX);
+    }
+
+    fn take(&self) -> Result<(), Error> {
+        let took = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        took.map(drop).map_err(|_| Error::new(ErrorKind::Unexpected, "state store", "it was cut short"))
+    }
+}
+
+impl Store for CutShort {
+    fn location(&self) -> String {
+        self.store.location()
+    }
+
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Object>, Error>> {
+        self.store.get(key)
+    }
+
+    fn try_put<'a>(
+        &'a self,
+        key: &'a str,
+        body: Vec<u8>,
+        condition: Condition,
+    ) -> BoxFuture<'a, Result<Version, Error>> {
+        Box::pin(async move {
+            self.take()?;
+            self.store.try_put(key, body, condition).await
+        })
+    }
+
+    fn delete<'a>(&'a self, key: &'a str, version: Option<Version>) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            self.take()?;
+            self.store.delete(key, version).await
+        })
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<String>, Error>> {
+        self.store.list(prefix)
+    }
+
+    fn folders(&self) -> BoxFuture<'_, Result<Vec<String>, Error>> {
+        self.store.folders()
+    }
+
+    fn purge<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<Purged, Error>> {
+        self.store.purge(folder)
+    }
 }
