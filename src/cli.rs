@@ -1,11 +1,12 @@
 //! The command line: what can be typed, and nothing else.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use clap::builder::TypedValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use kcl_aws::store::lock;
 use kcl_pki::{KeyId, KeysetName};
@@ -364,15 +365,29 @@ pub(crate) struct Machines {
     pub(crate) node_binary: Vec<PathBuf>,
     /// Where hashes of release files are looked up that kcl does not know [default: the spec's
     /// assets.fileRepository, else where Kubernetes is released]
-    #[arg(long, value_name = "URL", env = "KCL_FILE_REPOSITORY", value_parser = web_server)]
+    #[arg(long, value_name = "URL", env = "KCL_FILE_REPOSITORY", value_parser = WebServer)]
     pub(crate) file_repository: Option<String>,
 }
 
-fn web_server(text: &str) -> Result<String, String> {
-    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
-    match host.map(|host| host.trim_end_matches('/')) {
-        Some(host) if !host.is_empty() => Ok(text.trim_end_matches('/').to_owned()),
-        _ => Err("expected a URL: https://files.example.com/mirror".to_owned()),
+/// The address of a web server. One that is none is not repeated: a password may stand in it.
+#[derive(Clone)]
+struct WebServer;
+
+impl TypedValueParser for WebServer {
+    type Value = String;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        _argument: Option<&clap::Arg>,
+        value: &OsStr,
+    ) -> Result<String, clap::Error> {
+        let server = value.to_str().and_then(kcl_spec::web_server).map(str::to_owned);
+        server.ok_or_else(|| {
+            let error = "invalid value for '--file-repository <URL>': expected the address of a web server, without a \
+                         password: https://files.example.com/mirror\n";
+            clap::Error::raw(clap::error::ErrorKind::ValueValidation, error).with_cmd(command)
+        })
     }
 }
 

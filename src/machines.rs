@@ -3,18 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::Either;
 use kcl_aws::Aws;
 use kcl_aws::health::{self, GroupHealth};
 use kcl_aws::store::{Store, reports};
-use kcl_node_config::{State, Status};
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+use kcl_node_config::{State, Status, with_hints};
 use tokio::sync::Mutex;
 
-/// How often their words are read: each step of theirs takes seconds, and each look is two requests.
+/// How often their words are read: each step of theirs takes seconds, and each look is a list and what is new in it.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(5);
 /// How often AWS is asked for the machines that are missing, and why: it tries again every minute or so.
 const BETWEEN_COUNTS: Duration = Duration::from_secs(15);
@@ -24,7 +22,7 @@ pub(crate) struct Machines<'a> {
     aws: &'a Aws,
     store: &'a dyn Store,
     cluster: &'a str,
-    since: OffsetDateTime,
+    since: Instant,
     seen: Mutex<BTreeMap<String, Status>>,
     /// Why AWS starts no machine, by instance group.
     missing: Mutex<BTreeMap<String, String>>,
@@ -33,8 +31,7 @@ pub(crate) struct Machines<'a> {
 impl<'a> Machines<'a> {
     /// Those that say something from now on: what machines said that went long ago is nobody's business.
     pub(crate) fn new(aws: &'a Aws, store: &'a dyn Store, cluster: &'a str) -> Self {
-        let since = OffsetDateTime::now_utc();
-        Self { aws, store, cluster, since, seen: Mutex::default(), missing: Mutex::default() }
+        Self { aws, store, cluster, since: Instant::now(), seen: Mutex::default(), missing: Mutex::default() }
     }
 
     /// Tells whatever is new, until nobody listens any more. That it cannot be read keeps nobody from waiting.
@@ -66,10 +63,14 @@ impl<'a> Machines<'a> {
     }
 
     async fn follow_words(&self, tell: &impl Fn(&str)) -> Infallible {
+        // What is read was written a moment ago, and written times are whole seconds.
+        const LATE: Duration = Duration::from_mins(1);
+        let mut known = BTreeMap::new();
         loop {
             self.store.forget_reads();
-            let said = reports::statuses(self.store, self.cluster).await.unwrap_or_default();
-            for status in said.into_iter().filter(|status| self.is_new(status)) {
+            let within = self.since.elapsed() + LATE;
+            let said = reports::new_statuses(self.store, self.cluster, within, &mut known).await;
+            for status in said.unwrap_or_default() {
                 let mut seen = self.seen.lock().await;
                 let before = seen.insert(status.instance.clone(), status.clone());
                 if before.as_ref().map(key) != Some(key(&status)) {
@@ -86,12 +87,6 @@ impl<'a> Machines<'a> {
         let stopped = seen.values().filter(|status| status.state == State::Failed).map(line);
         let missing = self.missing.lock().await;
         missing.values().cloned().chain(stopped).collect()
-    }
-
-    fn is_new(&self, status: &Status) -> bool {
-        // A machine's clock need not be ours.
-        const LATE: time::Duration = time::Duration::minutes(1);
-        OffsetDateTime::parse(&status.at, &Rfc3339).is_ok_and(|at| at + LATE >= self.since)
     }
 }
 
@@ -115,8 +110,9 @@ fn line(status: &Status) -> String {
 fn step(status: &Status) -> String {
     match (status.state, &status.error) {
         (State::Failed, error) => {
-            let why = error.as_deref().unwrap_or("no reason given");
-            format!("stopped at {}: {}", status.step, why.replace("\nhint: ", "; "))
+            let (why, hints) = with_hints(error.as_deref().unwrap_or("no reason given"));
+            let said: Vec<&str> = std::iter::once(why).chain(hints).collect();
+            format!("stopped at {}: {}", status.step, said.join("; "))
         }
         (State::Running | State::Done | State::Leaving, _) => status.step.clone(),
     }

@@ -32,7 +32,7 @@ impl Settings {
         let width = terminal_size::terminal_size().map_or(DEFAULT_WIDTH, |(width, _)| usize::from(width.0));
         Self {
             state: global.state.clone().filter(|state| !state.is_empty()),
-            aws: kcl_aws::Settings { region: global.region.clone(), profile: global.profile.clone() },
+            aws: kcl_aws::Settings::new(global.region.clone(), global.profile.clone()),
             color: global.color,
             interactive: std::io::stdin().is_terminal() && std::io::stderr().is_terminal(),
             width: width.clamp(60, 140),

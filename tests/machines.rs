@@ -178,6 +178,22 @@ fn user_data_fetches_the_node_agent_and_starts_it() {
     assert!(!folder.path().join("systemctl-calls").exists());
 }
 
+#[test]
+fn where_hashes_are_looked_up_is_the_command_lines_choice_before_the_specs() {
+    let world = World::with_bucket(KCL);
+    let spec = kcl_testkit::example("minimal.yaml");
+    let spec = spec.replacen(
+        "  networking:\n",
+        "  assets: {fileRepository: 'http://127.0.0.1:1'}\n  networking:\n",
+        1,
+    );
+    let path = world.spec(&spec);
+    world.kcl(&["update", "-f", &path]).expect(0);
+    let output = world.command(&["update", "-f", &path]).env_remove("KCL_FILE_REPOSITORY").output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("no answer from 127.0.0.1:1"), "{said}");
+}
+
 /// Writes an object of the cluster into a file store.
 fn write(world: &World, key: &str, text: &str) {
     let path = world.folder.path().join("state").join(CLUSTER).join(key);
@@ -327,6 +343,7 @@ fn what_machines_cannot_be_given_is_refused_before_anything_is_made() {
     let mut shown = refused(&arm, "KCL_NODE_BINARY", amd64.to_str().unwrap());
     shown += &refused(&minimal, "KCL_NODE_BINARY", no_program.to_str().unwrap());
     shown += &refused(&minimal, "KCL_FILE_REPOSITORY", "http://127.0.0.1:1/mirror");
+    shown += &refused(&minimal, "KCL_FILE_REPOSITORY", "https://me:secret@files.example.com");
     let folder = world.folder.path().display().to_string();
     assert_snapshot!(shown.replace(&folder, "[folder]"));
     // The lock was looked for in a bucket that is not there.

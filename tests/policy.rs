@@ -46,11 +46,9 @@ fn asked_for(call: &Call) -> Actions {
         ("s3", "PutBucketEncryption") => s3("PutEncryptionConfiguration"),
         ("s3", "GetPublicAccessBlock") => s3("GetBucketPublicAccessBlock"),
         ("s3", "PutPublicAccessBlock") => s3("PutBucketPublicAccessBlock"),
-        // Each object is named with its version.
-        ("s3", "DeleteObjects") => {
-            assert!(call.body.contains("<VersionId>"), "{}", call.body);
-            s3("DeleteObjectVersion")
-        }
+        // Either all of them are named with their versions, or none.
+        ("s3", "DeleteObjects") if call.body.contains("<VersionId>") => s3("DeleteObjectVersion"),
+        ("s3", "DeleteObjects") => s3("DeleteObject"),
         _ => call.name(),
     };
     let tags = |action: &'static str, marks: &[&str]| {

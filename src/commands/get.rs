@@ -6,7 +6,7 @@ use kcl_aws::store::registration::{self, Registered};
 use kcl_aws::store::{Store, keysets, reports};
 use kcl_aws::{Aws, Depth, ErrorKind, Scope};
 use kcl_engine::{Owner, Wanted};
-use kcl_node_config::Status;
+use kcl_node_config::{Status, with_hints};
 use kcl_pki::KeysetName;
 use kcl_spec::cluster::Role;
 use kcl_spec::{Document, KCL_API, KOPS_API, Source};
@@ -225,9 +225,10 @@ async fn instances(args: &Get, settings: &Settings, printer: &Printer) -> Result
     print(args, printer, &table, &items);
     for status in said.values() {
         if let Some(error) = &status.error {
-            let (why, hint) =
-                error.split_once("\nhint: ").map_or((error.as_str(), None), |(a, b)| (a, Some(b)));
-            printer.warning(&format!("{} stopped at {}: {why}", status.instance, status.step), hint);
+            let (why, hints) = with_hints(error);
+            let hint = (!hints.is_empty()).then(|| hints.join("; "));
+            let title = format!("{} stopped at {}: {why}", status.instance, status.step);
+            printer.warning(&title, hint.as_deref());
         }
     }
     check_missing(args, &found)

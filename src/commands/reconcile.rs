@@ -199,7 +199,7 @@ async fn with_machines(
     let (Some(_), Some(store)) = (&facts.store, aws.state()) else { return Ok((facts, BTreeMap::new())) };
     let needs = kcl_model::needed(cluster);
     let NodeAgents { files, hashes } = NodeAgents::find(&options.node_binary, &needs.node_agents)?;
-    let repository = cluster.file_repository.as_deref().or(options.file_repository.as_deref());
+    let repository = options.file_repository.as_deref().or(cluster.file_repository.as_deref());
     facts.asset_hashes = releases::hashes(&needs.assets, repository, store, &cluster.name).await?;
     facts.node_agents = hashes;
     Ok((facts, files))

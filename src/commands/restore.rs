@@ -116,7 +116,7 @@ impl Restoring<'_> {
 
     /// Shows what becomes of it until every member is done.
     async fn follow(&self, id: &str, patience: Duration) -> Result<Done, CommandError> {
-        let main = self.cluster.etcd_clusters.iter().find(|etcd| etcd.name == "main");
+        let main = self.cluster.etcd_clusters.iter().find(|etcd| etcd.name == kcl_model::MAIN_ETCD);
         let members = main.map_or(1, |etcd| etcd.members.len());
         let begun = Instant::now();
         let mut seen: BTreeMap<String, RestoreProgress> = BTreeMap::new();
@@ -173,7 +173,6 @@ impl Restoring<'_> {
 
 /// An error of a machine: its hints are lines of their own.
 fn with_hints(begins: String, error: &str) -> CommandError {
-    let mut parts = error.split("\nhint: ");
-    let failed = CommandError::failed(begins + parts.next().unwrap_or_default());
-    parts.fold(failed, CommandError::hint)
+    let (why, hints) = kcl_node_config::with_hints(error);
+    hints.into_iter().fold(CommandError::failed(begins + why), CommandError::hint)
 }

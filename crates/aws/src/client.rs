@@ -29,6 +29,15 @@ pub struct Settings {
     pub region: Option<String>,
     /// The profile.
     pub profile: Option<String>,
+    /// How often each service has said that there are too many calls: over all connections that are made so.
+    pub(crate) refusals: Refusals,
+}
+
+impl Settings {
+    /// This region and profile.
+    pub fn new(region: Option<String>, profile: Option<String>) -> Self {
+        Self { region, profile, refusals: Refusals::default() }
+    }
 }
 
 /// A connected account: the clients, and who and where we are.
@@ -80,11 +89,11 @@ const ATTEMPTS: u32 = 5;
 impl Aws {
     /// Connects: finds credentials and asks who they belong to.
     pub async fn connect(settings: &Settings) -> Result<Self, Error> {
-        Self::over(&load(settings).await).await
+        Self::over(&load(settings).await, settings.refusals.clone()).await
     }
 
     /// Connects with a configuration that is complete.
-    pub(crate) async fn over(config: &SdkConfig) -> Result<Self, Error> {
+    pub(crate) async fn over(config: &SdkConfig, refusals: Refusals) -> Result<Self, Error> {
         let Some(region) = config.region().map(ToString::to_string) else {
             return Err(Error::new(ErrorKind::NoRegion, "connecting to AWS", "no region is set"));
         };
@@ -97,7 +106,6 @@ impl Aws {
         let account = identity.account().ok_or_else(missing)?.to_owned();
         // arn:<partition>:sts::<account>:...
         let partition = identity.arn().and_then(|arn| arn.split(':').nth(1)).ok_or_else(missing)?.to_owned();
-        let refusals = Refusals::default();
         let fresh = Fresh::default();
         // Each service has a type of its own for what is the same.
         macro_rules! builder {

@@ -9,34 +9,16 @@ use crate::client::Aws;
 use crate::error::{Error, ErrorKind};
 use crate::kind::{self, AnyKind, Service};
 
-/// The lane of each service: its name, and how many steps run at a time. EC2's mutating calls refill at about five
-/// a second from a bucket of fifty and more; IAM and Route53 are far slower; ELB and Auto Scaling lie between.
-const LANES: [(Service, Lane); 6] = [
-    (Service::Ec2, Lane { name: "ec2", limit: 16 }),
-    (Service::Iam, Lane { name: "iam", limit: 6 }),
-    (Service::Elb, Lane { name: "elb", limit: 8 }),
-    (Service::AutoScaling, Lane { name: "autoscaling", limit: 6 }),
-    (Service::Route53, Lane { name: "route53", limit: 2 }),
-    (Service::Other, OTHER),
-];
-
-/// What is nobody else's.
-const OTHER: Lane = Lane { name: "other", limit: 8 };
-
-fn lane(service: Service) -> Lane {
-    LANES.iter().find(|(of, _)| *of == service).map_or(OTHER, |(_, lane)| *lane)
-}
-
 impl Provider for Aws {
     type Error = Error;
 
     fn lane(&self, kind: &str) -> Lane {
-        lane(kind::find(kind).map_or(Service::Other, AnyKind::service))
+        kind::find(kind).map_or(Service::Other, AnyKind::service).lane()
     }
 
     fn refused(&self, lane: &str) -> u64 {
-        let service = LANES.iter().find(|(_, known)| known.name == lane);
-        self.refusals.count(service.map_or(Service::Other, |(service, _)| *service))
+        let service = Service::ALL.into_iter().find(|service| service.lane().name == lane);
+        self.refusals.count(service.unwrap_or(Service::Other))
     }
 
     fn batch_key(&self, step: &Step) -> Option<String> {

@@ -18,24 +18,17 @@ use crate::kind::Service;
 
 /// How often, by service.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Refusals(Arc<[AtomicU64; SERVICES.len()]>);
-
-const SERVICES: [Service; 6] =
-    [Service::Ec2, Service::Iam, Service::Elb, Service::AutoScaling, Service::Route53, Service::Other];
+pub(crate) struct Refusals(Arc<[AtomicU64; Service::ALL.len()]>);
 
 impl Refusals {
     /// How often `service` has refused a call so far.
     pub(crate) fn count(&self, service: Service) -> u64 {
-        self.of(service).map_or(0, |count| count.load(Ordering::Relaxed))
+        self.0[service.place()].load(Ordering::Relaxed)
     }
 
     /// What hears it of the calls of one client.
     pub(crate) fn listener(&self, service: Service) -> Listener {
         Listener { refusals: self.clone(), service }
-    }
-
-    fn of(&self, service: Service) -> Option<&AtomicU64> {
-        self.0.get(SERVICES.iter().position(|known| *known == service)?)
     }
 }
 
@@ -57,10 +50,8 @@ impl Intercept for Listener {
         _components: &RuntimeComponents,
         _config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        if context.response().is_some_and(is_refusal)
-            && let Some(count) = self.refusals.of(self.service)
-        {
-            count.fetch_add(1, Ordering::Relaxed);
+        if context.response().is_some_and(is_refusal) {
+            self.refusals.0[self.service.place()].fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
     }
@@ -82,7 +73,8 @@ mod tests {
     use kcl_testkit::{Fault, Point, When};
 
     use super::*;
-    use crate::testing::World;
+    use crate::store::{self, S3Store, Store as _};
+    use crate::testing::{self, World};
 
     #[tokio::test]
     async fn refusals_are_heard_though_the_call_succeeds() {
@@ -103,5 +95,23 @@ mod tests {
         let missing = world.aws.ec2.describe_vpcs().vpc_ids("vpc-0").send().await;
         assert!(missing.is_err());
         assert_eq!(world.aws.refusals.count(Service::Ec2), 1, "no other error counts");
+    }
+
+    #[tokio::test]
+    async fn refusals_of_the_state_store_are_heard() {
+        let world = World::start().await;
+        let bucket = world.bucket("state", "eu-north-1").await;
+        let client = store::client(&testing::sdk_config(&world.local), &world.aws.refusals);
+        let store = S3Store::new(client, bucket, String::new());
+        let point = Point { service: "s3".to_owned(), action: "GetObject".to_owned(), nth: 1 };
+        world.local.inject(Fault::Throttled, When::At(point), 0);
+        assert!(store.get("c/config").await.expect("the next try succeeds").is_none());
+        assert_eq!(world.aws.refusals.count(Service::Other), 1);
+    }
+
+    #[test]
+    fn every_service_has_a_place_of_its_own() {
+        let places = Service::ALL.map(Service::place);
+        assert_eq!(places, std::array::from_fn(|place| place));
     }
 }

@@ -5,10 +5,13 @@
 //! world.round_trip(&first, &second).await;
 //! ```
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
+use futures::future::BoxFuture;
 use kcl_engine::{Action, LiveNode, Options, Plan, Ref, Resource, Wanted, plan};
 use kcl_model::resource::{self, Tags, catalogue};
 use kcl_testkit::{FrontConfig, LocalAws};
@@ -16,6 +19,9 @@ use kcl_testkit::{FrontConfig, LocalAws};
 use crate::client::Aws;
 use crate::error::{Error, ErrorKind};
 use crate::observe::{Depth, Scope, observe};
+use crate::refusals::Refusals;
+use crate::store::configurations::Entry;
+use crate::store::{Condition, FileStore, Object, Purged, Store, Version};
 
 /// The cluster that the tests make.
 pub(crate) const CLUSTER: &str = "k.example.com";
@@ -27,6 +33,41 @@ pub(crate) struct World {
 }
 
 impl World {
+    /// A hosted zone; gives its id.
+    pub(crate) async fn zone(&self, name: &str) -> String {
+        let call = self.aws.route53.create_hosted_zone().name(name).caller_reference(name);
+        let zone = call.send().await.expect("a zone is made").hosted_zone.expect("a zone is made");
+        zone.id.trim_start_matches("/hostedzone/").to_owned()
+    }
+
+    /// The records of a zone by their types and names, sorted, but for the zone's own.
+    pub(crate) async fn records(&self, zone: &str) -> Vec<String> {
+        let answer = self.aws.route53.list_resource_record_sets().hosted_zone_id(zone).send().await;
+        let records = answer.expect("it can be read").resource_record_sets.into_iter();
+        let records = records.filter(|record| !["NS", "SOA"].contains(&record.r#type().as_str()));
+        let records = records.map(|record| {
+            let alias = if record.alias_target().is_some() { " alias" } else { "" };
+            format!("{} {}{alias}", record.r#type().as_str(), record.name())
+        });
+        let mut records: Vec<String> = records.collect();
+        records.sort();
+        records
+    }
+
+    /// A record as machines make it.
+    pub(crate) async fn record(&self, zone: &str, name: &str) {
+        use aws_sdk_route53::types::{
+            Change, ChangeAction, ChangeBatch, ResourceRecord, ResourceRecordSet, RrType,
+        };
+        let address = ResourceRecord::builder().value("10.0.0.7").build().expect("it is whole");
+        let record = ResourceRecordSet::builder().name(name).r#type(RrType::A).ttl(60);
+        let record = record.resource_records(address).build().expect("it is whole");
+        let change = Change::builder().action(ChangeAction::Upsert).resource_record_set(record).build();
+        let batch = ChangeBatch::builder().changes(change.expect("it is whole")).build();
+        let call = self.aws.route53.change_resource_record_sets().hosted_zone_id(zone);
+        call.change_batch(batch.expect("it is whole")).send().await.expect("it is made");
+    }
+
     /// An account of its own on the tests' common server; nothing takes time in it.
     pub(crate) async fn start() -> Self {
         Self::with(FrontConfig::instant()).await
@@ -41,7 +82,7 @@ impl World {
         // It blocks, and may drop a runtime that lost a race: neither is for an asynchronous thread.
         let local = tokio::task::spawn_blocking(move || LocalAws::shared_with(config)).await;
         let local = local.expect("nothing panics").expect("the local AWS starts");
-        let aws = Aws::over(&sdk_config(&local)).await.expect("the local AWS answers");
+        let aws = Aws::over(&sdk_config(&local), Refusals::default()).await.expect("the local AWS answers");
         Self { local, aws }
     }
 
@@ -131,7 +172,7 @@ impl World {
 }
 
 /// How to reach it.
-fn sdk_config(local: &LocalAws) -> SdkConfig {
+pub(crate) fn sdk_config(local: &LocalAws) -> SdkConfig {
     let credentials = Credentials::new("AKIDLOCALAWSTEST", "local-aws-secret", None, None, "tests");
     SdkConfig::builder()
         .behavior_version(BehaviorVersion::v2026_01_12())
@@ -355,5 +396,92 @@ pub(crate) fn listener(port: u16) -> resource::Listener {
         certificate: None,
         ssl_policy: None,
         tags: tags(&format!("api.{CLUSTER} {port}")),
+    }
+}
+
+/// A configuration that tells machines of the control plane to keep a name in a zone.
+pub(crate) fn told_to_keep(zone: &str, name: &str) -> Entry {
+    let document = format!(
+        "apiVersion: kcl.dev/v1alpha1\nkind: NodeConfig\ncluster: {CLUSTER}\naccount: '123456789012'\n\
+         instanceGroup: control-plane\nrole: ControlPlane\nkubernetesVersion: 1.36.4\n\
+         store: {{location: 's3://state/{CLUSTER}'}}\n\
+         api: {{endpoint: {name}, port: 443, bindPort: 443, \
+         caBundle: \"-----BEGIN CERTIFICATE-----\\n-----END CERTIFICATE-----\\n\"}}\n\
+         controlPlane:\n  nodeRoles: []\n  etcd: {{member: a, members: [a], backupRetentionDays: 90}}\n  \
+         dns: [{{zone: {zone}, names: [{{name: {name}, address: private}}]}}]\n\
+         network: {{podCIDR: 100.96.0.0/11, serviceCIDR: 100.64.0.0/13, dnsDomain: cluster.local, \
+         dnsIP: 100.64.0.10}}\ncloudProvider: External\nassets: []\n"
+    );
+    kcl_node_config::NodeConfig::parse(&document).expect("it is a configuration");
+    Entry::new("control-plane", document)
+}
+
+/// A store that takes some writes more, and then none.
+#[derive(Debug)]
+pub(crate) struct CutShort {
+    store: FileStore,
+    left: AtomicUsize,
+}
+
+impl CutShort {
+    /// One that takes all writes.
+    pub(crate) fn new(store: FileStore) -> Self {
+        Self { store, left: AtomicUsize::new(usize::MAX) }
+    }
+
+    /// Takes so many more.
+    pub(crate) fn after(&self, writes: usize) {
+        self.left.store(writes, Ordering::Relaxed);
+    }
+
+    /// Takes all of them again.
+    pub(crate) fn never(&self) {
+        self.after(usize::MAX);
+    }
+
+    fn take(&self) -> Result<(), Error> {
+        let took = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+        took.map(drop).map_err(|_| Error::new(ErrorKind::Unexpected, "state store", "it was cut short"))
+    }
+}
+
+impl Store for CutShort {
+    fn location(&self) -> String {
+        self.store.location()
+    }
+
+    fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Object>, Error>> {
+        self.store.get(key)
+    }
+
+    fn try_put<'a>(
+        &'a self,
+        key: &'a str,
+        body: Vec<u8>,
+        condition: Condition,
+    ) -> BoxFuture<'a, Result<Version, Error>> {
+        Box::pin(async move {
+            self.take()?;
+            self.store.try_put(key, body, condition).await
+        })
+    }
+
+    fn delete<'a>(&'a self, key: &'a str, version: Option<Version>) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            self.take()?;
+            self.store.delete(key, version).await
+        })
+    }
+
+    fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<String>, Error>> {
+        self.store.list(prefix)
+    }
+
+    fn folders(&self) -> BoxFuture<'_, Result<Vec<String>, Error>> {
+        self.store.folders()
+    }
+
+    fn purge<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<Purged, Error>> {
+        self.store.purge(folder)
     }
 }

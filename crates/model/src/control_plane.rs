@@ -32,7 +32,7 @@ const JOIN_PORT: u16 = 3988;
 /// Where clients with certificates go when TLS ends at the load balancer.
 pub(crate) const PLAIN_PORT: u16 = 8443;
 /// The etcd cluster that there is.
-pub(crate) const MAIN: &str = "main";
+pub const MAIN: &str = "main";
 
 pub(crate) fn add(builder: &mut Builder<'_>) -> Result<(), ModelError> {
     let cluster = builder.cluster;

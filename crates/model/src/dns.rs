@@ -20,9 +20,26 @@ pub(crate) fn add(builder: &mut Builder<'_>) -> Result<(), ModelError> {
     ingress_hosts(builder)
 }
 
-/// The zone of the API's names.
-pub(crate) fn api_zone<'a>(builder: &Builder<'a>) -> Option<&'a HostedZone> {
-    zone_of(builder.cluster, &builder.facts.zones, &builder.cluster.api.public_name)
+/// The names of the API that control-plane machines keep at their own addresses: those that no load balancer has.
+/// Which of them there is a zone for is another question.
+pub fn kept_by_machines(cluster: &Cluster) -> BTreeSet<&str> {
+    let api = &cluster.api;
+    let names: &[&String] = match &api.load_balancer {
+        _ if cluster.network.dns == DnsType::None => &[],
+        None => &[&api.public_name, &api.internal_name],
+        Some(balancer) if balancer.use_for_internal_api => &[],
+        Some(_) if api.internal_name == api.public_name => &[],
+        Some(_) => &[&api.internal_name],
+    };
+    names.iter().map(|name| name.as_str()).collect()
+}
+
+/// The zones of the API's names, by id.
+pub(crate) fn api_zones(builder: &Builder<'_>) -> BTreeSet<String> {
+    let api = &builder.cluster.api;
+    let zones = [&api.public_name, &api.internal_name]
+        .map(|name| zone_of(builder.cluster, &builder.facts.zones, name));
+    zones.into_iter().flatten().map(|zone| zone.id.clone()).collect()
 }
 
 /// The zone of one of the cluster's own names: the spec's, else the longest that fits.
@@ -49,9 +66,9 @@ pub(crate) fn zones(builder: &Builder<'_>) -> Vec<String> {
     let (cluster, facts) = (builder.cluster, builder.facts);
     let hosts = cluster.ingress_controllers.iter().flat_map(|controller| &controller.hosts);
     let of_hosts = hosts.filter_map(|host| longest(facts.zones.iter().filter(|zone| !zone.private), host));
-    let zones: BTreeSet<&String> =
-        api_zone(builder).into_iter().chain(of_hosts).map(|zone| &zone.id).collect();
-    zones.into_iter().cloned().collect()
+    let zones: BTreeSet<String> =
+        api_zones(builder).into_iter().chain(of_hosts.map(|zone| zone.id.clone())).collect();
+    zones.into_iter().collect()
 }
 
 fn longest<'a>(zones: impl Iterator<Item = &'a HostedZone>, name: &str) -> Option<&'a HostedZone> {
@@ -75,9 +92,13 @@ fn api(builder: &mut Builder<'_>) -> Result<(), ModelError> {
         return Ok(());
     }
     let Some(balancer) = &cluster.api.load_balancer else {
-        // Nothing to make here, but the control plane will look for this zone.
-        if api_zone(builder).is_none() {
-            no_zone(builder, &cluster.api.public_name, cluster.network.dns);
+        // Nothing to make here, but the control plane publishes them.
+        let zones = &builder.facts.zones;
+        let mut names = kept_by_machines(cluster);
+        names.retain(|name| zone_of(cluster, zones, name).is_none());
+        if !names.is_empty() {
+            let names: Vec<&str> = names.into_iter().collect();
+            no_zone(builder, &names.join(" and "), cluster.network.dns);
         }
         return Ok(());
     };

@@ -214,25 +214,27 @@ fn node_roles(cluster: &Cluster) -> Vec<String> {
     roles.into_iter().collect()
 }
 
-/// The names that control-plane machines keep at their own addresses: those of the API that no load balancer has.
-fn published(cluster: &Cluster, facts: &Facts, group: &InstanceGroup) -> Option<Dns> {
-    let api = &cluster.api;
-    let zone = dns::zone_of(cluster, &facts.zones, &api.public_name)?;
-    let mut names = Vec::new();
-    if api.load_balancer.is_none() {
-        let in_public = group.subnets.iter().filter_map(|name| cluster.subnet(name));
-        let in_public = in_public.into_iter().any(|subnet| subnet.kind == SubnetType::Public);
-        let address = if in_public && cluster.network.dns == DnsType::Public {
+/// The names that control-plane machines keep at their own addresses, each in its own zone.
+fn published(cluster: &Cluster, facts: &Facts, group: &InstanceGroup) -> Vec<Dns> {
+    let in_public = group.subnets.iter().filter_map(|name| cluster.subnet(name));
+    let in_public = in_public.into_iter().any(|subnet| subnet.kind == SubnetType::Public);
+    let address = |name: &str| {
+        if name == cluster.api.public_name && in_public && cluster.network.dns == DnsType::Public {
             DnsAddress::Public
         } else {
             DnsAddress::Private
-        };
-        names.push(DnsName { name: api.public_name.clone(), address });
+        }
+    };
+    let mut zones: BTreeMap<&str, Vec<DnsName>> = BTreeMap::new();
+    for name in dns::kept_by_machines(cluster) {
+        if let Some(zone) = dns::zone_of(cluster, &facts.zones, name) {
+            zones
+                .entry(&zone.id)
+                .or_default()
+                .push(DnsName { name: name.to_owned(), address: address(name) });
+        }
     }
-    if !by_load_balancer(cluster, &facts.zones) && api.internal_name != api.public_name {
-        names.push(DnsName { name: api.internal_name.clone(), address: DnsAddress::Private });
-    }
-    (!names.is_empty()).then(|| Dns { zone: definite(&zone.id, "Z0"), names })
+    zones.into_iter().map(|(zone, names)| Dns { zone: definite(zone, "Z0"), names }).collect()
 }
 
 /// What was not looked up ([`Facts::assumed`]) cannot stand in a configuration; anything does where nobody reads it.

@@ -190,9 +190,13 @@ fn publish_names(builder: &Builder<'_>) -> Vec<Value> {
     const RECORDS: [&str; 3] =
         ["route53:ChangeResourceRecordSets", "route53:GetHostedZone", "route53:ListResourceRecordSets"];
     let arn = |rest: &str| format!("arn:{}:route53:::{rest}", builder.facts.partition);
-    let Some(zone) = dns::api_zone(builder) else { return Vec::new() };
+    let zones: Vec<String> =
+        dns::api_zones(builder).into_iter().map(|id| arn(&format!("hostedzone/{id}"))).collect();
+    if zones.is_empty() {
+        return Vec::new();
+    }
     vec![
-        allow(&RECORDS, &[arn(&format!("hostedzone/{}", zone.id))]),
+        allow(&RECORDS, &zones),
         allow(&["route53:GetChange"], &[arn("change/*")]),
         allow(&["route53:ListHostedZones", "route53:ListTagsForResource"], &anything()),
     ]

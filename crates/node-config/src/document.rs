@@ -141,9 +141,9 @@ pub struct ControlPlane {
     pub node_roles: Vec<String>,
     /// Which part of etcd is here.
     pub etcd: Etcd,
-    /// The names that are kept at the machine's own address; none where a load balancer is the API's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dns: Option<Dns>,
+    /// The names that are kept at the machine's own address, zone by zone; none where a load balancer is the API's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dns: Vec<Dns>,
 }
 
 /// etcd, as a group's machine has to do with it. The machine's volume is found by these names: it is tagged
@@ -166,7 +166,7 @@ impl Etcd {
     }
 }
 
-/// Names in Route53.
+/// Names in a zone of Route53's.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Dns {

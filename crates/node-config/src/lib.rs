@@ -42,7 +42,7 @@ pub use kernel::{MODULES, sysctls};
 pub use kubeadm::{JoinToken, Machine};
 pub use reserve::Resources;
 pub use restore::{RestoreMember, RestorePlan, RestoreProgress, RestoreRequest, RestoreState};
-pub use status::{State, Status};
+pub use status::{State, Status, with_hints};
 pub use template::{AUTHORITIES, LOAD_BALANCER};
 pub use units::AGENT_UNIT;
 pub use units::{ETCD_MOUNT_OPTIONS, ETCD_MOUNT_UNIT, etcd_volume_files};

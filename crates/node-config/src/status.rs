@@ -46,6 +46,13 @@ pub struct Status {
     pub at: String,
 }
 
+/// An error as machines write it: what went wrong, and what to do about it. The words come first, and each hint is a
+/// line of its own.
+pub fn with_hints(error: &str) -> (&str, Vec<&str>) {
+    let mut parts = error.split("\nhint: ");
+    (parts.next().unwrap_or_default(), parts.collect())
+}
+
 impl Status {
     /// Where it is, relative to the cluster's folder.
     pub fn path(instance: &str) -> String {

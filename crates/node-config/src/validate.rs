@@ -144,14 +144,16 @@ fn control_plane(told: &ControlPlane) -> Checked {
         all(&format!("controlPlane.nodeRoles[{index}]"), "name", role, fits)?;
     }
     etcd_members(etcd)?;
-    let Some(Dns { zone, names }) = dns else { return Ok(()) };
-    let fits = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit();
-    all("controlPlane.dns.zone", "id", zone, fits)?;
-    if names.is_empty() {
-        return Err(ConfigError::field("controlPlane.dns.names", "there is none"));
-    }
-    for (index, entry) in names.iter().enumerate() {
-        name(&format!("controlPlane.dns.names[{index}].name"), &entry.name)?;
+    for (index, Dns { zone, names }) in dns.iter().enumerate() {
+        let field = format!("controlPlane.dns[{index}]");
+        let fits = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit();
+        all(&format!("{field}.zone"), "id", zone, fits)?;
+        if names.is_empty() {
+            return Err(ConfigError::field(format!("{field}.names"), "there is none"));
+        }
+        for (index, entry) in names.iter().enumerate() {
+            name(&format!("{field}.names[{index}].name"), &entry.name)?;
+        }
     }
     Ok(())
 }

@@ -90,10 +90,10 @@ fn what_cannot_be_used_is_refused() {
         ("/controlPlane/etcd/members", json!(["a", "../b"])),
         ("/controlPlane/etcd/members", json!(["a", "b,c"])),
         ("/controlPlane/etcd/backupRetentionDays", json!(0)),
-        ("/controlPlane/dns/zone", json!("/hostedzone/Z1")),
-        ("/controlPlane/dns/names", json!([])),
-        ("/controlPlane/dns/names/0/name", json!("api karlaru")),
-        ("/controlPlane/dns/names/0/address", json!("both")),
+        ("/controlPlane/dns/0/zone", json!("/hostedzone/Z1")),
+        ("/controlPlane/dns/0/names", json!([])),
+        ("/controlPlane/dns/0/names/0/name", json!("api karlaru")),
+        ("/controlPlane/dns/0/names/0/address", json!("both")),
     ];
     let fine = serde_json::to_value(worker()).unwrap();
     let told = serde_json::to_value(control_plane()).unwrap();

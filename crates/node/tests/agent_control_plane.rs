@@ -105,7 +105,7 @@ fn joins(machine: &ControlPlaneMachine, worker: &str, ca_pem: &str) -> Result<Jo
 
 /// The addresses of a name in Route53.
 fn addresses(machine: &ControlPlaneMachine, name: &str) -> Vec<String> {
-    let zone = &machine.member.config.control_plane.as_ref().unwrap().dns.as_ref().unwrap().zone;
+    let zone = &machine.member.config.control_plane.as_ref().unwrap().dns[0].zone;
     let path = format!("/2013-04-01/hostedzone/{zone}/rrset");
     let answer = kcl_testkit::http(&machine.aws.direct_endpoint(), "GET", &path, Some("route53"), &[], "");
     let answer = Element::parse(&answer.unwrap().body);

@@ -47,7 +47,7 @@ impl World {
                 members: ["a", "b", "c"].map(str::to_owned).to_vec(),
                 backup_retention_days: 90,
             },
-            dns: Some(Dns { zone: self.zone.clone(), names }),
+            dns: vec![Dns { zone: self.zone.clone(), names }],
         }
     }
 

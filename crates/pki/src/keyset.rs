@@ -176,6 +176,26 @@ impl Keyset {
         Ok(Self { name, keys: vec![new_key(name, entropy, now)?], primary: 0 })
     }
 
+    /// A new keyset with its first key, which was made before, by somebody who did not come to list it: the private
+    /// half that is stored under `id`, as one `PRIVATE KEY` block.
+    ///
+    /// Errors: a text that is no private key, or not of the kind that this keyset has; no randomness, or a clock out
+    /// of bounds.
+    pub fn adopt(
+        name: KeysetName,
+        id: KeyId,
+        pem: &[u8],
+        entropy: &mut dyn Entropy,
+        now: OffsetDateTime,
+    ) -> Result<Self, KeysetError> {
+        let private = read_private(name, &id, pem)?;
+        let (expected, found) = (name.keyset_type().algorithm(), private.algorithm());
+        if found != expected {
+            return Err(EntropyError::WrongAlgorithm { expected, found }.into());
+        }
+        Ok(Self { name, keys: vec![key_of(name, id, private, entropy, checked(now)?)?], primary: 0 })
+    }
+
     /// A keyset from its parts, which the reader of the index has checked.
     pub(crate) fn from_parts(name: KeysetName, keys: Vec<Key>, primary: usize) -> Self {
         Self { name, keys, primary }
@@ -235,17 +255,10 @@ impl Keyset {
     /// Errors: no such key, a text that is no private key, or another key's.
     pub fn attach(&mut self, id: &KeyId, pem: &[u8]) -> Result<(), KeysetError> {
         let place = self.place(id)?;
-        let path = self.name.private_key_path(id);
-        if pem.len() > crate::MAX_OBJECT_BYTES {
-            return Err(KeysetError::TooLarge { path, size: pem.len(), limit: crate::MAX_OBJECT_BYTES });
-        }
-        let key = match PrivateKey::from_pem(pem) {
-            Ok(key) => key,
-            Err(fault) => return Err(KeysetError::PrivateKey { path, fault }),
-        };
+        let key = read_private(self.name, id, pem)?;
         let material = &self.keys[place].material;
         if key.public_key() != material.public_key() {
-            let index_path = self.name.index_path();
+            let (path, index_path) = (self.name.private_key_path(id), self.name.index_path());
             return Err(KeysetError::Mismatch { path, field: material.field(), index_path });
         }
         self.keys[place].private = Some(key);
@@ -406,6 +419,26 @@ fn new_key(name: KeysetName, entropy: &mut dyn Entropy, now: OffsetDateTime) -> 
     let created = checked(now)?;
     let id = KeyId::new(now, draw(entropy)?).ok_or(KeysetError::Clock { now })?;
     let private = fresh_key(entropy, name.keyset_type().algorithm())?;
+    key_of(name, id, private, entropy, created)
+}
+
+/// The private half that is stored under `id`.
+fn read_private(name: KeysetName, id: &KeyId, pem: &[u8]) -> Result<PrivateKey, KeysetError> {
+    let path = name.private_key_path(id);
+    if pem.len() > crate::MAX_OBJECT_BYTES {
+        return Err(KeysetError::TooLarge { path, size: pem.len(), limit: crate::MAX_OBJECT_BYTES });
+    }
+    PrivateKey::from_pem(pem).map_err(|fault| KeysetError::PrivateKey { path, fault })
+}
+
+/// A key with the public half, or the certificate, that belongs to its private one.
+fn key_of(
+    name: KeysetName,
+    id: KeyId,
+    private: PrivateKey,
+    entropy: &mut dyn Entropy,
+    created: OffsetDateTime,
+) -> Result<Key, KeysetError> {
     let making = |reason| KeysetError::Making { keyset: name, reason };
     let material = match name.common_name() {
         Some(common_name) => {

@@ -25,8 +25,8 @@ pub(crate) const KCL_KINDS: &[&str] =
 /// The largest source that is read. Manifests of whole applications fit; a disk image does not.
 const MAX_SOURCE_BYTES: usize = 8 * 1024 * 1024;
 
-/// The most documents of one source. Each mistake is compared with all others, so that a million of them would take
-/// hours to report.
+/// The most documents of one source. Each mistake is shown with its line, which is looked for from the source's
+/// beginning, so that a million of them would take hours to report.
 const MAX_DOCUMENTS: usize = 5000;
 
 /// Everything that was written, read but not yet judged.

@@ -39,4 +39,4 @@ pub use parts::parts;
 pub use read::{Anything, Dict, List, Scalar};
 pub use redact::redact;
 pub use source::{Located, Place, Source};
-pub use validate::{Loaded, Validated, is_cluster_name, load, load_with_objects, validate};
+pub use validate::{Loaded, Validated, is_cluster_name, load, load_with_objects, validate, web_server};

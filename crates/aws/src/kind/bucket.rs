@@ -536,6 +536,7 @@ mod tests {
     use kcl_testkit::{Decision, Protocol, Response};
 
     use super::{BUCKET_MARK, Kind as _};
+    use crate::discovery::Seen;
     use crate::testing::{self, World};
     use crate::{Depth, ErrorKind};
 
@@ -613,6 +614,38 @@ mod tests {
             super::Bucket::create(&world.aws, &name, &private()).await.expect("it is used");
             let versioning = world.local.calls().into_iter().filter(|call| call.mutating).count();
             assert_eq!(versioning, 1, "it is not changed");
+        }
+    }
+
+    /// Whatever the last call of a run that is killed, the next one finishes what it began.
+    #[tokio::test]
+    async fn what_is_cut_short_is_completed() {
+        for calls in 0.. {
+            let world = World::start().await;
+            let name = format!("cut-{}", world.aws.account);
+            let want = wanted(&name, &public(&["c/"]));
+            let plan = world.plan(&want).await;
+            let left = std::sync::atomic::AtomicUsize::new(calls);
+            world.local.before(move |call| {
+                use std::sync::atomic::Ordering::Relaxed;
+                let goes_on =
+                    !call.mutating || left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok();
+                if goes_on {
+                    return Decision::Forward;
+                }
+                Decision::Respond(Response::error(Protocol::S3, 403, "AccessDenied", "it was cut short"))
+            });
+            let cut = world.try_apply(&plan).await;
+            world.local.clear_rules();
+            world.reach(&want).await;
+            let put = world.aws.s3.put_object().bucket(&name).key("c/keys").body(b"{}".to_vec().into());
+            put.send().await.expect("it is written");
+            let (seen, _) = world.aws.public.read(&name, "c/keys").await.expect("it can be read");
+            assert!(matches!(seen, Seen::Document(_)), "after {calls} calls: {seen:?}");
+            if cut.is_ok() {
+                assert_eq!(calls, 5, "it is made, opened, versioned, encrypted, and published");
+                break;
+            }
         }
     }
 

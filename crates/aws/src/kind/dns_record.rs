@@ -4,8 +4,9 @@
 //! it points: to a load balancer of the cluster. It is looked for in the pages that are read anyway; and in
 //! every zone of the account where the cluster goes, or where a load balancer of the cluster is unwanted.
 //!
-//! Control-plane machines keep names of the API that no load balancer has at their own addresses. Nobody wants those
-//! records here, and they go with the cluster: the node configurations say which they are.
+//! Control-plane machines keep names of the API that no load balancer has at their own addresses. While the cluster
+//! lives those records are theirs, unless a load balancer is to have the name from now on; they go with what else
+//! machines wrote ([`super::machine_records`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,16 +16,13 @@ use aws_sdk_route53::types::{
 use futures::future::try_join_all;
 use kcl_engine::{Attrs, LiveNode, Owner, Ref, Resource};
 use kcl_model::resource::{DnsRecord as Wanted, LoadBalancer};
-use kcl_node_config::NodeConfig;
-use kcl_spec::Cluster;
-use kcl_spec::cluster::DnsType;
 
 use super::{Kind, Service};
 use crate::client::Aws;
 use crate::error::{During, Error, ErrorKind};
-use crate::observe::{Depth, Scope};
+use crate::observe::Scope;
 use crate::permission::{Ground, Permission};
-use crate::store::configurations;
+use crate::store::configurations::{self, KeptName};
 use crate::{elb, lookup, named};
 
 pub(crate) struct DnsRecord;
@@ -39,7 +37,8 @@ impl Kind for DnsRecord {
         let zones = records
             .iter()
             .map(|(_, want)| ground.global_arn("route53", &format!("hostedzone/{}", want.zone)));
-        let kept = kept_names(ground.cluster);
+        // Those that machines keep go by our hands, too.
+        let kept = kcl_model::kept_by_machines(ground.cluster);
         // Where nothing else is known of their zone.
         let any =
             (records.is_empty() && !kept.is_empty()).then(|| ground.global_arn("route53", "hostedzone/*"));
@@ -63,11 +62,13 @@ impl Kind for DnsRecord {
             names.entry(record.zone.clone()).or_default().insert(&record.name);
         }
         let targets = targets(scope).await?;
-        let kept = kept(scope).await?;
+        let kept = match scope.aws.state.as_deref() {
+            Some(store) if !wanted.is_empty() => configurations::kept_names(store, scope.cluster).await?,
+            _ => BTreeSet::new(),
+        };
         let reads = if scope.is_exhaustive() || targets.iter().any(|target| !target.is_wanted) {
             let zones = lookup::hosted_zones(scope.aws).await?.into_iter().map(|zone| zone.id);
-            let of_kept = kept.iter().map(|(zone, _)| zone.clone());
-            let zones: BTreeSet<String> = zones.chain(names.into_keys()).chain(of_kept).collect();
+            let zones: BTreeSet<String> = zones.chain(names.into_keys()).collect();
             try_join_all(zones.into_iter().map(|zone| read_whole(scope.aws, zone))).await?
         } else {
             try_join_all(names.iter().map(|(zone, names)| read_names(scope.aws, zone, names))).await?
@@ -89,11 +90,11 @@ impl Kind for DnsRecord {
     async fn update(
         aws: &Aws,
         name: &str,
-        _live: &Attrs,
+        live: &Attrs,
         old: &Wanted,
         want: &Wanted,
     ) -> Result<Attrs, Error> {
-        if old.alias.is_none() {
+        if old.alias.is_none() && !live.contains_key(BY_MACHINES) {
             // Ours are all aliases: whatever this one says, somebody relies on it.
             let message = format!("{name} is there already and is no alias; remove it first if it may go");
             return Err(Error::new(ErrorKind::AlreadyExists, "route53:ChangeResourceRecordSets", message));
@@ -126,12 +127,20 @@ impl Kind for DnsRecord {
         if records.is_empty() {
             return Ok(());
         }
-        match change(aws, &first.zone, &ChangeAction::Delete, records).await {
-            Err(error) if error.is_not_found() || error.message.contains("not found") => Ok(()),
-            deleted => deleted,
-        }
+        or_gone(change(aws, &first.zone, &ChangeAction::Delete, records).await)
     }
 }
+
+/// What is gone already is deleted.
+fn or_gone(deleted: Result<(), Error>) -> Result<(), Error> {
+    match deleted {
+        Err(error) if error.is_not_found() || error.message.contains("not found") => Ok(()),
+        deleted => deleted,
+    }
+}
+
+/// The attribute of a record that the cluster's machines keep.
+const BY_MACHINES: &str = "machines";
 
 /// What a record of the cluster's may point to.
 struct Target {
@@ -153,37 +162,13 @@ async fn targets(scope: &Scope<'_>) -> Result<Vec<Target>, Error> {
     Ok(targets.collect())
 }
 
-/// The names that machines of `cluster` keep at their own addresses, whatever their zone.
-fn kept_names(cluster: &Cluster) -> Vec<&str> {
-    let api = &cluster.api;
-    match &api.load_balancer {
-        _ if cluster.network.dns == DnsType::None => Vec::new(),
-        None => vec![&api.public_name, &api.internal_name],
-        Some(balancer) if balancer.use_for_internal_api => Vec::new(),
-        Some(_) => vec![&api.internal_name],
-    }
-}
-
-/// Zones and names of the records that machines were told to keep; only where the cluster goes.
-async fn kept(scope: &Scope<'_>) -> Result<BTreeSet<(String, String)>, Error> {
-    let Some(store) = scope.aws.state.as_deref().filter(|_| scope.depth == Depth::Everything) else {
-        return Ok(BTreeSet::new());
-    };
-    let entries = configurations::read(store, scope.cluster).await?;
-    let configs = entries.iter().filter_map(|entry| NodeConfig::parse(&entry.document).ok());
-    let told = configs.filter_map(|config| config.control_plane?.dns);
-    let names = told
-        .flat_map(|dns| dns.names.into_iter().map(move |name| (dns.zone.clone(), plain_name(&name.name))));
-    Ok(names.collect())
-}
-
 /// The record as a live node, where it is one of ours.
 fn node(
     zone: &str,
     record: &Live,
     wanted: &BTreeMap<&str, Wanted>,
     targets: &[Target],
-    kept: &BTreeSet<(String, String)>,
+    kept: &BTreeSet<KeptName>,
 ) -> Result<Option<LiveNode>, Error> {
     let fields = fields(zone, record);
     let name = format!("{} {}", fields.name, fields.record_type);
@@ -193,15 +178,36 @@ fn node(
     let owner = match target {
         _ if is_wanted => Owner::Cluster,
         Some(target) => target.owner,
-        None if alias.is_none()
-            && fields.record_type == "A"
-            && kept.contains(&(zone.to_owned(), fields.name.clone())) =>
-        {
-            Owner::Cluster
-        }
         None => return Ok(None),
     };
-    Ok(Some(LiveNode::new(name, &fields, attrs(&fields.name), owner)?))
+    let mut attrs = attrs(&fields.name);
+    let by_machines = |kept: &KeptName| kept.zone == zone && plain_name(&kept.name) == fields.name;
+    if is_by_machines(record) && kept.iter().any(by_machines) {
+        attrs.insert(BY_MACHINES.to_owned(), "yes".to_owned());
+    }
+    Ok(Some(LiveNode::new(name, &fields, attrs, owner)?))
+}
+
+/// Whether a record is such as machines make them: addresses, and nothing else.
+fn is_by_machines(record: &Live) -> bool {
+    *record.r#type() == RrType::A && record.alias_target().is_none() && record.set_identifier().is_none()
+}
+
+/// Removes the records that machines keep under these names; those that are aliases now are somebody else's.
+pub(super) async fn remove_kept(aws: &Aws, names: &BTreeSet<KeptName>) -> Result<(), Error> {
+    let mut zones: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for kept in names {
+        zones.entry(&kept.zone).or_default().push(&kept.name);
+    }
+    for (zone, names) in zones {
+        let records = names.iter().map(|name| read_first(aws, zone, name, RrType::A));
+        let records = try_join_all(records).await?.into_iter().flatten();
+        let records: Vec<Live> = records.filter(is_by_machines).collect();
+        if !records.is_empty() {
+            or_gone(change(aws, zone, &ChangeAction::Delete, records).await)?;
+        }
+    }
+    Ok(())
 }
 
 /// More names than these are told by what they end in, where several end alike: a policy does not grow with every
@@ -316,18 +322,24 @@ async fn read_whole(aws: &Aws, zone: String) -> Result<(String, Vec<Live>), Erro
 
 /// The record as it is now, if it still points where it did.
 async fn read_one(aws: &Aws, old: &Wanted) -> Result<Option<Live>, Error> {
-    let call = aws.route53.list_resource_record_sets().hosted_zone_id(&old.zone);
-    let call = call.start_record_name(&old.name).start_record_type(RrType::from(old.record_type.as_str()));
-    let answer = match call.max_items(1).send().await.during("route53:ListResourceRecordSets") {
+    let record = read_first(aws, &old.zone, &old.name, RrType::from(old.record_type.as_str())).await?;
+    Ok(record.filter(|record| {
+        let now = fields(&old.zone, record);
+        let target = |alias: &Option<Ref>| alias.as_ref().and_then(|it| it.value().ok().map(str::to_owned));
+        target(&now.alias) == target(&old.alias)
+    }))
+}
+
+/// The first record of this name and type.
+async fn read_first(aws: &Aws, zone: &str, name: &str, of_type: RrType) -> Result<Option<Live>, Error> {
+    let call = aws.route53.list_resource_record_sets().hosted_zone_id(zone);
+    let call = call.start_record_name(name).start_record_type(of_type.clone()).max_items(1);
+    let answer = match call.send().await.during("route53:ListResourceRecordSets") {
         Err(error) if error.is_not_found() => return Ok(None),
         answer => answer?,
     };
     let record = answer.resource_record_sets.into_iter().next();
-    Ok(record.filter(|record| {
-        let now = fields(&old.zone, record);
-        let target = |alias: &Option<Ref>| alias.as_ref().and_then(|it| it.value().ok().map(str::to_owned));
-        now.name == old.name && now.record_type == old.record_type && target(&now.alias) == target(&old.alias)
-    }))
+    Ok(record.filter(|record| plain_name(record.name()) == plain_name(name) && *record.r#type() == of_type))
 }
 
 fn record_set(want: &Wanted) -> Result<Live, Error> {
@@ -394,17 +406,14 @@ mod tests {
 
 #[cfg(test)]
 mod life {
+    use std::sync::Arc;
+
     use kcl_engine::{Action, Ref, Wanted};
     use kcl_model::resource::DnsRecord;
 
     use crate::Depth;
+    use crate::store::{FileStore, Store, configurations};
     use crate::testing::{self, CLUSTER, World};
-
-    async fn zone(world: &World, name: &str) -> String {
-        let call = world.aws.route53.create_hosted_zone().name(name).caller_reference(name);
-        let zone = call.send().await.expect("a zone is made").hosted_zone.expect("a zone is made");
-        zone.id.trim_start_matches("/hostedzone/").to_owned()
-    }
 
     fn wanted(zone: &str, names: &[&str]) -> Wanted {
         let mut wanted = testing::network("a");
@@ -427,7 +436,7 @@ mod life {
     #[tokio::test]
     async fn lives() {
         let world = World::start().await;
-        let zone = zone(&world, "example.org.").await;
+        let zone = world.zone("example.org.").await;
         let first = wanted(&zone, &["example.org", "docs.example.org", "*.apps.example.org"]);
         let second = wanted(&zone, &["example.org", "www.example.org", "*.apps.example.org"]);
         world.reach(&first).await;
@@ -444,7 +453,7 @@ mod life {
     #[tokio::test]
     async fn records_of_one_zone_are_made_in_one_call_and_read_in_one() {
         let world = World::start().await;
-        let zone = zone(&world, "example.org.").await;
+        let zone = world.zone("example.org.").await;
         let wanted = wanted(&zone, &["example.org", "docs.example.org", "a.b.example.org"]);
         let plan = world.plan(&wanted).await;
         world.apply(&plan).await;
@@ -452,5 +461,32 @@ mod life {
         world.local.take_calls();
         world.live(&wanted, Depth::Preview).await;
         assert_eq!(world.local.count("route53", "ListResourceRecordSets"), 1, "{:?}", world.local.counts());
+    }
+
+    #[tokio::test]
+    async fn a_load_balancer_takes_over_what_machines_kept_and_nothing_else() {
+        let mut world = World::start().await;
+        let folder = tempfile::tempdir().expect("there is a folder");
+        let store: Arc<dyn Store> = Arc::new(FileStore::new(folder.path().to_owned()));
+        world.aws = world.aws.clone().with_state(Arc::clone(&store), CLUSTER);
+        let zone = world.zone("example.org.").await;
+        let entry = testing::told_to_keep(&zone, "api.internal.example.org");
+        configurations::change(&*store, CLUSTER, |index| index.push(entry.clone()))
+            .await
+            .expect("it is told");
+        // Nobody is told so any more; a machine says it once more.
+        configurations::change(&*store, CLUSTER, Vec::clear).await.expect("it is changed");
+        world.record(&zone, "api.internal.example.org").await;
+        world.record(&zone, "docs.example.org").await;
+        world.reach(&wanted(&zone, &[])).await;
+        assert_eq!(world.records(&zone).await, ["A api.internal.example.org.", "A docs.example.org."]);
+
+        let plan = world.plan(&wanted(&zone, &["docs.example.org"])).await;
+        let refused = world.try_apply(&plan).await.expect_err("it is somebody else's");
+        assert!(refused.contains("docs.example.org A is there already"), "{refused}");
+        let done = world.reach(&wanted(&zone, &["api.internal.example.org"])).await;
+        assert_eq!(done, [(Action::Update, "dns-record/api.internal.example.org A".to_owned())]);
+        world.remove().await;
+        assert_eq!(world.records(&zone).await, ["A docs.example.org."]);
     }
 }

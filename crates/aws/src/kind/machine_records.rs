@@ -1,16 +1,19 @@
-//! What machines wrote into the state store of themselves: removed with the cluster, and never by anything else.
-//! Backups are not among it.
+//! What machines wrote of themselves, into the state store and into Route53: removed with the cluster, and never by
+//! anything else. Backups are not among it.
+//!
+//! It goes last, and the names of the records last of all: a machine that stops has the API's names lead to the others,
+//! so that a record may come back as long as there is a machine.
 
 use futures::future::try_join_all;
-use kcl_engine::{Attrs, LiveNode, Owner};
+use kcl_engine::{Attrs, LiveNode, Owner, Set};
 use kcl_model::resource::MachineRecords as Wanted;
 
-use super::{Kind, Service, never_wanted};
+use super::{Kind, Service, dns_record, never_wanted};
 use crate::client::Aws;
 use crate::error::Error;
 use crate::observe::{Depth, Scope};
 use crate::permission::{Ground, Permission};
-use crate::store::Store;
+use crate::store::{Store, configurations};
 
 /// The folders that machines write into, beside that of the backups.
 const FOLDERS: [&str; 2] = ["control-plane", "status"];
@@ -25,7 +28,7 @@ impl Kind for MachineRecords {
     const SERVICE: Service = Service::Other;
     const ONLY_REMOVED: bool = true;
 
-    /// The store's own: [`crate::store`].
+    /// The store's own ([`crate::store`]), and the records' ([`dns_record`]).
     fn permissions(_ground: &Ground<'_>) -> Vec<Permission> {
         Vec::new()
     }
@@ -36,10 +39,12 @@ impl Kind for MachineRecords {
             return Ok(Vec::new());
         }
         let objects = keys(store, scope.cluster).await?.len();
-        if objects == 0 {
+        let names = configurations::kept_names(store, scope.cluster).await?;
+        let names: Set<String> = names.into_iter().map(|kept| kept.name).collect();
+        if objects == 0 && names.is_empty() {
             return Ok(Vec::new());
         }
-        Ok(vec![LiveNode::new(NAME, &Wanted { objects }, Attrs::new(), Owner::Cluster)?])
+        Ok(vec![LiveNode::new(NAME, &Wanted { objects, names }, Attrs::new(), Owner::Cluster)?])
     }
 
     async fn create(_aws: &Aws, name: &str, _want: &Wanted) -> Result<Attrs, Error> {
@@ -58,9 +63,10 @@ impl Kind for MachineRecords {
 
     async fn delete(aws: &Aws, _name: &str, _live: &Attrs, _old: &Wanted) -> Result<(), Error> {
         let (store, cluster) = aws.state_of_cluster()?;
+        dns_record::remove_kept(aws, &configurations::kept_names(store, cluster).await?).await?;
         // A machine may have written one more before it went.
-        let keys = keys(store, cluster).await?;
-        try_join_all(keys.iter().map(|key| store.delete(key, None))).await.map(drop)
+        store.delete_many(&keys(store, cluster).await?).await?;
+        configurations::forget_names(store, cluster).await
     }
 }
 
@@ -74,8 +80,12 @@ async fn keys(store: &dyn Store, cluster: &str) -> Result<Vec<String>, Error> {
 mod tests {
     use std::sync::Arc;
 
-    use crate::store::{Condition, FileStore, Store};
-    use crate::testing::{CLUSTER, World};
+    use kcl_engine::{Options, Resource as _, Step, Wanted, plan};
+    use kcl_model::resource::{MachineRecords, catalogue};
+
+    use crate::observe::Depth;
+    use crate::store::{Condition, FileStore, Store, configurations};
+    use crate::testing::{self, CLUSTER, World};
 
     #[tokio::test]
     async fn a_cluster_of_the_same_name_finds_nothing_of_the_one_before_it() {
@@ -92,5 +102,32 @@ mod tests {
         world.remove().await;
         let left = store.list(&format!("{CLUSTER}/")).await.expect("it is listed");
         assert_eq!(left, [backup]);
+    }
+
+    /// A run that is killed once what machines were told is gone, and a machine that has its last word then.
+    #[tokio::test]
+    async fn what_a_machine_says_last_goes_though_nobody_is_told_any_more() {
+        let mut world = World::start().await;
+        let folder = tempfile::tempdir().expect("a folder");
+        let store: Arc<dyn Store> = Arc::new(FileStore::new(folder.path().to_owned()));
+        world.aws = world.aws.clone().with_state(Arc::clone(&store), CLUSTER);
+        let zone = world.zone("example.org.").await;
+        let entry = testing::told_to_keep(&zone, "api.internal.example.org");
+        configurations::change(&*store, CLUSTER, |index| index.push(entry.clone()))
+            .await
+            .expect("it is told");
+        let is_it = |step: &Step| step.id.kind.as_str() == MachineRecords::SCHEMA.kind;
+        let live = world.live(&Wanted::default(), Depth::Everything).await;
+        let options = Options { prune: true, teardown: true };
+        let plan = plan(&catalogue(), &Wanted::default(), live, options).expect("there is a plan");
+        assert!(plan.steps.iter().any(is_it));
+        world.apply(&plan.part(|step| !is_it(step))).await;
+        assert!(configurations::read(&*store, CLUSTER).await.expect("it can be read").is_empty());
+        for name in ["api.internal.example.org", "docs.example.org"] {
+            world.record(&zone, name).await;
+        }
+        world.remove().await;
+        assert_eq!(world.records(&zone).await, ["A docs.example.org."]);
+        assert_eq!(store.list("").await.expect("it is listed"), [""; 0]);
     }
 }

@@ -41,6 +41,7 @@ mod vpc;
 use std::future::Future;
 
 use futures::future::BoxFuture;
+use kcl_apply::Lane;
 use kcl_engine::{Attrs, LiveNode, Resource};
 use serde_json::Value;
 
@@ -64,6 +65,37 @@ pub(crate) enum Service {
     Route53,
     /// SQS, EventBridge, S3.
     Other,
+}
+
+impl Service {
+    /// All of them.
+    pub(crate) const ALL: [Self; 6] =
+        [Self::Ec2, Self::Iam, Self::Elb, Self::AutoScaling, Self::Route53, Self::Other];
+
+    /// Its place among them.
+    pub(crate) const fn place(self) -> usize {
+        match self {
+            Self::Ec2 => 0,
+            Self::Iam => 1,
+            Self::Elb => 2,
+            Self::AutoScaling => 3,
+            Self::Route53 => 4,
+            Self::Other => 5,
+        }
+    }
+
+    /// Its lane: the name, and how many steps run at a time. EC2's mutating calls refill at about five a second from
+    /// a bucket of fifty and more; IAM and Route53 are far slower; ELB and Auto Scaling lie between.
+    pub(crate) const fn lane(self) -> Lane {
+        match self {
+            Self::Ec2 => Lane { name: "ec2", limit: 16 },
+            Self::Iam => Lane { name: "iam", limit: 6 },
+            Self::Elb => Lane { name: "elb", limit: 8 },
+            Self::AutoScaling => Lane { name: "autoscaling", limit: 6 },
+            Self::Route53 => Lane { name: "route53", limit: 2 },
+            Self::Other => Lane { name: "other", limit: 8 },
+        }
+    }
 }
 
 /// One resource kind.

@@ -159,78 +159,19 @@ async fn authorities(aws: &Aws) -> Result<String, Error> {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use futures::future::BoxFuture;
     use kcl_engine::{Options, Ref, Resource, Text, plan};
     use kcl_model::resource::{Keyset, NodeConfiguration, catalogue};
     use kcl_node_config::NodeConfig;
     use kcl_pki::KeysetName;
 
-    use crate::error::{Error, ErrorKind};
     use crate::kind::keyset;
     use crate::observe::Depth;
-    use crate::store::{Condition, FileStore, Object, Purged, Store, Version, configurations, keysets};
-    use crate::testing::{self, CLUSTER, World};
+    use crate::store::{FileStore, Store, configurations, keysets};
+    use crate::testing::{self, CLUSTER, CutShort, World};
 
     /// A stand-in for authorities: it leaves the document with a gap.
     const CA: &str = "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n";
-
-    /// A store that takes some writes more, and then none.
-    #[derive(Debug)]
-    struct CutShort {
-        store: FileStore,
-        left: AtomicUsize,
-    }
-
-    impl CutShort {
-        fn take(&self) -> Result<(), Error> {
-            let took =
-                self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
-            took.map(drop).map_err(|_| Error::new(ErrorKind::Unexpected, "state store", "it was cut short"))
-        }
-    }
-
-    impl Store for CutShort {
-        fn location(&self) -> String {
-            self.store.location()
-        }
-
-        fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Object>, Error>> {
-            self.store.get(key)
-        }
-
-        fn try_put<'a>(
-            &'a self,
-            key: &'a str,
-            body: Vec<u8>,
-            condition: Condition,
-        ) -> BoxFuture<'a, Result<Version, Error>> {
-            Box::pin(async move {
-                self.take()?;
-                self.store.try_put(key, body, condition).await
-            })
-        }
-
-        fn delete<'a>(&'a self, key: &'a str, version: Option<Version>) -> BoxFuture<'a, Result<(), Error>> {
-            Box::pin(async move {
-                self.take()?;
-                self.store.delete(key, version).await
-            })
-        }
-
-        fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<String>, Error>> {
-            self.store.list(prefix)
-        }
-
-        fn folders(&self) -> BoxFuture<'_, Result<Vec<String>, Error>> {
-            self.store.folders()
-        }
-
-        fn purge<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<Purged, Error>> {
-            self.store.purge(folder)
-        }
-    }
 
     /// Two groups' configurations, for a version of Kubernetes.
     fn wanted(version: &str, authorities: &str) -> kcl_engine::Wanted {
@@ -271,8 +212,7 @@ mod tests {
     async fn what_is_cut_short_is_completed() {
         let mut world = World::start().await;
         let folder = tempfile::tempdir().expect("there is a folder");
-        let store = FileStore::new(folder.path().join("state"));
-        let store = Arc::new(CutShort { store, left: AtomicUsize::new(usize::MAX) });
+        let store = Arc::new(CutShort::new(FileStore::new(folder.path().join("state"))));
         world.aws = world.aws.with_state(Arc::<CutShort>::clone(&store), CLUSTER);
         let keys =
             keysets::create(&*store, CLUSTER, &[KeysetName::KubernetesCa]).await.expect("there are keys");
@@ -283,9 +223,9 @@ mod tests {
             for writes in 0.. {
                 world.reach(&first).await;
                 let change = world.plan(&second).await;
-                store.left.store(writes, Ordering::Relaxed);
+                store.after(writes);
                 let cut = world.try_apply(&change).await;
-                store.left.store(usize::MAX, Ordering::Relaxed);
+                store.never();
                 world.reach(next).await;
                 let (keys, listed) = there(&*store).await;
                 assert_eq!(keys.len(), 2, "after {writes} writes: {keys:#?}");

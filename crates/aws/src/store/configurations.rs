@@ -3,11 +3,16 @@
 //! | object | what |
 //! | --- | --- |
 //! | `<cluster>/node/<group>/<sha256>.yaml` | one configuration, which machines read |
-//! | `<cluster>/node/index.json` | all of them once more, so that a preview reads one object whatever the number of groups |
+//! | `<cluster>/node/index.json` | all of them once more, so that a preview reads one object whatever the number of groups; and the names that machines keep |
 //!
 //! The index lists all that may be there: it is written before what it lists, and a line goes after its object. A run
 //! that is cut short in between leaves a line without an object, and the next one makes the object or removes the line.
 //! One writer at a time changes it: one that was overtaken reads it again.
+//!
+//! Names in Route53 that machines were told to keep at their own addresses stay in the index when the configuration
+//! that told it goes: a machine may have said a last word since. They go once their records are gone.
+
+use std::collections::BTreeSet;
 
 use kcl_node_config::NodeConfig;
 use serde::{Deserialize, Serialize};
@@ -31,9 +36,34 @@ pub struct Entry {
     pub document: String,
 }
 
+/// A name that machines were told to keep at their own addresses.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct KeptName {
+    /// The hosted zone's id.
+    pub(crate) zone: String,
+    /// `api.internal.example.com`.
+    pub(crate) name: String,
+}
+
 #[derive(Default, Serialize, Deserialize)]
 struct Index {
     configurations: Vec<Entry>,
+    /// Those of all configurations that there ever were.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    names: BTreeSet<KeptName>,
+}
+
+impl Index {
+    /// One that cannot be read lists nothing: it only repeats what lies beside it, and whatever is wanted is written
+    /// again.
+    fn parse(body: &[u8]) -> Self {
+        serde_json::from_slice(body).unwrap_or_default()
+    }
+
+    fn keep_names(&mut self) {
+        let names: Vec<KeptName> = self.configurations.iter().flat_map(Entry::names).collect();
+        self.names.extend(names);
+    }
 }
 
 impl Entry {
@@ -48,6 +78,17 @@ impl Entry {
         let (group, file) = key.strip_prefix(&folder(cluster))?.split_once('/')?;
         let sha256 = file.strip_suffix(".yaml")?;
         Some(Self { group: group.to_owned(), sha256: sha256.to_owned(), document: String::new() })
+    }
+
+    /// The names that it tells machines to keep.
+    fn names(&self) -> Vec<KeptName> {
+        let config = NodeConfig::parse(&self.document).ok();
+        let zones = config.and_then(|config| config.control_plane).map(|told| told.dns).unwrap_or_default();
+        let names = zones.into_iter().flat_map(|dns| {
+            let zone = dns.zone;
+            dns.names.into_iter().map(move |entry| KeptName { zone: zone.clone(), name: entry.name })
+        });
+        names.collect()
     }
 
     /// Where it is.
@@ -65,33 +106,54 @@ fn index_key(cluster: &str) -> String {
     format!("{cluster}/node/index.json")
 }
 
-/// All configurations, by the index. One that cannot be read lists nothing: it only repeats what lies beside it, and
-/// whatever is wanted is written again.
-pub async fn read(store: &dyn Store, cluster: &str) -> Result<Vec<Entry>, Error> {
-    let Some(object) = store.get(&index_key(cluster)).await? else { return Ok(Vec::new()) };
-    Ok(serde_json::from_slice::<Index>(&object.body).unwrap_or_default().configurations)
+async fn index(store: &dyn Store, cluster: &str) -> Result<Index, Error> {
+    let object = store.get(&index_key(cluster)).await?;
+    Ok(object.map(|object| Index::parse(&object.body)).unwrap_or_default())
 }
 
-/// Changes the index; removes it with its last entry.
+/// All configurations, by the index.
+pub async fn read(store: &dyn Store, cluster: &str) -> Result<Vec<Entry>, Error> {
+    Ok(index(store, cluster).await?.configurations)
+}
+
+/// The names that machines were ever told to keep.
+pub(crate) async fn kept_names(store: &dyn Store, cluster: &str) -> Result<BTreeSet<KeptName>, Error> {
+    let mut index = index(store, cluster).await?;
+    index.keep_names();
+    Ok(index.names)
+}
+
+/// Forgets the names that no machine keeps any more.
+pub(crate) async fn forget_names(store: &dyn Store, cluster: &str) -> Result<(), Error> {
+    change_index(store, cluster, |index| index.names.clear()).await
+}
+
+/// Changes the entries of the index. It goes with the last of them, and of the names.
 pub(crate) async fn change(
     store: &dyn Store,
     cluster: &str,
     change: impl Fn(&mut Vec<Entry>),
 ) -> Result<(), Error> {
+    let change = |index: &mut Index| {
+        index.keep_names();
+        change(&mut index.configurations);
+        index.configurations.sort();
+        index.configurations.dedup();
+        index.keep_names();
+    };
+    change_index(store, cluster, change).await
+}
+
+async fn change_index(store: &dyn Store, cluster: &str, change: impl Fn(&mut Index)) -> Result<(), Error> {
     let key = index_key(cluster);
     let mut tried = 0;
     loop {
         tried += 1;
         let found = store.get(&key).await?;
-        let mut index = match &found {
-            Some(object) => serde_json::from_slice::<Index>(&object.body).unwrap_or_default(),
-            None => Index::default(),
-        };
-        change(&mut index.configurations);
-        index.configurations.sort();
-        index.configurations.dedup();
+        let mut index = found.as_ref().map(|object| Index::parse(&object.body)).unwrap_or_default();
+        change(&mut index);
         let version = found.map(|object| object.version);
-        let written = if index.configurations.is_empty() {
+        let written = if index.configurations.is_empty() && index.names.is_empty() {
             store.delete(&key, version).await
         } else {
             let body = serde_json::to_vec(&index).map_err(|error| {

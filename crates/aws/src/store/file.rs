@@ -10,12 +10,12 @@ use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use futures::future::BoxFuture;
 use sha2::{Digest as _, Sha256};
 
-use super::{Condition, Object, Purged, Store, Version, check_key, conflict};
+use super::{Condition, Listed, Object, Purged, Store, Version, check_key, conflict};
 use crate::error::{Error, ErrorKind};
 
 /// What is not an object: half-written ones and the writers' queue.
@@ -81,11 +81,7 @@ impl Place {
             let mut file = File::open(&self.path)?;
             let mut body = Vec::new();
             io::Read::read_to_end(&mut file, &mut body)?;
-            // A time in the future is no age.
-            let age = file
-                .metadata()?
-                .modified()
-                .map(|then| SystemTime::now().duration_since(then).unwrap_or_default());
+            let age = file.metadata()?.modified().map(age);
             Ok(Object { version: version(&body), body, age: age.ok() })
         };
         match read() {
@@ -205,6 +201,11 @@ fn version(body: &[u8]) -> Version {
     Version(hex::encode(Sha256::digest(body)))
 }
 
+/// How long ago that was. A time in the future is no age.
+fn age(then: SystemTime) -> Duration {
+    SystemTime::now().duration_since(then).unwrap_or_default()
+}
+
 #[cfg(unix)]
 fn only_ours(options: &mut fs::OpenOptions) {
     std::os::unix::fs::OpenOptionsExt::mode(options, 0o600);
@@ -267,6 +268,18 @@ impl Store for FileStore {
             keys.retain(|key| key.starts_with(prefix));
             keys.sort();
             Ok(keys)
+        })
+    }
+
+    fn list_objects<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<Listed>, Error>> {
+        Box::pin(async move {
+            let mut objects = Vec::new();
+            for key in self.list(prefix).await? {
+                let written = tokio::fs::metadata(self.directory.join(&key)).await;
+                let written = written.and_then(|metadata| metadata.modified()).ok();
+                objects.push(Listed { key, version: None, age: written.map(age) });
+            }
+            Ok(objects)
         })
     }
 

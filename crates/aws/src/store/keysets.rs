@@ -8,7 +8,12 @@
 //! | `<cluster>/pki/issued/keysets.yaml` | the indices of all keysets, so that a preview reads one object |
 //!
 //! What lies under `pki/issued` follows from the indices, and is written after them. A private key is written before
-//! the index that lists it: a run that is cut short leaves at most a key that nothing uses.
+//! the index that lists it, so that a run that is cut short may leave a key that nothing uses. The next one that makes
+//! the keyset makes it of that key; the next one that changes it removes the key.
+//!
+//! A key is only removed once it is certain that nobody will list it: it was there before an index was written that
+//! does not list it, and that was written over the very one that its maker had read, or, as the first one, where there
+//! was none. Whoever comes later with an index that does is refused, as the one it is based on is not there any more.
 
 use std::collections::BTreeMap;
 
@@ -131,15 +136,53 @@ async fn create_one(store: &dyn Store, cluster: &str, name: KeysetName) -> Resul
     if stored(store, cluster, name).await?.is_some() {
         return Ok(());
     }
-    let keyset = compute(move || Keyset::generate(name, &mut SystemEntropy, OffsetDateTime::now_utc()));
-    let keyset = keyset.await?.map_err(|error| unsound(store, cluster, &error))?;
-    write_private(store, cluster, &keyset, keyset.primary().id()).await?;
+    let keyset = if let Some(keyset) = left_behind(store, cluster, name).await? {
+        keyset
+    } else {
+        let keyset = compute(move || Keyset::generate(name, &mut SystemEntropy, OffsetDateTime::now_utc()));
+        let keyset = keyset.await?.map_err(|error| unsound(store, cluster, &error))?;
+        write_private(store, cluster, &keyset, keyset.primary().id()).await?;
+        keyset
+    };
     let index = keyset.index_yaml().into_bytes();
     match store.put(&key(cluster, &name.index_path()), index, Condition::IfAbsent).await {
-        // Somebody else's came first. Ours is not listed anywhere, and nothing will ever use it.
-        Err(error) if error.kind == ErrorKind::Conflict => Ok(()),
+        // Somebody else's came first. It may have been made of our key; if not, nobody will ever list that.
+        Err(error) if error.kind == ErrorKind::Conflict => {
+            let id = keyset.primary().id();
+            match stored(store, cluster, name).await? {
+                Some(Stored { keyset, .. }) if keyset.get(id).is_none() => {
+                    store.delete(&key(cluster, &name.private_key_path(id)), None).await
+                }
+                _ => Ok(()),
+            }
+        }
         written => written.map(|_| ()),
     }
+}
+
+/// The ids of all private keys of `name` that there are, listed or not.
+async fn private_keys(store: &dyn Store, cluster: &str, name: KeysetName) -> Result<Vec<KeyId>, Error> {
+    let folder = key(cluster, &format!("pki/private/{name}/"));
+    let keys = store.list(&folder).await?;
+    let id = |key: &String| KeyId::parse(key.strip_prefix(&folder)?.strip_suffix(".key")?);
+    Ok(keys.iter().filter_map(id).collect())
+}
+
+/// A keyset of the newest private key that a run made which was cut short before it listed it. One that cannot be read
+/// is left where it is.
+async fn left_behind(store: &dyn Store, cluster: &str, name: KeysetName) -> Result<Option<Keyset>, Error> {
+    let Some(id) = private_keys(store, cluster, name).await?.into_iter().max() else { return Ok(None) };
+    let Some(object) = store.get(&key(cluster, &name.private_key_path(&id))).await? else { return Ok(None) };
+    Ok(Keyset::adopt(name, id, &object.body, &mut SystemEntropy, OffsetDateTime::now_utc()).ok())
+}
+
+/// The private keys of a keyset that it does not list, though they were made after its first one: of a change that was
+/// cut short. What is older is of an index that was lost; something may have been signed with it.
+async fn unlisted(store: &dyn Store, cluster: &str, keyset: &Keyset) -> Result<Vec<KeyId>, Error> {
+    let first = keyset.keys().iter().map(kcl_pki::Key::id).min();
+    let mut ids = private_keys(store, cluster, keyset.name()).await?;
+    ids.retain(|id| keyset.get(id).is_none() && Some(id) > first);
+    Ok(ids)
 }
 
 /// Making an RSA key takes long enough to hold up everything else.
@@ -187,12 +230,13 @@ pub async fn change<T>(
     let result = change(&mut keyset, OffsetDateTime::now_utc());
     let result = result.map_err(|error| Error::new(ErrorKind::Refused, "keys", error.to_string()))?;
     keyset.is_successor_of(&old).map_err(|error| unsound(store, cluster, &error))?;
-    let added = keyset.keys().iter().map(kcl_pki::Key::id).filter(|id| old.get(id).is_none());
-    for id in added {
-        write_private(store, cluster, &keyset, id).await?;
-    }
     let index = keyset.index_yaml().into_bytes();
     if index != old.index_yaml().into_bytes() {
+        let unlisted = unlisted(store, cluster, &old).await?;
+        let added = keyset.keys().iter().map(kcl_pki::Key::id).filter(|id| old.get(id).is_none());
+        for id in added {
+            write_private(store, cluster, &keyset, id).await?;
+        }
         let path = key(cluster, &name.index_path());
         store.put(&path, index, Condition::IfUnchanged(version)).await.map_err(|mut error| {
             if error.kind == ErrorKind::Conflict {
@@ -201,6 +245,8 @@ pub async fn change<T>(
             }
             error
         })?;
+        let unlisted = unlisted.iter().map(|id| key(cluster, &name.private_key_path(id)));
+        store.delete_many(&unlisted.collect::<Vec<_>>()).await?;
     }
     publish(store, cluster).await?;
     Ok(result)
@@ -239,4 +285,103 @@ pub async fn remove(store: &dyn Store, cluster: &str, name: KeysetName) -> Resul
 /// Removes the summary of keysets that are gone.
 pub async fn remove_summary(store: &dyn Store, cluster: &str) -> Result<(), Error> {
     store.delete(&key(cluster, SUMMARY), None).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::FileStore;
+    use crate::testing::{CLUSTER, CutShort};
+
+    const NAMES: [KeysetName; 2] = [KeysetName::KubernetesCa, KeysetName::ServiceAccount];
+
+    /// What is there is what the indices say: `count` keys of each keyset, the private halves of just those, and what
+    /// is published of them.
+    async fn assert_whole(store: &dyn Store, counts: [usize; 2]) {
+        let keysets = read(store, CLUSTER).await.expect("they can be read");
+        assert_eq!(published(store, CLUSTER).await.expect("they can be read"), keysets);
+        let mut expected = vec![key(CLUSTER, SUMMARY)];
+        for (name, count) in NAMES.into_iter().zip(counts) {
+            let keyset = &keysets[&name];
+            assert_eq!(keyset.keys().len(), count, "{name}");
+            signing(store, CLUSTER, name).await.expect("it can sign");
+            expected.extend([name.index_path(), name.bundle_path()].map(|path| key(CLUSTER, &path)));
+            let keys = keyset.keys().iter().map(|one| key(CLUSTER, &name.private_key_path(one.id())));
+            expected.extend(keys);
+        }
+        expected.sort();
+        assert_eq!(store.list("").await.expect("it can be listed"), expected);
+    }
+
+    /// Whatever a run that is cut short leaves, the next one leaves nothing else than an undisturbed one.
+    #[tokio::test]
+    async fn what_is_cut_short_is_completed() {
+        for writes in 0.. {
+            let folder = tempfile::tempdir().expect("there is a folder");
+            let store = CutShort::new(FileStore::new(folder.path().to_owned()));
+            store.after(writes);
+            let cut = create(&store, CLUSTER, &NAMES).await;
+            store.never();
+            create(&store, CLUSTER, &NAMES).await.expect("they are made");
+            assert_whole(&store, [1, 1]).await;
+            if cut.is_ok() {
+                assert_eq!(writes, 7, "two keys, two indices, two bundles, the summary");
+                break;
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_change_that_is_cut_short_leaves_no_key_behind() {
+        const NAME: KeysetName = KeysetName::KubernetesCa;
+        for writes in 0.. {
+            let folder = tempfile::tempdir().expect("there is a folder");
+            let store = CutShort::new(FileStore::new(folder.path().to_owned()));
+            create(&store, CLUSTER, &NAMES).await.expect("they are made");
+            store.after(writes);
+            let add = |keyset: &mut Keyset, now| keyset.add(&mut SystemEntropy, now);
+            let cut = change(&store, CLUSTER, NAME, add).await;
+            store.never();
+            let listed = read(&store, CLUSTER).await.expect("they can be read")[&NAME].keys().len();
+            change(&store, CLUSTER, NAME, add).await.expect("it is changed");
+            assert_whole(&store, [listed + 1, 1]).await;
+            if cut.is_ok() {
+                assert!(writes >= 3, "a key, the index, the summary");
+                break;
+            }
+            assert_eq!(listed, if writes < 2 { 1 } else { 2 }, "after {writes} writes");
+        }
+    }
+
+    #[tokio::test]
+    async fn those_who_make_one_at_the_same_time_leave_one_key() {
+        for _ in 0..10 {
+            let folder = tempfile::tempdir().expect("there is a folder");
+            let store = FileStore::new(folder.path().to_owned());
+            let made = try_join_all((0..4).map(|_| create(&store, CLUSTER, &NAMES[..1]))).await;
+            made.expect("they are made");
+            let ids = private_keys(&store, CLUSTER, NAMES[0]).await.expect("they can be listed");
+            let keysets = read(&store, CLUSTER).await.expect("they can be read");
+            assert_eq!(ids, [keysets[&NAMES[0]].primary().id().clone()]);
+        }
+    }
+
+    /// An index that was lost: what may have been signed with an older key is not lost with it.
+    #[tokio::test]
+    async fn keys_of_an_index_that_was_lost_stay() {
+        let folder = tempfile::tempdir().expect("there is a folder");
+        let store = FileStore::new(folder.path().to_owned());
+        let name = NAMES[0];
+        let add = |keyset: &mut Keyset, now| keyset.add(&mut SystemEntropy, now);
+        create(&store, CLUSTER, &[name]).await.expect("it is made");
+        change(&store, CLUSTER, name, add).await.expect("it is changed");
+        let before = private_keys(&store, CLUSTER, name).await.expect("they can be listed");
+        store.delete(&key(CLUSTER, &name.index_path()), None).await.expect("it is lost");
+        create(&store, CLUSTER, &[name]).await.expect("it is made");
+        change(&store, CLUSTER, name, add).await.expect("it is changed");
+        let after = private_keys(&store, CLUSTER, name).await.expect("they can be listed");
+        assert_eq!(after[..2], before);
+        let keyset = signing(&store, CLUSTER, name).await.expect("it can sign");
+        assert_eq!(*keyset.primary().id(), before[1]);
+    }
 }

@@ -4,7 +4,11 @@
 //! | --- | --- |
 //! | `<cluster>/config`, `instancegroup/<name>`, `additional-objects`, `cluster-completed.spec` | the registered spec ([`registration`]) |
 //! | `<cluster>/pki/private/`, `pki/issued/` | the cluster's keys, and what everybody may know of them ([`keysets`]) |
-//! | `<cluster>/secrets/`, `backups/etcd/` | written by the machines |
+//! | `<cluster>/secrets/encryption.json` | what Secrets are encrypted with in etcd: written once, read by the control plane |
+//! | `<cluster>/kcl-node/` | the node agent, which machines fetch |
+//! | `<cluster>/node/` | what machines are told ([`configurations`]) |
+//! | `<cluster>/control-plane/`, `status/` | written by the machines, of themselves; kcl asks for a restore in `control-plane/restore.json` ([`reports`]) |
+//! | `<cluster>/backups/etcd/` | written by the control plane's machines; they outlive the cluster |
 //! | `<cluster>/lock` | who is changing the cluster at the moment ([`lock`]) |
 //!
 //! `s3://bucket/prefix` and `file:///directory` behind one trait. Reads change nothing; a bucket that is
@@ -26,6 +30,7 @@ use std::fmt;
 use std::fmt::Debug;
 use std::time::Duration;
 
+use aws_config::SdkConfig;
 use futures::future::BoxFuture;
 use futures::{StreamExt as _, TryStreamExt as _};
 
@@ -35,7 +40,9 @@ pub use s3::S3Store;
 
 use crate::client::Settings;
 use crate::error::{Error, ErrorKind};
+use crate::kind::Service;
 use crate::permission::{Ground, Permission};
+use crate::refusals::Refusals;
 
 /// Which state of an object it is. Opaque: two that are equal stand for the same content.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,9 +90,20 @@ pub enum Condition {
     IfUnchanged(Version),
 }
 
-/// How many objects are read at the same time: S3 takes thousands of reads a second, but each costs a connection,
-/// and a cluster has some dozens of objects.
-const READS_AT_ONCE: usize = 16;
+/// How many objects are read or removed at the same time: S3 takes thousands of requests a second, but each costs a
+/// connection, and a cluster has some dozens of objects.
+const AT_ONCE: usize = 16;
+
+/// An object in a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its key.
+    pub key: String,
+    /// Which state of it that is; `None` where a list does not tell.
+    pub version: Option<Version>,
+    /// How long ago it was written, as [`Object::age`] has it.
+    pub age: Option<Duration>,
+}
 
 /// A place for objects by key.
 pub trait Store: Debug + Send + Sync {
@@ -134,11 +152,25 @@ pub trait Store: Debug + Send + Sync {
     /// The objects at `keys`, in their order, several read at a time.
     fn get_many<'a>(&'a self, keys: &'a [String]) -> BoxFuture<'a, Result<Vec<Option<Object>>, Error>> {
         let reads: Vec<_> = keys.iter().map(|key| self.get(key)).collect();
-        Box::pin(futures::stream::iter(reads).buffered(READS_AT_ONCE).try_collect())
+        Box::pin(futures::stream::iter(reads).buffered(AT_ONCE).try_collect())
+    }
+
+    /// Removes the objects at `keys`, whatever their versions. Those that are not there are a success.
+    fn delete_many<'a>(&'a self, keys: &'a [String]) -> BoxFuture<'a, Result<(), Error>> {
+        let deletes: Vec<_> = keys.iter().map(|key| self.delete(key, None)).collect();
+        Box::pin(futures::stream::iter(deletes).buffer_unordered(AT_ONCE).try_collect())
     }
 
     /// The keys that begin with `prefix`, sorted.
     fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<String>, Error>>;
+
+    /// The objects whose keys begin with `prefix`, with what the list itself tells of them.
+    fn list_objects<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<Listed>, Error>> {
+        Box::pin(async move {
+            let keys = self.list(prefix).await?.into_iter();
+            Ok(keys.map(|key| Listed { key, version: None, age: None }).collect())
+        })
+    }
 
     /// The folders at the top, sorted: the clusters.
     fn folders(&self) -> BoxFuture<'_, Result<Vec<String>, Error>>;
@@ -225,11 +257,17 @@ impl Location {
             Self::File { directory } => Box::new(FileStore::new(directory)),
             Self::S3 { bucket, prefix, owner } => {
                 let config = crate::client::load(settings).await;
-                let store = S3Store::new(aws_sdk_s3::Client::new(&config), bucket, prefix);
+                let store = S3Store::new(client(&config, &settings.refusals), bucket, prefix);
                 Box::new(store.with_kms_key(kms_key).with_owner(owner))
             }
         }
     }
+}
+
+/// S3, as the store reaches it: what it refuses is heard by whoever decides how much is done at a time.
+pub(crate) fn client(config: &SdkConfig, refusals: &Refusals) -> aws_sdk_s3::Client {
+    let config = aws_sdk_s3::config::Builder::from(config).interceptor(refusals.listener(Service::Other));
+    aws_sdk_s3::Client::from_conf(config.build())
 }
 
 /// What the store needs, with the registered spec, the keys and the lock in it.

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use futures::future::BoxFuture;
 
 use super::lock::is_lock_key;
-use super::{Condition, Object, Purged, Store, Version};
+use super::{Condition, Listed, Object, Purged, Store, Version};
 use crate::error::Error;
 
 /// Another store, with what was read from it. What this process writes is known, too; what others write
@@ -88,6 +88,17 @@ impl Store for Remembering {
 
     fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<String>, Error>> {
         self.store.list(prefix)
+    }
+
+    fn delete_many<'a>(&'a self, keys: &'a [String]) -> BoxFuture<'a, Result<(), Error>> {
+        for key in keys {
+            self.forget(key);
+        }
+        self.store.delete_many(keys)
+    }
+
+    fn list_objects<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<Listed>, Error>> {
+        self.store.list_objects(prefix)
     }
 
     fn folders(&self) -> BoxFuture<'_, Result<Vec<String>, Error>> {

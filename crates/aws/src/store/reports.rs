@@ -4,11 +4,14 @@
 //! What cannot be read is left out: it is shown to people, and nothing is decided by it. Any machine can write what it
 //! wants there, so control characters, which a terminal would take for its own, are taken out.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use kcl_node_config::{BACKUPS, Backup, Mark, MarkState, RestoreProgress, RestoreRequest, Status};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Condition, Store};
+use super::{Condition, Listed, Store, Version};
 use crate::error::{Error, ErrorKind};
 
 /// Whether the control plane has begun: from then on the API's names are published.
@@ -18,9 +21,25 @@ pub async fn has_begun(store: &dyn Store, cluster: &str) -> Result<bool, Error> 
     Ok(mark.is_some_and(|mark| mark.state == MarkState::Initialized))
 }
 
-/// How far machines are: of all of them that ever said so.
-pub async fn statuses(store: &dyn Store, cluster: &str) -> Result<Vec<Status>, Error> {
-    all(store, &format!("{cluster}/status/"), "").await
+/// How far machines are that said so in this time, and not yet what is `known`: which state of each was read before. One
+/// list, and what is new in it, however many machines the cluster has had.
+pub async fn new_statuses(
+    store: &dyn Store,
+    cluster: &str,
+    within: Duration,
+    known: &mut BTreeMap<String, Version>,
+) -> Result<Vec<Status>, Error> {
+    let listed = store.list_objects(&format!("{cluster}/status/")).await?;
+    let is_new = |object: &Listed| {
+        let is_known = object.version.is_some() && known.get(&object.key) == object.version.as_ref();
+        !is_known && object.age.is_none_or(|age| age <= within)
+    };
+    let new: Vec<Listed> = listed.into_iter().filter(is_new).collect();
+    let keys: Vec<String> = new.iter().map(|object| object.key.clone()).collect();
+    let statuses = documents(store, &keys).await?;
+    // Where a machine said more since the list was made, it is read once more.
+    known.extend(new.into_iter().filter_map(|object| Some((object.key, object.version?))));
+    Ok(statuses)
 }
 
 /// How far these machines are, in any order.
@@ -87,7 +106,8 @@ fn plain(value: Value) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::FileStore;
+    use crate::store::{FileStore, S3Store};
+    use crate::testing::World;
 
     #[tokio::test]
     async fn what_is_no_document_is_left_out() {
@@ -101,11 +121,42 @@ mod tests {
             .await;
         put("c/status/i-2", "{").await;
         put("c/backups/etcd/main/2026-11-27T03:15:00Z-i-1/etcd.db", "data without its document").await;
-        let found = statuses(&store, "c").await.unwrap();
+        let mut known = BTreeMap::new();
+        let found = new_statuses(&store, "c", Duration::MAX, &mut known).await.unwrap();
         assert_eq!(found.iter().map(|status| status.instance.as_str()).collect::<Vec<_>>(), ["i-1"]);
         assert_eq!(found[0].error.as_deref(), Some("[31mno"), "nothing that a terminal would obey");
         assert_eq!(statuses_of(&store, "c", ["i-1", "i-2", "i-3"]).await.unwrap(), found);
         assert!(backups(&store, "c").await.unwrap().is_empty());
         assert!(restore_progress(&store, "c", "some").await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn only_what_is_new_is_read() {
+        let world = World::start().await;
+        let bucket = world.bucket("state", &world.aws.region).await;
+        let store = S3Store::new(world.s3(), bucket, String::new());
+        let mut known = BTreeMap::new();
+        let said = async |instance: &str, step: &str| {
+            let text = format!(
+                r#"{{"instance":"{instance}","version":"1","state":"running","step":"{step}","at":"t"}}"#
+            );
+            let key = format!("c/status/{instance}");
+            store.put(&key, text.into_bytes(), Condition::Always).await.expect("it is written");
+        };
+        for instance in ["i-1", "i-2", "i-3"] {
+            said(instance, "programs").await;
+        }
+        let within = Duration::from_mins(1);
+        assert_eq!(new_statuses(&store, "c", within, &mut known).await.unwrap().len(), 3);
+        said("i-2", "join").await;
+        world.local.take_calls();
+        let new = new_statuses(&store, "c", within, &mut known).await.unwrap();
+        assert_eq!(new.iter().map(|status| status.step.as_str()).collect::<Vec<_>>(), ["join"]);
+        assert_eq!(world.local.count("s3", "GetObject"), 1);
+        // What was said long ago is not read at all: here two seconds are long.
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let late = new_statuses(&store, "c", Duration::from_secs(1), &mut BTreeMap::new()).await;
+        assert!(late.unwrap().is_empty());
+        assert_eq!(world.local.count("s3", "GetObject"), 1);
     }
 }

@@ -20,7 +20,7 @@ use aws_smithy_types::date_time::Format;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use futures::future::BoxFuture;
 
-use super::{Condition, Object, Purged, Store, Version, conflict};
+use super::{Condition, Listed, Object, Purged, Store, Version, conflict};
 use crate::error::{Error, ErrorKind};
 use crate::regional::Regional;
 use crate::tags::BUCKET_MARK;
@@ -158,6 +158,9 @@ fn judged(error: Error, key: &str, condition: &Condition) -> Error {
     error
 }
 
+/// How many objects one call deletes: S3 takes no more.
+const DELETED_AT_ONCE: usize = 1000;
+
 /// When S3 gave an answer, by its own clock.
 #[derive(Clone, Debug, Default)]
 struct AnswerDate(Arc<Mutex<Option<DateTime>>>);
@@ -250,10 +253,28 @@ impl Store for S3Store {
         })
     }
 
+    fn delete_many<'a>(&'a self, keys: &'a [String]) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(async move {
+            for keys in keys.chunks(DELETED_AT_ONCE) {
+                let objects = keys.iter().map(|key| ObjectIdentifier::builder().key(self.key(key)).build());
+                let objects = objects.collect::<Result<Vec<_>, _>>()?;
+                or_nothing(self.delete_objects("s3:DeleteObject", objects).await)?;
+            }
+            Ok(())
+        })
+    }
+
     fn list<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<String>, Error>> {
         Box::pin(async move {
-            let (keys, _) = self.listed(&self.key(prefix), None).await?;
-            Ok(keys)
+            let objects = self.list_objects(prefix).await?;
+            Ok(objects.into_iter().map(|object| object.key).collect())
+        })
+    }
+
+    fn list_objects<'a>(&'a self, prefix: &'a str) -> BoxFuture<'a, Result<Vec<Listed>, Error>> {
+        Box::pin(async move {
+            let (objects, _) = self.listed(&self.key(prefix), None).await?;
+            Ok(objects)
         })
     }
 
@@ -284,7 +305,7 @@ impl S3Store {
                     break;
                 }
                 purged.objects += versions.len();
-                self.delete_versions(versions).await?;
+                self.delete_objects("s3:DeleteObjectVersion", versions).await?;
             }
         }
         let is_empty = self.versions("").await?.is_some_and(|versions| versions.is_empty());
@@ -308,34 +329,40 @@ impl S3Store {
         }
     }
 
-    /// Keys and folders under `prefix`, sorted, without the store's own prefix.
+    /// Objects and folders under `prefix`, sorted, without the store's own prefix.
     async fn listed(
         &self,
         prefix: &str,
         delimiter: Option<&str>,
-    ) -> Result<(Vec<String>, Vec<String>), Error> {
+    ) -> Result<(Vec<Listed>, Vec<String>), Error> {
         let ours = self.key("");
         let own = |name: Option<&str>| name?.strip_prefix(&ours).map(str::to_owned);
-        let (mut keys, mut folders) = (Vec::new(), Vec::new());
+        let (mut objects, mut folders) = (Vec::new(), Vec::new());
+        let date = AnswerDate::default();
         let mut next = None;
         loop {
             let page = self.call("s3:ListBucket", |client| {
                 let call = client.list_objects_v2().bucket(self.name()).prefix(prefix);
                 let call = call.set_delimiter(delimiter.map(str::to_owned));
                 let call = call.set_expected_bucket_owner(self.owner());
-                call.set_continuation_token(next.clone()).send()
+                let call = call.set_continuation_token(next.clone());
+                call.customize().interceptor(date.clone()).send()
             });
             let Some(page) = or_nothing(page.await)? else { break };
-            keys.extend(page.contents().iter().filter_map(|object| own(object.key())));
+            objects.extend(page.contents().iter().filter_map(|object| {
+                let version = object.e_tag().map(|e_tag| Version(e_tag.to_owned()));
+                let age = date.since(object.last_modified().copied());
+                Some(Listed { key: own(object.key())?, version, age })
+            }));
             folders.extend(page.common_prefixes().iter().filter_map(|prefix| own(prefix.prefix())));
             next = page.next_continuation_token;
             if next.is_none() {
                 break;
             }
         }
-        keys.sort();
+        objects.sort_by(|a: &Listed, b| a.key.cmp(&b.key));
         folders.sort();
-        Ok((keys, folders))
+        Ok((objects, folders))
     }
 
     /// The first (at most 1,000) versions and delete markers under `prefix`; `None` without a bucket.
@@ -353,10 +380,10 @@ impl S3Store {
         Ok(Some(identifiers.collect()))
     }
 
-    async fn delete_versions(&self, versions: Vec<ObjectIdentifier>) -> Result<(), Error> {
-        let delete = Delete::builder().set_objects(Some(versions)).quiet(true).build();
-        let delete = delete.map_err(|error| Error::unexpected("s3:DeleteObjects", &error.to_string()))?;
-        let answer = self.call("s3:DeleteObjectVersion", |client| {
+    /// Deletes these objects, or versions of them: at most [`DELETED_AT_ONCE`]. `action` is what has to be allowed.
+    async fn delete_objects(&self, action: &str, objects: Vec<ObjectIdentifier>) -> Result<(), Error> {
+        let delete = Delete::builder().set_objects(Some(objects)).quiet(true).build()?;
+        let answer = self.call(action, |client| {
             let call = client.delete_objects().bucket(self.name()).delete(delete.clone());
             call.set_expected_bucket_owner(self.owner()).send()
         });
@@ -365,7 +392,7 @@ impl S3Store {
             None => Ok(()),
             Some(error) => Err(Error::new(
                 ErrorKind::Refused,
-                "s3:DeleteObjectVersion",
+                action,
                 format!("{}: {}", error.key().unwrap_or("?"), error.message().unwrap_or("not deleted")),
             )),
         }

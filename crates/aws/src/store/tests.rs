@@ -1,5 +1,7 @@
 //! What both stores do, and what each does in its own way.
 
+use std::time::Duration;
+
 use kcl_testkit::{Decision, Protocol, Response};
 use tempfile::TempDir;
 
@@ -69,6 +71,14 @@ async fn keeps_objects(store: &dyn Store) {
     let many = store.get_many(&keys).await.expect("they can be read");
     let many: Vec<_> = many.into_iter().map(|object| object.map(|object| object.body)).collect();
     assert_eq!(many, [Some(text("other")), None, Some(text("two"))]);
+
+    let listed = store.list_objects("a/").await.expect("it can be listed");
+    assert_eq!(listed.iter().map(|object| object.key.as_str()).collect::<Vec<_>>(), ["a/x", "a/y/z"]);
+    assert!(listed[0].version.as_ref().is_none_or(|version| *version == second), "{listed:?}");
+    assert!(listed[0].age.is_some_and(|age| age < Duration::from_mins(1)), "{listed:?}");
+    put(store, "c/x", "more", Condition::Always).await;
+    store.delete_many(&["c/x", "c/none"].map(str::to_owned)).await.expect("they are removed");
+    assert_eq!(body(store, "c/x").await, None);
 
     let error = store.delete("a/x", Some(first)).await.expect_err("it was changed");
     assert_eq!(error.kind, ErrorKind::Conflict, "{error}");

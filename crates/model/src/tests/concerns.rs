@@ -3,15 +3,20 @@
 use std::collections::BTreeMap;
 
 use kcl_engine::{Ref, Resource, Wanted};
+use kcl_node_config::NodeConfig;
 use kcl_spec::cluster::*;
 use serde_json::json;
 
 use super::fixture::{self, NAME, cluster, facts, model, nets, private_cluster, shared_cluster};
 use crate::resource::{
     AutoScalingGroup, DhcpOptions, DnsRecord, IamRole, KeyPair, LaunchTemplate, Listener, LoadBalancer,
-    OidcProvider, Queue, Route, RouteTable, SecurityGroupRule, Subnet, TargetGroup, Volume, Vpc,
+    NodeConfiguration, OidcProvider, Queue, Route, RouteTable, SecurityGroupRule, Subnet, TargetGroup,
+    Volume, Vpc,
 };
-use crate::{Documents, Facts, ModelError, NewBucket, add_state, build, names, needed};
+use crate::{Documents, Facts, HostedZone, ModelError, NewBucket, add_state, build, names, needed};
+
+/// A stand-in for authorities.
+const CA: &str = "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n";
 
 fn names_of<R: Resource>(wanted: &Wanted) -> Vec<String> {
     let nodes = wanted.nodes().filter(|(id, _)| id.kind.as_str() == R::SCHEMA.kind);
@@ -172,6 +177,28 @@ fn without_dns_nodes_join_through_the_load_balancer() {
     assert!(rules.contains(&"masters.N in tcp 3988 from api-elb.N".to_owned()));
     let join: TargetGroup = wanted.get(&names::load_balancer_in_aws("kops-controller", NAME)).unwrap();
     assert_eq!(join.health_check.path.as_deref(), Some("/healthz"));
+}
+
+#[test]
+fn each_name_of_the_api_is_kept_in_its_own_zone() {
+    let mut cluster = cluster();
+    cluster.api.public_name = "api.example.com".to_owned();
+    let zone = |id: &str, name: &str| HostedZone { id: id.into(), name: name.into(), private: false };
+    let facts = Facts { zones: vec![zone("Z1", "example.com"), zone("Z2", NAME)], ..facts() };
+    let wanted = build(&cluster, &facts).unwrap().wanted;
+    let told: NodeConfiguration = wanted.get("control-plane").unwrap();
+    let told = NodeConfig::from_template(&told.document.text, None, CA).unwrap().control_plane.unwrap();
+    let names: Vec<(&str, &str)> = told
+        .dns
+        .iter()
+        .flat_map(|dns| dns.names.iter().map(|name| (dns.zone.as_str(), name.name.as_str())))
+        .collect();
+    assert_eq!(names, [("Z1", "api.example.com"), ("Z2", "api.internal.k8s.example.com")]);
+    let masters: IamRole = wanted.get(&format!("masters.{NAME}")).unwrap();
+    let policy = format!("{:?}", masters.inline_policies);
+    for zone in ["hostedzone/Z1", "hostedzone/Z2"] {
+        assert!(policy.contains(zone), "{policy}");
+    }
 }
 
 #[test]

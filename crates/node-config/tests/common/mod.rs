@@ -32,13 +32,13 @@ pub(crate) fn control_plane() -> NodeConfig {
         control_plane: Some(ControlPlane {
             node_roles: vec!["nodes.karlaru.com".to_owned()],
             etcd: Etcd { member: "a".to_owned(), members: vec!["a".to_owned()], backup_retention_days: 90 },
-            dns: Some(Dns {
+            dns: vec![Dns {
                 zone: "Z0123456789ABCDEFGHIJ".to_owned(),
                 names: vec![
                     DnsName { name: "api.karlaru.com".to_owned(), address: DnsAddress::Public },
                     DnsName { name: "api.internal.karlaru.com".to_owned(), address: DnsAddress::Private },
                 ],
-            }),
+            }],
         }),
         service_accounts: Some(ServiceAccounts {
             issuer: "https://karlaru-oidc.s3.eu-north-1.amazonaws.com/karlaru.com".to_owned(),

@@ -87,11 +87,26 @@ pub async fn publish(
         Presence::Stays => Some(refresh(store, told, here).await?),
         Presence::Goes => None,
     };
+<<<<<<< HEAD
     let Some(wanted) = &told.dns else { return Ok(Names::new()) };
     let others = others(store, &told.etcd).await?;
     let names = dns::names(wanted, own.as_ref(), &others, OffsetDateTime::now_utc());
+=======
+    if told.dns.is_empty() {
+        return Ok(Names::new());
+    }
+    let (others, now) = (others(store, told).await?, OffsetDateTime::now_utc());
+    let zones: Vec<(&str, Names)> = told
+        .dns
+        .iter()
+        .map(|wanted| (wanted.zone.as_str(), dns::names(wanted, own.as_ref(), &others, now)))
+        .collect();
+    let names: Names = zones.iter().flat_map(|(_, names)| names.clone()).collect();
+>>>>>>> cloud
     if before != Some(&names) {
-        dns::publish(route53, &wanted.zone, &names).await?;
+        for (zone, names) in &zones {
+            dns::publish(route53, zone, names).await?;
+        }
     }
     Ok(names)
 }
@@ -104,14 +119,19 @@ pub async fn publish_first(
     told: &ControlPlane,
     here: &Here,
 ) -> Result<(), MembersError> {
-    let Some(wanted) = &told.dns else { return Ok(()) };
+    if told.dns.is_empty() {
+        return Ok(());
+    }
     let now = OffsetDateTime::now_utc();
     if others(store, &told.etcd).await?.iter().any(|other| dns::serves(other, now)) {
         return Ok(());
     }
     let own = record(&told.etcd.member, here, None, now)?;
-    let names = dns::names(wanted, Some(&own), &[], now);
-    Ok(dns::publish(route53, &wanted.zone, &names).await?)
+    for wanted in &told.dns {
+        let names = dns::names(wanted, Some(&own), &[], now);
+        dns::publish(route53, &wanted.zone, &names).await?;
+    }
+    Ok(())
 }
 
 /// The records of the other members, as far as there are some.

@@ -315,7 +315,7 @@ fn config(role: Role, location: &str, authorities: &str, port: u16) -> NodeConfi
         let name = |name: &str, address| DnsName { name: format!("{name}.{CLUSTER}"), address };
         let names = vec![name("api", DnsAddress::Public), name("api.internal", DnsAddress::Private)];
         told.node_roles = vec![format!("nodes.{CLUSTER}")];
-        told.dns = Some(Dns { zone: "Z123".to_owned(), names });
+        told.dns = vec![Dns { zone: "Z123".to_owned(), names }];
     }
     config
 }
@@ -334,7 +334,7 @@ impl ControlPlaneMachine {
     pub(crate) fn new(world: &World, aws: LocalAws, zone: &str, instance: &str, volume: &str) -> Self {
         let mut member = Member::new(world, instance, Role::ControlPlane);
         let told = member.config.control_plane.as_mut().unwrap();
-        zone.clone_into(&mut told.dns.as_mut().unwrap().zone);
+        zone.clone_into(&mut told.dns[0].zone);
         aws.account().clone_into(&mut member.config.account);
         member.publish();
         for name in ["ca.key", "apiserver.crt", "apiserver.key"] {

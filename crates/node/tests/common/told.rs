@@ -98,7 +98,7 @@ pub(crate) fn config(role: Role, store: &str, authorities: &str) -> NodeConfig {
         control_plane: control_plane.then(|| ControlPlane {
             node_roles: vec!["nodes.karlaru.com".to_owned()],
             etcd: Etcd { member: "a".to_owned(), members: vec!["a".to_owned()], backup_retention_days: 90 },
-            dns: None,
+            dns: Vec::new(),
         }),
         service_accounts: control_plane.then(|| ServiceAccounts {
             issuer: "https://karlaru-oidc.s3.eu-north-1.amazonaws.com/karlaru.com".to_owned(),

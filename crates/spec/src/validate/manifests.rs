@@ -77,14 +77,12 @@ fn sha256(sum: &Located<String>, check: &mut Check) {
 /// Where release files come from in place of their own servers.
 pub(super) fn file_repository(scope: &Scope<'_>, check: &mut Check) -> Option<String> {
     let field = scope.spec.assets.as_ref()?.value.file_repository.as_ref()?;
-    let text = field.value.trim_end_matches('/');
-    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or_default();
-    let fits = |c: char| c.is_ascii_alphanumeric() || "-._~:/%+".contains(c);
-    if rest.is_empty() || rest.starts_with('/') || !rest.chars().all(fits) {
+    let server = syntax::web_server(&field.value);
+    if server.is_none() {
         let title = "`fileRepository` is not the address of a web server";
         check.hinted(&field.place, title, "like `https://files.example.com/mirror`, without a password");
     }
-    Some(text.to_owned())
+    server.map(str::to_owned)
 }
 
 /// Where images come from in place of their own registry.

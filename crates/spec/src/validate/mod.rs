@@ -61,6 +61,8 @@ pub struct Loaded {
     pub warnings: Vec<Diagnostic>,
 }
 
+pub use syntax::web_server;
+
 /// Whether `name` can be a cluster's: a DNS name with a dot.
 pub fn is_cluster_name(name: &str) -> bool {
     name.contains('.') && syntax::is_dns_name(name)

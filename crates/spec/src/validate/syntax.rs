@@ -282,6 +282,15 @@ pub(super) fn is_image(text: &str) -> bool {
         && digest.is_none_or(|digest| digest.strip_prefix("sha256:").is_some_and(is_sha256))
 }
 
+/// The address of a web server, with a path if need be and without a slash at its end: what release files may come
+/// from. `None` for anything else, as one with a password.
+pub fn web_server(text: &str) -> Option<&str> {
+    let text = text.trim_end_matches('/');
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"))?;
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-._~:/%+".contains(c);
+    (!rest.is_empty() && !rest.starts_with('/') && rest.chars().all(fits)).then_some(text)
+}
+
 /// 64 hexadecimal digits.
 pub(super) fn is_sha256(text: &str) -> bool {
     text.len() == 64 && text.chars().all(|char| char.is_ascii_hexdigit())
