@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -44,6 +44,10 @@ const READY_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration:
 /// How long a server that is ready may take to allow something to who asks: kubeadm binds the group of
 /// administrators a few seconds after the server is up.
 const PERMISSION_GRACE: Duration = Duration::from_mins(1);
+
+/// For how long a server that said that it is ready is believed what it says of rights: shorter than a restart takes,
+/// long enough for all requests of one phase.
+const CONFIRMED_FOR: Duration = Duration::from_secs(5);
 
 /// How to reach an API server.
 #[derive(Clone, Debug)]
@@ -85,6 +89,8 @@ pub struct Connection {
     /// What may be on its way at once, clones counted in.
     pub(crate) seats: Arc<Semaphore>,
     pub(crate) patience: Duration,
+    /// When it said last, asked because of a doubt, that it is ready.
+    confirmed: Arc<Mutex<Option<Instant>>>,
 }
 
 impl fmt::Debug for Connection {
@@ -147,7 +153,8 @@ impl Connection {
         let builder = ClientBuilder::try_from(config)
             .map_err(|error| Error::Access { what, reason: client_fault(&error) })?;
         let seats = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
-        Ok(Self { client: builder.build(), server, counters: Arc::default(), seats, patience: PATIENCE })
+        let (client, counters, confirmed) = (builder.build(), Arc::default(), Arc::default());
+        Ok(Self { client, server, counters, seats, patience: PATIENCE, confirmed })
     }
 
     /// How long requests that fail for a passing reason are tried again: half a minute if not told.
@@ -251,6 +258,21 @@ impl Connection {
             sleep(pause).await;
             pause = (pause * 2).min(READY_PAUSE.1);
         }
+    }
+
+    /// Whether what a server said of rights, to a request of that time, may be its youth: after a start it serves for
+    /// some seconds before it has read its roles. It is asked whether it is ready, and believed once it was.
+    pub(crate) async fn doubts(&self, sent: Instant) -> bool {
+        let confirmed = *self.confirmed.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_confirmed = confirmed.is_some_and(|at| at <= sent && sent.duration_since(at) < CONFIRMED_FOR);
+        if is_confirmed {
+            return false;
+        }
+        let ready = Request::get("ask whether it is ready", "/readyz");
+        if matches!(tokio::time::timeout(VERSION_TIMEOUT, self.try_once(&ready)).await, Ok(Ok(_))) {
+            *self.confirmed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
+        true
     }
 
     async fn readiness(&self) -> Readiness {

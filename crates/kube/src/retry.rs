@@ -2,6 +2,9 @@
 //!
 //! Every request of this crate may be sent twice without harm: it reads, it is a dry run, it applies (the same
 //! manifest gives the same object), or it deletes one object by its uid.
+//!
+//! What the server says of who may do what is final, but for a server that is not ready: it knows no roles yet, and
+//! forbids everything to everybody. Whether it is, [`Connection::doubts`](crate::connect::Connection::doubts) asks it.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::Duration;
@@ -22,6 +25,10 @@ const INTERNAL_ERROR_TRIES: u32 = 5;
 /// What the system says where not the name is wrong, but nobody could be asked about it (EAI_AGAIN).
 const RESOLVER_AWAY: &str = "Temporary failure in name resolution";
 
+/// What the server says where an object was written between its own read and write of it, as often as it tried
+/// (k8s.io/apiserver/pkg/registry/generic/registry/store.go). It is nobody's field that stands in the way.
+const OVERTAKEN: &str = "the object has been modified";
+
 /// Why a single try failed.
 #[derive(Clone, Debug)]
 pub(crate) enum Fault {
@@ -40,6 +47,7 @@ pub(crate) fn passes(fault: &Fault, tries: u32) -> bool {
             matches!(cause, Cause::Refused | Cause::Timeout | Cause::Broken)
         }
         Fault::Answer { status: 500, body, .. } => tries < INTERNAL_ERROR_TRIES && !is_schema_fault(body),
+        Fault::Answer { status: 409, body, .. } => String::from_utf8_lossy(body).contains(OVERTAKEN),
         Fault::Answer { status, .. } => matches!(status, 429 | 502..=504),
     }
 }
@@ -95,6 +103,16 @@ mod tests {
         let body =
             b"{\"message\":\"failed to create typed patch object (...): .spec.a: field not declared\"}";
         assert!(!passes(&Fault::Answer { status: 500, retry_after: None, body: body.to_vec() }, 1));
+        let conflict = |message: &str| Fault::Answer {
+            status: 409,
+            retry_after: None,
+            body: format!("{{\"reason\":\"Conflict\",\"message\":\"{message}\"}}").into_bytes(),
+        };
+        let overtaken = "Operation cannot be fulfilled on roles \\\"a\\\": the object has been modified; please apply \
+                         your changes to the latest version and try again";
+        assert!(passes(&conflict(overtaken), 1));
+        assert!(!passes(&conflict("Apply failed with 1 conflict: conflict with \\\"boss\\\": .data.tea"), 1));
+        assert!(!passes(&conflict("Precondition failed: UID in precondition: 1, UID in object meta: 2"), 1));
         assert!(!passes(&answer(500), INTERNAL_ERROR_TRIES) && passes(&answer(503), INTERNAL_ERROR_TRIES));
     }
 
