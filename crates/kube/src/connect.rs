@@ -18,10 +18,10 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
-use crate::error::{Cause, Error};
+use crate::error::{Cause, Error, ErrorKind};
 use crate::event::{Event, Observer};
 use crate::request::{Counters, MAX_IN_FLIGHT, Request};
-use crate::retry::Fault;
+use crate::retry::{self, Fault};
 
 /// The name that a cluster's API server is known by in its certificate, wherever it is reached: kubeadm puts
 /// it into each, so that tunnels, load balancers' names and bare addresses all work.
@@ -174,12 +174,24 @@ impl Connection {
         self.counters.read()
     }
 
-    /// Asks the server who it is, once, within a few seconds: [`Error::Unreachable`] tells why not, and
-    /// [`Error::Unauthorized`] that it does not know who asks.
+    /// Asks the server who it is, within a few seconds: [`Error::Unreachable`] tells why not, and
+    /// [`Error::Unauthorized`] that it does not know who asks. One that is busy is asked again meanwhile; no answer
+    /// is an error at once.
     pub async fn version(&self) -> Result<Version, Error> {
         let request = Request::get("ask for the version", "/version");
-        let answer = tokio::time::timeout(VERSION_TIMEOUT, self.try_once(&request)).await;
-        let body = match answer {
+        let answer = async {
+            let mut tries = 0;
+            loop {
+                tries += 1;
+                match self.try_once(&request).await {
+                    Err(fault @ Fault::Answer { .. }) if retry::passes(&fault, tries) => {
+                        sleep(retry::pause(tries, &fault)).await;
+                    }
+                    answer => return answer,
+                }
+            }
+        };
+        let body = match tokio::time::timeout(VERSION_TIMEOUT, answer).await {
             Ok(Ok(body)) => body,
             Ok(Err(fault)) => return Err(self.error(&request, fault)),
             Err(_) => {
@@ -221,9 +233,9 @@ impl Connection {
             let state = state.unwrap_or(Readiness::Unreachable(Cause::Timeout, String::new()));
             let waited = begin.elapsed();
             let last = match state {
-                Readiness::Ready => {
+                Readiness::Ready(version) => {
                     on_event(Event::ServerReady);
-                    return self.version().await;
+                    return Ok(version);
                 }
                 Readiness::Hopeless(error) => return Err(error),
                 Readiness::Unreachable(cause, reason) => {
@@ -296,7 +308,15 @@ impl Connection {
         // By now everybody who may do anything may see this one.
         let system = Request::get("look for kube-system", "/api/v1/namespaces/kube-system");
         match self.try_once(&system).await {
-            Ok(_) => Readiness::Ready,
+            Ok(_) => match self.version().await {
+                Ok(version) => Readiness::Ready(version),
+                // It was there a moment ago.
+                Err(Error::Unreachable { cause, reason, .. }) => Readiness::Unreachable(cause, reason),
+                Err(error) if error.kind() == ErrorKind::Server => {
+                    Readiness::NotYet(vec!["version".to_owned()])
+                }
+                Err(error) => Readiness::Hopeless(error),
+            },
             Err(Fault::Connection { cause, reason }) => Readiness::Unreachable(cause, reason),
             Err(Fault::Answer { status: 404, .. }) => {
                 Readiness::NotYet(vec!["namespace kube-system".to_owned()])
@@ -308,7 +328,7 @@ impl Connection {
 }
 
 enum Readiness {
-    Ready,
+    Ready(Version),
     /// It says which of its checks failed.
     NotYet(Vec<String>),
     /// It is ready, and forbids.
