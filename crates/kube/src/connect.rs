@@ -280,8 +280,8 @@ impl Connection {
         if is_confirmed {
             return false;
         }
-        let ready = Request::get("ask whether it is ready", "/readyz");
-        if matches!(tokio::time::timeout(VERSION_TIMEOUT, self.try_once(&ready)).await, Ok(Ok(_))) {
+        let state = tokio::time::timeout(VERSION_TIMEOUT, self.readiness()).await;
+        if matches!(state, Ok(Readiness::Ready(_) | Readiness::NotAllowed)) {
             *self.confirmed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         }
         true
@@ -289,8 +289,11 @@ impl Connection {
 
     async fn readiness(&self) -> Readiness {
         let ready = Request::get("ask whether it is ready", "/readyz?verbose");
+        let mut may_ask = true;
         match self.try_once(&ready).await {
             Ok(_) => {}
+            // Before its own roles are there, a server forbids even to ask how it is; some do so for good.
+            Err(Fault::Answer { status: 403, .. }) => may_ask = false,
             Err(Fault::Connection { cause: Cause::Tls, reason }) => {
                 return Readiness::Hopeless(Error::Unreachable {
                     server: self.server.to_string(),
@@ -302,7 +305,6 @@ impl Connection {
             Err(fault @ Fault::Answer { status: 401, .. }) => {
                 return Readiness::Hopeless(self.error(&ready, fault));
             }
-            // Before its own roles are there, a server forbids even to ask how it is.
             Err(Fault::Answer { body, .. }) => return Readiness::NotYet(failed_checks(&body)),
         }
         // By now everybody who may do anything may see this one.
@@ -321,7 +323,10 @@ impl Connection {
             Err(Fault::Answer { status: 404, .. }) => {
                 Readiness::NotYet(vec!["namespace kube-system".to_owned()])
             }
-            Err(Fault::Answer { status: 403, .. }) => Readiness::NotAllowed,
+            Err(Fault::Answer { status: 403, .. }) if may_ask => Readiness::NotAllowed,
+            Err(Fault::Answer { status: 403, .. }) => {
+                Readiness::NotYet(vec!["it forbids even to ask whether it is ready".to_owned()])
+            }
             Err(Fault::Answer { status, .. }) => Readiness::NotYet(vec![format!("status {status}")]),
         }
     }

@@ -226,7 +226,8 @@ impl Connection {
         request: &Request,
         on_event: &Observer<'_>,
     ) -> Result<Vec<u8>, Error> {
-        let begin = Instant::now();
+        // From the first failure on: an answer that never came has cost a minute already, and may come now.
+        let mut begin = None;
         let mut tries = 0;
         loop {
             tries += 1;
@@ -237,6 +238,7 @@ impl Connection {
             };
             let pause = retry::pause(tries, &fault);
             let passes = retry::passes(&fault, tries) || (is_about_rights(&fault) && self.doubts(sent).await);
+            let begin = *begin.get_or_insert_with(Instant::now);
             if !passes || begin.elapsed() + pause > self.patience {
                 return Err(self.error(request, fault));
             }

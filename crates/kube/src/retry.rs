@@ -18,6 +18,9 @@ const FIRST: Duration = Duration::from_millis(250);
 /// more often than this.
 const LONGEST: Duration = Duration::from_secs(8);
 
+/// The longest pause that a server may ask for: what is left of half a minute is for the tries after it.
+const LONGEST_ASKED: Duration = Duration::from_secs(20);
+
 /// How often an internal error is tried: what passes passes in seconds (an election of etcd's leader), and the
 /// rest, a webhook that nobody serves, stays.
 const INTERNAL_ERROR_TRIES: u32 = 5;
@@ -64,7 +67,7 @@ pub(crate) fn is_schema_fault(body: &[u8]) -> bool {
 pub(crate) fn pause(tries: u32, fault: &Fault) -> Duration {
     let doubled = FIRST.saturating_mul(2_u32.saturating_pow(tries.saturating_sub(1))).min(LONGEST);
     let asked = match fault {
-        Fault::Answer { retry_after: Some(asked), .. } => (*asked).min(LONGEST),
+        Fault::Answer { retry_after: Some(asked), .. } => (*asked).min(LONGEST_ASKED),
         _ => Duration::ZERO,
     };
     let chance = RandomState::new().build_hasher().finish() % 1000;
@@ -128,6 +131,7 @@ mod tests {
             body: Vec::new(),
         };
         assert!(pause(1, &asked(2)) >= Duration::from_secs(2));
-        assert!(pause(1, &asked(3600)) <= LONGEST);
+        assert_eq!(pause(1, &asked(15)), Duration::from_secs(15));
+        assert!(pause(1, &asked(3600)) <= LONGEST_ASKED);
     }
 }

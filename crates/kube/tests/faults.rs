@@ -83,6 +83,17 @@ async fn what_passes_is_tried_again() {
     }
 }
 
+/// Whoever may see kube-system is let in, by a server that has read its roles.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_may_keep_to_itself_whether_it_is_ready() {
+    let kubernetes = Kubernetes::shared();
+    let stage = Stage::new(&kubernetes, "silent").await;
+    let readyz = Point { service: "/readyz".to_owned(), action: "get".to_owned(), nth: 1 };
+    let strikes = stage.proxy.inject(Fault::Denied, When::ActionFrom(readyz), 0);
+    stage.connection.wait_ready(Duration::from_secs(10), &|_| {}).await.unwrap();
+    assert_eq!(strikes.count(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_is_busy_is_given_the_time_that_it_asks_for() {
     let kubernetes = Kubernetes::shared();
