@@ -137,7 +137,8 @@ fn kubernetes_hint(kind: kcl_kube::ErrorKind) -> Option<&'static str> {
         }
         ErrorKind::Access => "check the file and the keys that it names",
         ErrorKind::Unauthorized => {
-            "the keys in the state store are not those that this API server trusts: is it this cluster's?"
+            "is it this cluster's API server? kcl shows it a certificate of the keys in the state store, or whatever is in \
+             the file of --kubeconfig, which may have expired"
         }
         ErrorKind::Forbidden => {
             "give that permission, or reach the API server as somebody who has it: --kubeconfig FILE"

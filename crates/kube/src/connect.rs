@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -18,10 +18,10 @@ use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep};
 
-use crate::error::{Cause, Error};
+use crate::error::{Cause, Error, ErrorKind};
 use crate::event::{Event, Observer};
 use crate::request::{Counters, MAX_IN_FLIGHT, Request};
-use crate::retry::Fault;
+use crate::retry::{self, Fault};
 
 /// The name that a cluster's API server is known by in its certificate, wherever it is reached: kubeadm puts
 /// it into each, so that tunnels, load balancers' names and bare addresses all work.
@@ -44,6 +44,10 @@ const READY_PAUSE: (Duration, Duration) = (Duration::from_millis(500), Duration:
 /// How long a server that is ready may take to allow something to who asks: kubeadm binds the group of
 /// administrators a few seconds after the server is up.
 const PERMISSION_GRACE: Duration = Duration::from_mins(1);
+
+/// For how long a server that said that it is ready is believed what it says of rights: shorter than a restart takes,
+/// long enough for all requests of one phase.
+const CONFIRMED_FOR: Duration = Duration::from_secs(5);
 
 /// How to reach an API server.
 #[derive(Clone, Debug)]
@@ -85,6 +89,8 @@ pub struct Connection {
     /// What may be on its way at once, clones counted in.
     pub(crate) seats: Arc<Semaphore>,
     pub(crate) patience: Duration,
+    /// When it said last, asked because of a doubt, that it is ready.
+    confirmed: Arc<Mutex<Option<Instant>>>,
 }
 
 impl fmt::Debug for Connection {
@@ -147,7 +153,8 @@ impl Connection {
         let builder = ClientBuilder::try_from(config)
             .map_err(|error| Error::Access { what, reason: client_fault(&error) })?;
         let seats = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
-        Ok(Self { client: builder.build(), server, counters: Arc::default(), seats, patience: PATIENCE })
+        let (client, counters, confirmed) = (builder.build(), Arc::default(), Arc::default());
+        Ok(Self { client, server, counters, seats, patience: PATIENCE, confirmed })
     }
 
     /// How long requests that fail for a passing reason are tried again: half a minute if not told.
@@ -167,12 +174,24 @@ impl Connection {
         self.counters.read()
     }
 
-    /// Asks the server who it is, once, within a few seconds: [`Error::Unreachable`] tells why not, and
-    /// [`Error::Unauthorized`] that it does not know who asks.
+    /// Asks the server who it is, within a few seconds: [`Error::Unreachable`] tells why not, and
+    /// [`Error::Unauthorized`] that it does not know who asks. One that is busy is asked again meanwhile; no answer
+    /// is an error at once.
     pub async fn version(&self) -> Result<Version, Error> {
         let request = Request::get("ask for the version", "/version");
-        let answer = tokio::time::timeout(VERSION_TIMEOUT, self.try_once(&request)).await;
-        let body = match answer {
+        let answer = async {
+            let mut tries = 0;
+            loop {
+                tries += 1;
+                match self.try_once(&request).await {
+                    Err(fault @ Fault::Answer { .. }) if retry::passes(&fault, tries) => {
+                        sleep(retry::pause(tries, &fault)).await;
+                    }
+                    answer => return answer,
+                }
+            }
+        };
+        let body = match tokio::time::timeout(VERSION_TIMEOUT, answer).await {
             Ok(Ok(body)) => body,
             Ok(Err(fault)) => return Err(self.error(&request, fault)),
             Err(_) => {
@@ -214,9 +233,9 @@ impl Connection {
             let state = state.unwrap_or(Readiness::Unreachable(Cause::Timeout, String::new()));
             let waited = begin.elapsed();
             let last = match state {
-                Readiness::Ready => {
+                Readiness::Ready(version) => {
                     on_event(Event::ServerReady);
-                    return self.version().await;
+                    return Ok(version);
                 }
                 Readiness::Hopeless(error) => return Err(error),
                 Readiness::Unreachable(cause, reason) => {
@@ -253,10 +272,28 @@ impl Connection {
         }
     }
 
+    /// Whether what a server said of rights, to a request of that time, may be its youth: after a start it serves for
+    /// some seconds before it has read its roles. It is asked whether it is ready, and believed once it was.
+    pub(crate) async fn doubts(&self, sent: Instant) -> bool {
+        let confirmed = *self.confirmed.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_confirmed = confirmed.is_some_and(|at| at <= sent && sent.duration_since(at) < CONFIRMED_FOR);
+        if is_confirmed {
+            return false;
+        }
+        let state = tokio::time::timeout(VERSION_TIMEOUT, self.readiness()).await;
+        if matches!(state, Ok(Readiness::Ready(_) | Readiness::NotAllowed)) {
+            *self.confirmed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
+        true
+    }
+
     async fn readiness(&self) -> Readiness {
         let ready = Request::get("ask whether it is ready", "/readyz?verbose");
+        let mut may_ask = true;
         match self.try_once(&ready).await {
             Ok(_) => {}
+            // Before its own roles are there, a server forbids even to ask how it is; some do so for good.
+            Err(Fault::Answer { status: 403, .. }) => may_ask = false,
             Err(Fault::Connection { cause: Cause::Tls, reason }) => {
                 return Readiness::Hopeless(Error::Unreachable {
                     server: self.server.to_string(),
@@ -268,25 +305,35 @@ impl Connection {
             Err(fault @ Fault::Answer { status: 401, .. }) => {
                 return Readiness::Hopeless(self.error(&ready, fault));
             }
-            // Before its own roles are there, a server forbids even to ask how it is.
             Err(Fault::Answer { body, .. }) => return Readiness::NotYet(failed_checks(&body)),
         }
         // By now everybody who may do anything may see this one.
         let system = Request::get("look for kube-system", "/api/v1/namespaces/kube-system");
         match self.try_once(&system).await {
-            Ok(_) => Readiness::Ready,
+            Ok(_) => match self.version().await {
+                Ok(version) => Readiness::Ready(version),
+                // It was there a moment ago.
+                Err(Error::Unreachable { cause, reason, .. }) => Readiness::Unreachable(cause, reason),
+                Err(error) if error.kind() == ErrorKind::Server => {
+                    Readiness::NotYet(vec!["version".to_owned()])
+                }
+                Err(error) => Readiness::Hopeless(error),
+            },
             Err(Fault::Connection { cause, reason }) => Readiness::Unreachable(cause, reason),
             Err(Fault::Answer { status: 404, .. }) => {
                 Readiness::NotYet(vec!["namespace kube-system".to_owned()])
             }
-            Err(Fault::Answer { status: 403, .. }) => Readiness::NotAllowed,
+            Err(Fault::Answer { status: 403, .. }) if may_ask => Readiness::NotAllowed,
+            Err(Fault::Answer { status: 403, .. }) => {
+                Readiness::NotYet(vec!["it forbids even to ask whether it is ready".to_owned()])
+            }
             Err(Fault::Answer { status, .. }) => Readiness::NotYet(vec![format!("status {status}")]),
         }
     }
 }
 
 enum Readiness {
-    Ready,
+    Ready(Version),
     /// It says which of its checks failed.
     NotYet(Vec<String>),
     /// It is ready, and forbids.

@@ -258,6 +258,8 @@ impl Error {
             Self::ApplySet { .. } | Self::Conflicts(_) => ErrorKind::Conflict,
             Self::Refused(refused) => match refused.status {
                 409 => ErrorKind::Conflict,
+                // It is busy, and was for as long as was waited.
+                429 => ErrorKind::Server,
                 400..500 => ErrorKind::Invalid,
                 _ => ErrorKind::Server,
             },

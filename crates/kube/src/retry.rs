@@ -2,6 +2,9 @@
 //!
 //! Every request of this crate may be sent twice without harm: it reads, it is a dry run, it applies (the same
 //! manifest gives the same object), or it deletes one object by its uid.
+//!
+//! What the server says of who may do what is final, but for a server that is not ready: it knows no roles yet, and
+//! forbids everything to everybody. Whether it is, [`Connection::doubts`](crate::connect::Connection::doubts) asks it.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::time::Duration;
@@ -15,12 +18,19 @@ const FIRST: Duration = Duration::from_millis(250);
 /// more often than this.
 const LONGEST: Duration = Duration::from_secs(8);
 
+/// The longest pause that a server may ask for: what is left of half a minute is for the tries after it.
+const LONGEST_ASKED: Duration = Duration::from_secs(20);
+
 /// How often an internal error is tried: what passes passes in seconds (an election of etcd's leader), and the
 /// rest, a webhook that nobody serves, stays.
 const INTERNAL_ERROR_TRIES: u32 = 5;
 
 /// What the system says where not the name is wrong, but nobody could be asked about it (EAI_AGAIN).
 const RESOLVER_AWAY: &str = "Temporary failure in name resolution";
+
+/// What the server says where an object was written between its own read and write of it, as often as it tried
+/// (k8s.io/apiserver/pkg/registry/generic/registry/store.go). It is nobody's field that stands in the way.
+const OVERTAKEN: &str = "the object has been modified";
 
 /// Why a single try failed.
 #[derive(Clone, Debug)]
@@ -40,6 +50,7 @@ pub(crate) fn passes(fault: &Fault, tries: u32) -> bool {
             matches!(cause, Cause::Refused | Cause::Timeout | Cause::Broken)
         }
         Fault::Answer { status: 500, body, .. } => tries < INTERNAL_ERROR_TRIES && !is_schema_fault(body),
+        Fault::Answer { status: 409, body, .. } => String::from_utf8_lossy(body).contains(OVERTAKEN),
         Fault::Answer { status, .. } => matches!(status, 429 | 502..=504),
     }
 }
@@ -56,7 +67,7 @@ pub(crate) fn is_schema_fault(body: &[u8]) -> bool {
 pub(crate) fn pause(tries: u32, fault: &Fault) -> Duration {
     let doubled = FIRST.saturating_mul(2_u32.saturating_pow(tries.saturating_sub(1))).min(LONGEST);
     let asked = match fault {
-        Fault::Answer { retry_after: Some(asked), .. } => (*asked).min(LONGEST),
+        Fault::Answer { retry_after: Some(asked), .. } => (*asked).min(LONGEST_ASKED),
         _ => Duration::ZERO,
     };
     let chance = RandomState::new().build_hasher().finish() % 1000;
@@ -95,6 +106,16 @@ mod tests {
         let body =
             b"{\"message\":\"failed to create typed patch object (...): .spec.a: field not declared\"}";
         assert!(!passes(&Fault::Answer { status: 500, retry_after: None, body: body.to_vec() }, 1));
+        let conflict = |message: &str| Fault::Answer {
+            status: 409,
+            retry_after: None,
+            body: format!("{{\"reason\":\"Conflict\",\"message\":\"{message}\"}}").into_bytes(),
+        };
+        let overtaken = "Operation cannot be fulfilled on roles \\\"a\\\": the object has been modified; please apply \
+                         your changes to the latest version and try again";
+        assert!(passes(&conflict(overtaken), 1));
+        assert!(!passes(&conflict("Apply failed with 1 conflict: conflict with \\\"boss\\\": .data.tea"), 1));
+        assert!(!passes(&conflict("Precondition failed: UID in precondition: 1, UID in object meta: 2"), 1));
         assert!(!passes(&answer(500), INTERNAL_ERROR_TRIES) && passes(&answer(503), INTERNAL_ERROR_TRIES));
     }
 
@@ -110,6 +131,7 @@ mod tests {
             body: Vec::new(),
         };
         assert!(pause(1, &asked(2)) >= Duration::from_secs(2));
-        assert!(pause(1, &asked(3600)) <= LONGEST);
+        assert_eq!(pause(1, &asked(15)), Duration::from_secs(15));
+        assert!(pause(1, &asked(3600)) <= LONGEST_ASKED);
     }
 }

@@ -149,6 +149,14 @@ pub enum Error {
         /// What it said last.
         last: String,
     },
+    /// What a helper asked a Kubernetes API server for itself was not answered with success.
+    #[error("{asked} of the Kubernetes API server: {said}")]
+    Kubernetes {
+        /// What was asked.
+        asked: String,
+        /// The answer, or why there is none.
+        said: String,
+    },
     /// Keys or certificates could not be made or read.
     #[error("failed to {what}")]
     Keys {

@@ -139,7 +139,7 @@ pub(crate) fn runtime() -> Result<&'static Runtime, Error> {
         return Ok(runtime);
     }
     let made = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2) // It only waits for moto, which works on one thread.
+        .worker_threads(2) // It only waits for moto, which works on one thread, and for API servers.
         .thread_name("kcl-local-aws")
         .enable_all()
         .build()
@@ -207,15 +207,15 @@ async fn connection(stream: TcpStream, inner: Arc<Inner>, ruled: bool) {
 /// Makes hyper close the connection.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-struct Gone(String);
+pub(crate) struct Gone(pub(crate) String);
 
-async fn whole(request: hyper::Request<Incoming>) -> Result<Request, hyper::Error> {
+pub(crate) async fn whole(request: hyper::Request<Incoming>) -> Result<Request, hyper::Error> {
     let (parts, body) = request.into_parts();
     let body = body.collect().await?.to_bytes();
     Ok(Request { method: parts.method, uri: parts.uri, headers: parts.headers, body })
 }
 
-fn outgoing(response: Response, cut: bool) -> hyper::Response<Outgoing> {
+pub(crate) fn outgoing(response: Response, cut: bool) -> hyper::Response<Outgoing> {
     let mut outgoing = hyper::Response::new(Outgoing { whole: response.body, cut, sent: false });
     *outgoing.status_mut() = response.status;
     *outgoing.headers_mut() = *response.headers;
@@ -223,7 +223,7 @@ fn outgoing(response: Response, cut: bool) -> hyper::Response<Outgoing> {
 }
 
 /// A body, of which only the first half may be sent.
-struct Outgoing {
+pub(crate) struct Outgoing {
     whole: Bytes,
     cut: bool,
     sent: bool,

@@ -43,6 +43,8 @@ pub enum Protocol {
     S3,
     /// XML over REST, as Route53.
     RestXml,
+    /// Kubernetes' API: JSON over REST.
+    Kubernetes,
 }
 
 impl Response {
@@ -93,6 +95,11 @@ impl Response {
                 "application/x-amz-json-1.1",
                 serde_json::json!({ "__type": code, "message": message }).to_string(),
             ),
+            Protocol::Kubernetes => {
+                let answer = serde_json::json!({ "kind": "Status", "apiVersion": "v1", "metadata": {},
+                    "status": "Failure", "message": message, "reason": code, "code": status.as_u16() });
+                return Self::new(status, "application/json", answer.to_string());
+            }
         };
         response
             .headers

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use kcl_testkit::sweep::{self, Extent, Row, Sweep};
 
 use crate::kcl::{self, say};
@@ -12,18 +12,28 @@ use crate::kcl::{self, say};
 const SAMPLE: usize = 1;
 /// Any number does; the same one gives the same faults.
 const SEED: u64 = 6;
+/// The sweep before the API server, as it is asked for.
+const KUBERNETES: &str = "kubernetes";
 /// Half of a run is waiting.
 const WORKERS: usize = 4;
 
 /// Runs the sweeps that `arguments` ask for. Whether every row is whole.
 pub(crate) fn run(arguments: impl Iterator<Item = String>) -> Result<bool> {
-    let (sweeps, extent) = asked(arguments)?;
+    let Asked { sweeps, kubernetes, extent } = asked(arguments)?;
     let begun = Instant::now();
     let binary = kcl::build()?;
     say("Preparing accounts...\n");
     say(&format!("{}\n", Row::heading()));
-    let rows = sweep::run(&binary, &sweeps, extent, |row| say(&format!("{}\n", row.line())))
-        .context("the sweeps cannot be run")?;
+    let tell = |row: &Row| say(&format!("{}\n", row.line()));
+    let mut rows = Vec::new();
+    if !sweeps.is_empty() {
+        rows = sweep::run(&binary, &sweeps, extent, tell).context("the sweeps cannot be run")?;
+    }
+    if kubernetes && has_kubernetes() {
+        let more = sweep::kubernetes(&binary, extent, tell);
+        rows.extend(more.context("the sweep before the API server cannot be run")?);
+    }
+    ensure!(!rows.is_empty(), "nothing was swept");
     let runs: usize = rows.iter().map(|row| row.runs).sum();
     // The table is what was asked for: data.
     write!(std::io::stdout(), "{}", sweep::table(&rows))?;
@@ -31,9 +41,32 @@ pub(crate) fn run(arguments: impl Iterator<Item = String>) -> Result<bool> {
     Ok(rows.iter().all(Row::is_whole))
 }
 
-fn asked(mut arguments: impl Iterator<Item = String>) -> Result<(Vec<Sweep>, Extent)> {
+/// Whether there can be an API server here. It says so if not.
+fn has_kubernetes() -> bool {
+    say(
+        "Finding Kubernetes' programs (the first time they are built, which takes a quarter of an hour)...\n",
+    );
+    match sweep::kubernetes_programs() {
+        Ok(()) => true,
+        Err(error) => {
+            say(&format!("There is no API server here, so what goes wrong before it is left out: {error}\n"));
+            false
+        }
+    }
+}
+
+/// What is to be swept.
+struct Asked {
+    sweeps: Vec<Sweep>,
+    /// What comes before the API server, too.
+    kubernetes: bool,
+    extent: Extent,
+}
+
+fn asked(mut arguments: impl Iterator<Item = String>) -> Result<Asked> {
     let mut extent = Extent { sample: Some(SAMPLE), seed: SEED, workers: WORKERS };
     let mut sweeps = Vec::new();
+    let mut kubernetes = false;
     while let Some(argument) = arguments.next() {
         let mut number = || -> Result<usize> {
             let value = arguments.next().with_context(|| format!("{argument} needs a number"))?;
@@ -44,14 +77,16 @@ fn asked(mut arguments: impl Iterator<Item = String>) -> Result<(Vec<Sweep>, Ext
             "--sample" => extent.sample = Some(number()?),
             "--seed" => extent.seed = number()? as u64,
             "--workers" => extent.workers = number()?,
+            KUBERNETES => kubernetes = true,
             name => match Sweep::ALL.into_iter().find(|sweep| sweep.name() == name) {
                 Some(sweep) => sweeps.push(sweep),
                 None => bail!("there is no sweep {name}"),
             },
         }
     }
-    if sweeps.is_empty() {
+    if sweeps.is_empty() && !kubernetes {
         sweeps.extend(Sweep::ALL);
+        kubernetes = true;
     }
-    Ok((sweeps, extent))
+    Ok(Asked { sweeps, kubernetes, extent })
 }

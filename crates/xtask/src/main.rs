@@ -15,7 +15,7 @@ tasks:
   demo    build kcl and show its main job on the reference cluster, against a local AWS
   faults [SWEEP...] [--full] [--sample N] [--seed N] [--workers N]
           run kcl with everything that goes wrong, and print what became of it. Sweeps: kill, faults, throttle,
-          together, interrupt; all of them if none is named. --full: at every call, which takes hours
+          together, interrupt, kubernetes; all of them if none is named. --full: at every call, which takes hours
 ";
 
 fn main() -> ExitCode {

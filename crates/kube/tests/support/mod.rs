@@ -13,7 +13,7 @@ use kcl_kube::{
 };
 use kcl_pki::PrivateKey;
 use kcl_testkit::kubernetes::pki::{self, Pki};
-use kcl_testkit::kubernetes::{ApiServer, ApiServerConfig};
+use kcl_testkit::kubernetes::{ApiProxy, ApiServer, ApiServerConfig};
 use serde_json::{Value, json};
 
 const ISSUER: &str = "https://issuer.example";
@@ -45,6 +45,11 @@ impl Kubernetes {
             *shared = Arc::downgrade(&started);
             started
         })
+    }
+
+    /// Another way to it, on which things go wrong.
+    pub fn proxy(&self) -> ApiProxy {
+        ApiProxy::start(&self.pki, self.server.port()).unwrap()
     }
 
     pub fn access(&self, user: &str, group: Option<&str>) -> ClusterAccess {

@@ -6,11 +6,11 @@ use std::time::Duration;
 use futures::future::{BoxFuture, FutureExt as _};
 use tokio::sync::watch;
 
+use super::Disturbance;
 use super::when::{Occurrences, Point};
 use crate::call::Call;
 use crate::front::locked;
-use crate::rules::{Decision, Reply, Rule};
-use crate::upstream::Ask;
+use crate::rules::{Decision, Reply};
 use crate::wire::Response;
 
 /// When the call is held.
@@ -96,8 +96,8 @@ impl Held {
     }
 }
 
-impl Rule for Held {
-    fn before<'a>(&'a self, call: &'a Call, _ask: &'a Ask) -> BoxFuture<'a, Decision> {
+impl Disturbance for Held {
+    fn before<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Decision> {
         async move {
             let is_meant = {
                 let mut seen = locked(&self.seen);
@@ -116,7 +116,7 @@ impl Rule for Held {
         .boxed()
     }
 
-    fn after<'a>(&'a self, call: &'a Call, response: Response, _ask: &'a Ask) -> BoxFuture<'a, Reply> {
+    fn after<'a>(&'a self, call: &'a Call, response: Response) -> BoxFuture<'a, Reply> {
         async move {
             let is_meant = locked(&self.seen).number == Some(call.number);
             if is_meant && self.moment == Moment::ResponseLost && !self.goes_on().await {

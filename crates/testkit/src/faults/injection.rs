@@ -6,17 +6,17 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use futures::future::{BoxFuture, FutureExt as _};
+use hyper::Method;
 use hyper::header::{DATE, HeaderValue};
 use time::OffsetDateTime;
 use time::macros::format_description;
 
 use super::fresh::Fresh;
 use super::when::{Occurrences, When, draw};
-use super::{Fault, words};
+use super::{Disturbance, Fault, words};
 use crate::call::Call;
 use crate::front::locked;
-use crate::rules::{Decision, Reply, Rule};
-use crate::upstream::Ask;
+use crate::rules::{Decision, Reply};
 use crate::wire::Response;
 use crate::xml::{Edits, Element};
 
@@ -144,6 +144,7 @@ impl Injection {
             Fault::InUse { tries } if is_held(call) && self.tries(call, tries) => {
                 self.answer(words::in_use(call))
             }
+            Fault::Conflict if call.method == Method::PATCH => self.answer(words::conflict(call)),
             Fault::NotUsableYet { .. } if call.mutating => {
                 let missing = locked(&self.state).fresh.missing(call);
                 missing.map_or(Decision::Forward, |response| self.answer(response))
@@ -235,8 +236,8 @@ impl Injection {
     }
 }
 
-impl Rule for Injection {
-    fn before<'a>(&'a self, call: &'a Call, _ask: &'a Ask) -> BoxFuture<'a, Decision> {
+impl Disturbance for Injection {
+    fn before<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Decision> {
         async move {
             match self.meets(call) {
                 Some(nth) => self.strike(call, nth).await,
@@ -246,7 +247,7 @@ impl Rule for Injection {
         .boxed()
     }
 
-    fn after<'a>(&'a self, call: &'a Call, response: Response, _ask: &'a Ask) -> BoxFuture<'a, Reply> {
+    fn after<'a>(&'a self, call: &'a Call, response: Response) -> BoxFuture<'a, Reply> {
         let is_struck = locked(&self.state).struck.remove(&call.number);
         let reply = match self.fault {
             Fault::ResponseLost if is_struck => {

@@ -5,17 +5,23 @@
 //! so that a run with the same seed meets the same faults. [`crate::LocalAws::inject`] puts one around an
 //! account; what is struck is told by [`Strikes`].
 //!
+//! The same faults go before a Kubernetes API server ([`crate::kubernetes::ApiProxy`]), whose calls have a resource
+//! for a service and a verb for an action, and which has its own words for each.
+//!
 //! [`Halt`] is for what happens to kcl itself: it holds one call until the test has done to the process what it
 //! wants to.
 
 mod fresh;
 mod halt;
 mod injection;
+mod kubernetes;
 mod when;
 mod words;
 
 use std::fmt;
 use std::time::Duration;
+
+use futures::future::BoxFuture;
 
 pub(crate) use halt::halt;
 pub use halt::{Halt, Moment};
@@ -23,6 +29,30 @@ pub use injection::Strikes;
 pub(crate) use injection::injection;
 pub(crate) use when::draw;
 pub use when::{Point, When};
+
+use crate::call::Call;
+use crate::rules::{Decision, Reply, Rule};
+use crate::upstream::Ask;
+use crate::wire::Response;
+
+/// A rule that asks nobody: it fits in front of anything that answers calls.
+pub(crate) trait Disturbance: Send + Sync {
+    /// Before the call is made.
+    fn before<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Decision>;
+
+    /// After it was made.
+    fn after<'a>(&'a self, call: &'a Call, response: Response) -> BoxFuture<'a, Reply>;
+}
+
+impl<D: Disturbance> Rule for D {
+    fn before<'a>(&'a self, call: &'a Call, _ask: &'a Ask) -> BoxFuture<'a, Decision> {
+        Disturbance::before(self, call)
+    }
+
+    fn after<'a>(&'a self, call: &'a Call, response: Response, _ask: &'a Ask) -> BoxFuture<'a, Reply> {
+        Disturbance::after(self, call, response)
+    }
+}
 
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +109,8 @@ pub enum Fault {
         /// How many tries of each call.
         tries: u32,
     },
+    /// Somebody else was faster, each time that the API server tried to write the object.
+    Conflict,
     /// Load balancers are seen `provisioning` for so many looks.
     Provisioning {
         /// Looks at each.
@@ -110,6 +142,7 @@ impl fmt::Display for Fault {
             Self::ProfileUnknown { tries } => write!(f, "profile unknown {tries} times"),
             Self::RoleUnknown { tries } => write!(f, "role unknown {tries} times"),
             Self::InUse { tries } => write!(f, "in use {tries} times"),
+            Self::Conflict => f.write_str("conflict"),
             Self::Provisioning { looks } => write!(f, "provisioning for {looks} looks"),
             Self::NoSpotCapacity => f.write_str("no spot capacity"),
             Self::ClockSkew(by) => write!(f, "clock off by {} min", by.as_secs() / 60),

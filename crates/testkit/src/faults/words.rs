@@ -2,6 +2,7 @@
 
 use hyper::StatusCode;
 
+use super::kubernetes;
 use crate::call::Call;
 use crate::wire::{Protocol, Response};
 
@@ -9,6 +10,7 @@ use crate::wire::{Protocol, Response};
 /// <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>.
 pub(super) fn throttled(call: &Call) -> Response {
     let (status, code, message) = match call.protocol {
+        Protocol::Kubernetes => return kubernetes::throttled(),
         Protocol::Ec2 => (503, "RequestLimitExceeded", "Request limit exceeded."),
         Protocol::S3 => (503, "SlowDown", "Please reduce your request rate."),
         Protocol::Json => (400, "ThrottlingException", "Rate exceeded"),
@@ -24,6 +26,9 @@ pub(super) fn server_error(call: &Call, status: u16) -> Response {
         let body = format!("<html><head><title>{status}</title></head><body>{reason}</body></html>");
         Response::new(status, "text/html", body)
     };
+    if call.protocol == Protocol::Kubernetes && status != 502 {
+        return kubernetes::server_error(status);
+    }
     match status {
         502 => html(StatusCode::BAD_GATEWAY),
         504 => html(StatusCode::GATEWAY_TIMEOUT),
@@ -46,12 +51,16 @@ pub(super) fn expired(call: &Call) -> Response {
             Response::error(call.protocol, 400, "ExpiredToken", "The provided token has expired.")
         }
         Protocol::Json => Response::error(call.protocol, 400, "ExpiredTokenException", message),
+        Protocol::Kubernetes => kubernetes::unauthorized(),
         Protocol::Query | Protocol::RestXml => Response::error(call.protocol, 403, "ExpiredToken", message),
     }
 }
 
 /// Credentials that do not allow the action.
 pub(super) fn denied(call: &Call) -> Response {
+    if call.protocol == Protocol::Kubernetes {
+        return kubernetes::forbidden(call);
+    }
     let message = format!(
         "User: arn:aws:iam::123456789012:user/ci is not authorized to perform: {} because no identity-based policy \
          allows the action",
@@ -60,7 +69,7 @@ pub(super) fn denied(call: &Call) -> Response {
     let (status, code) = match call.protocol {
         Protocol::Ec2 => (403, "UnauthorizedOperation"),
         Protocol::Json => (400, "AccessDeniedException"),
-        Protocol::S3 | Protocol::Query | Protocol::RestXml => (403, "AccessDenied"),
+        Protocol::S3 | Protocol::Query | Protocol::RestXml | Protocol::Kubernetes => (403, "AccessDenied"),
     };
     Response::error(call.protocol, status, code, &message)
 }
@@ -70,9 +79,15 @@ pub(super) fn refused(call: &Call) -> Response {
     let code = match call.protocol {
         Protocol::Ec2 => "InvalidParameterValue",
         Protocol::S3 => "InvalidRequest",
+        Protocol::Kubernetes => "BadRequest",
         Protocol::Json | Protocol::Query | Protocol::RestXml => "ValidationError",
     };
     Response::error(call.protocol, 400, code, "This value of a parameter is not taken")
+}
+
+/// Somebody else changed it between reading and writing.
+pub(super) fn conflict(call: &Call) -> Response {
+    kubernetes::conflict(call)
 }
 
 /// Something still uses it.
@@ -99,6 +114,8 @@ pub(super) fn skewed(call: &Call) -> Response {
         ),
         Protocol::Ec2 => Response::error(call.protocol, 400, "RequestExpired", "Request has expired."),
         Protocol::Json => Response::error(call.protocol, 400, "InvalidSignatureException", message),
+        // A clock that is wrong makes a client's certificate invalid, and nothing else.
+        Protocol::Kubernetes => kubernetes::unauthorized(),
         Protocol::Query | Protocol::RestXml => {
             Response::error(call.protocol, 403, "SignatureDoesNotMatch", message)
         }

@@ -23,6 +23,8 @@
 //!
 //! [`EtcdMember`] is an etcd without an API server, as a machine of the control plane has it.
 //!
+//! [`ApiProxy`] stands before an API server, and lets go wrong what a test wants to.
+//!
 //! [`Cluster`] is a control plane with [`Machines`], of which only the machines are fakes: workloads roll out.
 
 mod api_server;
@@ -33,6 +35,9 @@ mod machines;
 pub mod pki;
 mod process;
 mod programs;
+mod proxy;
+mod request;
+mod rollouts;
 
 pub use api_server::{ApiServer, ApiServerConfig, ComponentConfig, free_port};
 pub use cluster::Cluster;
@@ -40,3 +45,6 @@ pub use etcd::{EtcdConfig, EtcdMember, etcd_address};
 pub use kubectl::{kubectl, kubectl_reads, write_kubeconfig};
 pub use machines::{Machine, Machines, cluster_machines};
 pub use programs::{Programs, programs, version};
+pub use proxy::ApiProxy;
+pub(crate) use proxy::Way;
+pub(crate) use rollouts::Rollouts;

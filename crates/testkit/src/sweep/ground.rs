@@ -13,7 +13,7 @@ use super::canonical::State;
 use super::process::Running;
 
 /// The reference cluster.
-const EXAMPLE: &str = "karlaru.yaml";
+pub(super) const EXAMPLE: &str = "karlaru.yaml";
 /// Its name.
 pub(super) const CLUSTER: &str = "k8s.karlaru.com";
 

@@ -13,6 +13,7 @@ mod ground;
 mod interrupt;
 mod jobs;
 mod kill;
+mod kubernetes;
 mod process;
 mod row;
 mod throttle;
@@ -22,6 +23,7 @@ use std::path::Path;
 
 pub use canonical::State;
 pub use ground::{Ground, Stage};
+pub use kubernetes::{kubernetes, kubernetes_programs};
 pub use row::{Row, table};
 
 use crate::error::Error;

@@ -1,0 +1,156 @@
+//! What a run is disturbed on: a copy of the account that has the cluster, its API server with stand-ins for whatever
+//! would work in it, and the proxy between kcl and that.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::error::Error;
+use crate::ingress_stand_in::IngressStandIn;
+use crate::kubernetes::{ApiProxy, ApiServer, ApiServerConfig, Machines, Rollouts};
+use crate::local_aws::LocalAws;
+use crate::world::{World, example, make_zone};
+
+use super::super::ground::{CLUSTER, EXAMPLE};
+use super::super::process::Running;
+use super::objects::{Made, Objects};
+
+/// How long a rollout may take, beside others.
+const TIMEOUT: &str = "3m";
+/// Longer than a short lease and its margin.
+const WAIT: &str = "1m";
+/// As `kubeadm init` does.
+const BIND_ADMINS: [&str; 5] = [
+    "create",
+    "clusterrolebinding",
+    "kubeadm:cluster-admins",
+    "--clusterrole=cluster-admin",
+    "--group=kubeadm:cluster-admins",
+];
+
+fn failed(source: std::io::Error) -> Error {
+    Error::Run { source }
+}
+
+/// The account with the reference cluster, of which nothing in Kubernetes is there.
+pub(super) fn account(binary: &'static str) -> Result<World, Error> {
+    let aws = LocalAws::start()?;
+    make_zone(&aws, "karlaru.com").map_err(failed)?;
+    let world = in_files(World::of(binary, aws));
+    let path = world.spec(&example(EXAMPLE));
+    let create = world.command(&["create", "cluster", "-f", &path, "--yes"]);
+    let ended = Running::start(create)?.wait()?;
+    if ended.code != 0 {
+        return Err(Error::Undisturbed { stage: "create", said: ended.all() });
+    }
+    Ok(world)
+}
+
+/// With its state in a folder, where the control plane's keys are read.
+fn in_files(mut world: World) -> World {
+    world.state = format!("file://{}", world.folder.path().join("state").display());
+    world
+}
+
+/// One of them.
+pub(super) struct Bench {
+    /// The account.
+    pub(super) world: World,
+    // Dropped before what they talk to.
+    _rollouts: Rollouts,
+    /// What stands before the API server.
+    pub(super) proxy: ApiProxy,
+    _machines: Machines,
+    /// The API server.
+    pub(super) server: ApiServer,
+    ingress: IngressStandIn,
+    before: Objects,
+}
+
+impl Bench {
+    /// Sets one up, with a copy of `account`.
+    pub(super) fn start(account: &World) -> Result<Self, Error> {
+        let mut world = in_files(World::of(account.binary, account.aws.copy()?));
+        world.bootstrap = true;
+        copy(&account.folder.path().join("state"), &world.folder.path().join("state")).map_err(failed)?;
+        let pki = world.pki(CLUSTER);
+        let issuer = format!("https://karlaru-kcl-oidc.s3.{}.amazonaws.com/{CLUSTER}", world.aws.region());
+        // Neither controller manager nor scheduler: what they would do would take most of a run's time.
+        let server = ApiServer::start(ApiServerConfig::new(pki.folder(), issuer))?;
+        let admin = server.admin(&pki)?;
+        let bound = server.kubectl(&admin, &BIND_ADMINS)?;
+        if bound.code != 0 {
+            return Err(Error::Kubernetes { asked: BIND_ADMINS.join(" "), said: bound.all() });
+        }
+        let machines = world.machines(CLUSTER);
+        let proxy = ApiProxy::start(&pki, server.port())?;
+        let rollouts = proxy.roll_out(machines.len())?;
+        let machines = Machines::start(&server, &admin, &machines)?;
+        let before = Objects::of(&proxy)?;
+        let ingress = IngressStandIn::start().map_err(failed)?;
+        Ok(Self { world, _rollouts: rollouts, proxy, _machines: machines, server, ingress, before })
+    }
+
+    /// Takes everything away that a run made.
+    pub(super) fn restore(&self) -> Result<(), Error> {
+        self.proxy.clear();
+        Objects::restore(&self.before, &self.proxy)?;
+        self.proxy.take_calls();
+        self.world.aws.take_calls();
+        Ok(())
+    }
+
+    /// kcl, which brings the cluster in step by way of the proxy.
+    pub(super) fn command(&self) -> Command {
+        let mut command = self.world.command(&["update", "--yes", "--timeout", TIMEOUT]);
+        command
+            .env("KCL_API_SERVER", self.proxy.url())
+            .env("KCL_CONNECT_TO", format!("::127.0.0.1:{}", self.ingress.port()));
+        command
+    }
+
+    /// What runs made.
+    pub(super) fn made(&self) -> Result<Made, Error> {
+        Ok(Objects::of(&self.proxy)?.since(&self.before))
+    }
+
+    /// Runs kcl with nothing in its way, after a run that was disturbed. What is wrong then, if anything is.
+    pub(super) fn again(&self, wanted: &Made) -> Result<Option<String>, Error> {
+        self.proxy.clear();
+        let mut again = self.command();
+        again.env("KCL_LOCK_TIMEOUT", WAIT);
+        let again = Running::start(again)?.wait()?;
+        if again.code != 0 {
+            return Ok(Some(format!("the next run: {}", again.end())));
+        }
+        self.difference(wanted)
+    }
+
+    /// What there is other than after an undisturbed run, in the cluster or, where there is nothing to do, in AWS.
+    pub(super) fn difference(&self, wanted: &Made) -> Result<Option<String>, Error> {
+        if let Some(change) = self.world.aws.mutating_calls().first() {
+            return Ok(Some(format!("it changed AWS by {}", change.name())));
+        }
+        let made = self.made()?;
+        let lacks = wanted.iter().filter(|(name, object)| made.get(*name) != Some(object));
+        let has = made.iter().filter(|(name, object)| wanted.get(*name) != Some(object));
+        let lacks = lacks.map(|(name, object)| format!("- {name}: {object}"));
+        let lines: Vec<String> =
+            lacks.chain(has.map(|(name, object)| format!("+ {name}: {object}"))).collect();
+        Ok((!lines.is_empty()).then(|| format!("another state:\n{}", lines.join("\n"))))
+    }
+}
+
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let into = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy(&entry.path(), &into)?;
+        } else {
+            fs::copy(entry.path(), into)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,183 @@
+//! One run of kcl with one thing that goes wrong on its way to the API server.
+
+use std::time::{Duration, Instant};
+
+use crate::error::Error;
+use crate::faults::{Fault, Moment, Point, When};
+use crate::world::Run;
+
+use super::super::ground::SHORT_LEASE;
+use super::super::process::Running;
+use super::super::row::Fate;
+use super::bench::Bench;
+use super::objects::Made;
+
+/// What goes wrong.
+#[derive(Clone, Copy)]
+pub(super) struct Case {
+    pub(super) what: What,
+    /// What a run that stops because of it has to say: one of these. Empty: it may not stop.
+    causes: &'static [&'static str],
+}
+
+#[derive(Clone, Copy)]
+pub(super) enum What {
+    /// A fault at one request.
+    Once(Fault),
+    /// At one, and each later one of the same verb and resource.
+    Action(Fault),
+    /// At one, and whatever comes after it.
+    Rest(Fault),
+    /// At all of them.
+    All(Fault),
+    /// The API server dies at one request, and is started again.
+    Restart,
+    /// kcl is killed at one request, and the same command is run again.
+    Kill(Moment),
+}
+
+/// How a run came out, and how long after the fault it stopped, if it did.
+pub(super) enum Told {
+    Fate(Fate, Option<Duration>),
+    /// The request did not come.
+    Missed,
+}
+
+const fn case(what: What, causes: &'static [&'static str]) -> Case {
+    Case { what, causes }
+}
+
+const SERVER: &[&str] =
+    &["the API server answered 50", "Internal error occurred", "currently unable", "Timeout"];
+const LOST: &[&str] = &["cannot be reached"];
+
+/// Shorter than kcl waits for an answer, and longer than it waits for a server to say that it is there.
+const STALL: Duration = Duration::from_secs(30);
+const LATE: Fault = Fault::Latency { least: Duration::from_millis(20), jitter: Duration::from_millis(180) };
+
+/// All of them; what takes longest comes first.
+pub(super) const CASES: [Case; 16] = [
+    case(What::Once(Fault::Stall(STALL)), LOST),
+    case(What::Restart, LOST),
+    case(What::Kill(Moment::BeforeForwarding), &[]),
+    case(What::Kill(Moment::ResponseLost), &[]),
+    case(What::All(LATE), &[]),
+    case(What::Once(Fault::Throttled), &["Too many requests"]),
+    case(What::Once(Fault::ServerError(500)), SERVER),
+    case(What::Once(Fault::ServerError(502)), SERVER),
+    case(What::Once(Fault::ServerError(503)), SERVER),
+    case(What::Once(Fault::ServerError(504)), SERVER),
+    case(What::Once(Fault::ConnectionReset), LOST),
+    case(What::Once(Fault::ResponseLost), LOST),
+    case(What::Once(Fault::ResponseCut), LOST),
+    case(What::Once(Fault::Conflict), &[]),
+    case(What::Action(Fault::Denied), &[" may not "]),
+    case(What::Rest(Fault::CredentialsExpired), &["does not accept who asks"]),
+];
+
+impl Case {
+    /// As it stands in the table.
+    pub(super) fn name(self) -> String {
+        match self.what {
+            What::Rest(Fault::CredentialsExpired) => "API server: 401 from then on".to_owned(),
+            What::Once(Fault::Throttled) => "API server: 429".to_owned(),
+            What::Action(Fault::Denied) => "API server: 403".to_owned(),
+            What::Once(Fault::Conflict) => "API server: 409".to_owned(),
+            What::Once(fault) | What::Action(fault) | What::Rest(fault) | What::All(fault) => {
+                format!("API server: {fault}")
+            }
+            What::Restart => "API server: started again".to_owned(),
+            What::Kill(Moment::BeforeForwarding) => "API server: kcl killed before the call".to_owned(),
+            What::Kill(Moment::ResponseLost) => "API server: kcl killed after the call".to_owned(),
+        }
+    }
+
+    /// Whether it can strike this request.
+    pub(super) fn fits(self, point: &Point) -> bool {
+        !matches!(self.what, What::Once(Fault::Conflict)) || point.action.starts_with("apply")
+    }
+
+    /// Whether it says nothing which request it is, but for the seed.
+    pub(super) fn is_everywhere(self) -> bool {
+        matches!(self.what, What::All(_))
+    }
+
+    /// Runs kcl with it. `wanted`: what an undisturbed run makes.
+    pub(super) fn run(
+        self,
+        bench: &mut Bench,
+        wanted: &Made,
+        point: &Point,
+        seed: u64,
+    ) -> Result<Told, Error> {
+        bench.restore()?;
+        let at = || point.clone();
+        match self.what {
+            What::Once(fault) => self.fault(bench, wanted, fault, When::At(at()), seed),
+            What::Action(fault) => self.fault(bench, wanted, fault, When::ActionFrom(at()), seed),
+            What::Rest(fault) => self.fault(bench, wanted, fault, When::From(at()), seed),
+            What::All(fault) => self.fault(bench, wanted, fault, When::Always, seed),
+            What::Restart => self.restart(bench, wanted, point),
+            What::Kill(moment) => kill(bench, wanted, point, moment),
+        }
+    }
+
+    fn fault(self, bench: &Bench, wanted: &Made, fault: Fault, when: When, seed: u64) -> Result<Told, Error> {
+        let strikes = bench.proxy.inject(fault, when, seed);
+        let run = Running::start(bench.command())?.wait()?;
+        let took = strikes.first().map(|first| Instant::now().saturating_duration_since(first));
+        if strikes.count() == 0 && run.code == 0 {
+            return Ok(Told::Missed);
+        }
+        self.judge(bench, wanted, &run, took)
+    }
+
+    /// What a run came to. `took`: how long it went on after the fault.
+    fn judge(self, bench: &Bench, wanted: &Made, run: &Run, took: Option<Duration>) -> Result<Told, Error> {
+        if run.code == 0 {
+            let trouble = bench.difference(wanted)?;
+            return Ok(Told::Fate(trouble.map_or(Fate::Converged, Fate::Failed), None));
+        }
+        // What it said on its way there is no cause.
+        let said = run.end();
+        if !self.causes.iter().any(|cause| said.contains(cause)) {
+            return Ok(Told::Fate(Fate::Failed(format!("not the right cause: {}", run.end())), took));
+        }
+        let trouble = bench.again(wanted)?;
+        Ok(Told::Fate(trouble.map_or(Fate::Stopped, Fate::Failed), took))
+    }
+
+    fn restart(self, bench: &mut Bench, wanted: &Made, point: &Point) -> Result<Told, Error> {
+        let halt = bench.proxy.halt(point.clone(), Moment::BeforeForwarding);
+        let mut run = Running::start(bench.command())?;
+        if !run.reaches(&halt)? {
+            return Ok(missed(&run.wait()?));
+        }
+        bench.server.kill_api_server();
+        bench.proxy.close();
+        halt.cut();
+        bench.proxy.open_with_server()?;
+        bench.server.start_again()?;
+        let run = run.wait()?;
+        self.judge(bench, wanted, &run, None)
+    }
+}
+
+/// What a run is whose request did not come.
+fn missed(run: &Run) -> Told {
+    if run.code == 0 { Told::Missed } else { Told::Fate(Fate::Failed(run.end()), None) }
+}
+
+fn kill(bench: &Bench, wanted: &Made, point: &Point, moment: Moment) -> Result<Told, Error> {
+    let halt = bench.proxy.halt(point.clone(), moment);
+    let mut first = bench.command();
+    first.env("KCL_LOCK_LEASE", SHORT_LEASE);
+    let mut first = Running::start(first)?;
+    if !first.reaches(&halt)? {
+        return Ok(missed(&first.wait()?));
+    }
+    first.kill()?;
+    halt.cut();
+    let trouble = bench.again(wanted)?;
+    Ok(Told::Fate(trouble.map_or(Fate::Converged, Fate::Failed), None))
+}
