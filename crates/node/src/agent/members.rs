@@ -87,22 +87,16 @@ pub async fn publish(
         Presence::Stays => Some(refresh(store, told, here).await?),
         Presence::Goes => None,
     };
-<<<<<<< HEAD
-    let Some(wanted) = &told.dns else { return Ok(Names::new()) };
-    let others = others(store, &told.etcd).await?;
-    let names = dns::names(wanted, own.as_ref(), &others, OffsetDateTime::now_utc());
-=======
     if told.dns.is_empty() {
         return Ok(Names::new());
     }
-    let (others, now) = (others(store, told).await?, OffsetDateTime::now_utc());
+    let (others, now) = (others(store, &told.etcd).await?, OffsetDateTime::now_utc());
     let zones: Vec<(&str, Names)> = told
         .dns
         .iter()
         .map(|wanted| (wanted.zone.as_str(), dns::names(wanted, own.as_ref(), &others, now)))
         .collect();
     let names: Names = zones.iter().flat_map(|(_, names)| names.clone()).collect();
->>>>>>> cloud
     if before != Some(&names) {
         for (zone, names) in &zones {
             dns::publish(route53, zone, names).await?;
