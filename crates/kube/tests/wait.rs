@@ -126,6 +126,7 @@ async fn a_rollout_is_followed_to_its_end() {
         );
     };
     ready("log", 3);
+    ready("till", 0);
     let events = Mutex::new(Vec::new());
     let on_event = |event: Event| {
         let line = match event {
@@ -145,7 +146,7 @@ async fn a_rollout_is_followed_to_its_end() {
         events.into_inner().unwrap(),
         [
             "Deployment follow/log ready",
-            "Deployment follow/till 0/3 its controller has not seen it yet",
+            "Deployment follow/till 0/3 ",
             "Deployment follow/till 2/3 ",
             "Deployment follow/till ready",
         ]
