@@ -12,8 +12,8 @@ use crate::kcl::{self, say};
 const SAMPLE: usize = 1;
 /// Any number does; the same one gives the same faults.
 const SEED: u64 = 6;
-/// Half of a run is waiting.
-const WORKERS: usize = 4;
+/// Most of a run is waiting.
+const WORKERS: usize = 6;
 
 /// Runs the sweeps that `arguments` ask for. Whether every row is whole.
 pub(crate) fn run(arguments: impl Iterator<Item = String>) -> Result<bool> {

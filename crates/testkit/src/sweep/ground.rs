@@ -7,10 +7,11 @@ use crate::audit::Auditor;
 use crate::error::Error;
 use crate::faults::Point;
 use crate::local_aws::LocalAws;
-use crate::world::{World, example, make_zone};
+use crate::world::{Run, World, example, make_zone};
 
 use super::canonical::State;
 use super::process::Running;
+use super::row::Fate;
 
 /// The reference cluster.
 const EXAMPLE: &str = "karlaru.yaml";
@@ -92,14 +93,10 @@ impl Ground {
         make_zone(&bare, "karlaru.com").map_err(zone)?;
         let created = LocalAws::start()?;
         make_zone(&created, "karlaru.com").map_err(zone)?;
-        let world = World::of(binary, created);
-        let ended = Running::start(command(&world, Stage::Create))?.wait()?;
-        if ended.code != 0 {
-            return Err(Error::Undisturbed { stage: Stage::Create.name(), said: ended.all() });
-        }
-        let mut ground =
-            Self { binary, bare, created: world.aws, undisturbed: Stage::ALL.map(|_| Undisturbed::none()) };
         let mut auditor = Auditor::start()?;
+        let bare = used(World::of(binary, bare), &["create", "cluster"], &mut auditor)?;
+        let created = used(World::of(binary, created), &["create", "cluster", "--yes"], &mut auditor)?;
+        let mut ground = Self { binary, bare, created, undisturbed: Stage::ALL.map(|_| Undisturbed::none()) };
         for (index, stage) in Stage::ALL.into_iter().enumerate() {
             ground.undisturbed[index] = ground.run_undisturbed(stage, &mut auditor)?;
         }
@@ -144,6 +141,24 @@ impl Ground {
         self.difference(world, stage, auditor)
     }
 
+    /// What became of a run that the fault at `point` did not meet: nothing was in its way, so that it has to end as an
+    /// undisturbed one.
+    pub(super) fn missed(
+        &self,
+        world: &World,
+        stage: Stage,
+        ended: &Run,
+        point: &Point,
+        auditor: &mut Auditor,
+    ) -> Result<Fate, Error> {
+        let trouble = match ended.code {
+            0 => self.difference(world, stage, auditor)?,
+            _ => Some(ended.end()),
+        };
+        Ok(trouble
+            .map_or(Fate::Missed, |trouble| Fate::Failed(format!("{point}, which was missed: {trouble}"))))
+    }
+
     /// What there is other than after an undisturbed run.
     pub(super) fn difference(
         &self,
@@ -170,6 +185,18 @@ impl Ground {
         let found = State::of(&auditor.audit(&world.aws, world.aws.region())?);
         Ok(Undisturbed { points: Point::of(&calls), state: found })
     }
+}
+
+/// The account after a run of kcl with the reference cluster, and an audit. Both let moto load what it needs for a
+/// service, as it does at the first call: else each copy does so again, which takes longer than all that it is asked.
+fn used(world: World, args: &[&str], auditor: &mut Auditor) -> Result<LocalAws, Error> {
+    let path = world.spec(&example(EXAMPLE));
+    let ended = Running::start(world.command(&[args, &["-f", &path]].concat()))?.wait()?;
+    if ended.code != 0 {
+        return Err(Error::Undisturbed { stage: Stage::Create.name(), said: ended.all() });
+    }
+    auditor.audit(&world.aws, world.aws.region())?;
+    Ok(world.aws)
 }
 
 impl Undisturbed {
