@@ -130,7 +130,7 @@ fn disturbed(
         (Scope::All, _) | (_, None) => When::Always,
     };
     let strikes = world.aws.inject(case.fault, when, seed);
-    let mut run = command(&world, stage);
+    let mut run = command(&world, stage)?;
     if case.scope == Scope::Rest {
         // It cannot give its lock back.
         run.env("KCL_LOCK_LEASE", SHORT_LEASE);

@@ -48,7 +48,7 @@ fn interrupted(
 ) -> Result<Fate, Error> {
     let world = ground.world(stage)?;
     let halt = world.aws.halt(point.clone(), Moment::BeforeForwarding);
-    let mut run = command(&world, stage);
+    let mut run = command(&world, stage)?;
     run.env("KCL_LOCK_LEASE", if twice { SHORT_LEASE } else { "1m" });
     let mut run = Running::start(run)?;
     if !run.reaches(&halt)? {

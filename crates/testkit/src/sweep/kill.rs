@@ -36,7 +36,7 @@ fn killed(
 ) -> Result<Fate, Error> {
     let world = ground.world(stage)?;
     let halt = world.aws.halt(point.clone(), moment);
-    let mut first = command(&world, stage);
+    let mut first = command(&world, stage)?;
     first.env("KCL_LOCK_LEASE", SHORT_LEASE);
     let mut first = Running::start(first)?;
     if !first.reaches(&halt)? {

@@ -44,7 +44,7 @@ fn throttled(
 ) -> Result<Told, Error> {
     let world = ground.world(stage)?;
     let strikes = world.aws.inject(Fault::Throttled, When::Share(share), seed);
-    let run = Running::start(command(&world, stage))?.wait()?;
+    let run = Running::start(command(&world, stage)?)?.wait()?;
     let calls = world.aws.calls().len();
     let clean = ground.undisturbed(stage).points.len();
     let measured = u32::try_from(calls).ok().map(f64::from);

@@ -1,7 +1,5 @@
 //! Many runs of the same update at once: one works at a time, and all end in the same state.
 
-use std::process::Command;
-
 use crate::audit::Auditor;
 use crate::call::Call;
 use crate::error::Error;
@@ -31,13 +29,12 @@ pub(super) fn plans(ground: &Ground, extent: Extent) -> Vec<Plan<'_>> {
 
 fn together(ground: &Ground, count: usize, auditor: &mut Auditor) -> Result<Told, Error> {
     let world = ground.world(STAGE)?;
-    let named = |index: usize| -> Command {
-        let mut run = command(&world, STAGE);
+    let started = |index: usize| {
+        let mut run = command(&world, STAGE)?;
         run.env("KCL_LOCK_TIMEOUT", WAIT).env(APP, format!("run-{index}"));
-        run
+        Running::start(run)
     };
-    let runs: Vec<Running> =
-        (0..count).map(|index| Running::start(named(index))).collect::<Result<_, _>>()?;
+    let runs: Vec<Running> = (0..count).map(started).collect::<Result<_, _>>()?;
     let mut fates = Vec::new();
     for run in runs {
         let run = run.wait()?;
