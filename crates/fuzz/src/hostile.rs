@@ -116,7 +116,7 @@ fn text_shape(text: &str, value: &str) -> Value {
     if text.contains(value) { Value::from("VALUE") } else { Value::from(text) }
 }
 
-/// Scripts among what is made of `spec`.
+/// Scripts among what is made of `spec`, also within user data of several parts.
 pub fn scripts(spec: &str) -> Vec<String> {
     let Ok(loaded) = kcl_spec::load(&[Source::new("cluster.yaml", spec)]) else { return Vec::new() };
     let store = StoreLocation { bucket: "state".to_owned(), prefix: String::new() };
@@ -131,7 +131,7 @@ pub fn scripts(spec: &str) -> Vec<String> {
 
 fn collect(value: &Value, found: &mut Vec<String>) {
     match value {
-        Value::String(text) if text.starts_with("#!/bin") => found.push(text.clone()),
+        Value::String(text) if text.lines().any(|line| line.starts_with("#!/")) => found.push(text.clone()),
         Value::Array(items) => items.iter().for_each(|item| collect(item, found)),
         Value::Object(fields) => fields.values().for_each(|field| collect(field, found)),
         _ => {}

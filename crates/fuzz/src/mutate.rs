@@ -52,7 +52,7 @@ impl Dice {
 }
 
 /// One of `samples`, damaged.
-pub fn damaged(samples: &[&str], dice: &mut Dice) -> Vec<u8> {
+pub fn damaged(samples: &[String], dice: &mut Dice) -> Vec<u8> {
     let mut data = samples[dice.below(samples.len())].as_bytes().to_vec();
     for _ in 0..=dice.below(6) {
         let at = dice.below(data.len() + 1);
@@ -101,7 +101,7 @@ mod tests {
     fn the_same_seed_gives_the_same_damage() {
         let of = |seed| {
             let mut dice = Dice::new(seed);
-            (0..20).map(|_| damaged(&["some: sample"], &mut dice)).collect::<Vec<_>>()
+            (0..20).map(|_| damaged(&["some: sample".to_owned()], &mut dice)).collect::<Vec<_>>()
         };
         assert_eq!(of(1), of(1));
         assert_ne!(of(1), of(2));

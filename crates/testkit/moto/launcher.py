@@ -5,6 +5,8 @@ stderr. The end of stdin means that the parent is gone. `--plain` leaves moto as
 the canary tests look at that one.
 """
 
+import functools
+import gc
 import json
 import os
 import signal
@@ -14,8 +16,14 @@ import threading
 
 from werkzeug.serving import make_server
 
+import botocore.session
+import moto.backends
+import moto.core.responses
+import moto.core.utils
+
 # Imported before the port is told: the first call should not pay for them.
 import moto.autoscaling.models
+import moto.ec2.exceptions
 import moto.ec2.models
 import moto.elbv2.models
 import moto.iam.models
@@ -25,6 +33,30 @@ from moto.moto_server.werkzeug_app import (
     MotoRequestHandler,
     create_backend_app,
 )
+
+
+def look_once():
+    """What does not change while a server runs is looked up once; moto does so at each request, or each error."""
+    modules = tuple(moto.backends.list_of_moto_modules())
+    moto.backends.list_of_moto_modules = lambda: modules
+    by_host = functools.lru_cache(maxsize=1024)(DomainDispatcherApplication.get_backend_for_host)
+    DomainDispatcherApplication.get_backend_for_host = lambda self, host: by_host(self, host)
+    moto.core.responses.method_names_from_class = functools.cache(moto.core.utils.method_names_from_class)
+    services = {name.replace("-", ""): name for name in botocore.session.Session().get_available_services()}
+    moto.core.utils.service_name_from_moto_package_name = lambda package: services.get(package, package)
+
+
+def newest_first():
+    """Who makes a machine looks for it at once, and moto goes through all that there are: thousands take for ever."""
+
+    def get_instance(self, instance_id):
+        for reservation in reversed(list(self.reservations.values())):
+            for instance in reversed(reservation.instances):
+                if instance.id == instance_id:
+                    return instance
+        raise moto.ec2.exceptions.InvalidInstanceIdError(instance_id)
+
+    moto.ec2.models.instances.InstanceBackend.get_instance = get_instance
 
 
 class QuietHandler(MotoRequestHandler):
@@ -50,8 +82,11 @@ def say_port(server):
 def obey(app):
     """What the parent says, until it is gone."""
     while line := sys.stdin.buffer.readline():
-        if line == b"copy\n" and os.fork() == 0:
-            be_copy(app)
+        if line == b"copy\n":
+            # What is there now stays: no copy looks through it for garbage, which would give it all its pages anew.
+            gc.freeze()
+            if os.fork() == 0:
+                be_copy(app)
     os._exit(0)
 
 
@@ -95,6 +130,8 @@ def main():
         import mends
 
         mends.apply()
+    look_once()
+    newest_first()
     app = DomainDispatcherApplication(create_backend_app)
     server = listening(app)
     threading.Thread(target=obey, args=(app,), daemon=True).start()

@@ -5,6 +5,7 @@ made, and about whether anything is left after a delete. Each list holds what bo
 only further calls tell put under names that begin with a small letter.
 """
 
+import hashlib
 import json
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -179,6 +180,9 @@ def s3(api):
     for bucket in buckets:
         name = bucket["Name"]
         bucket["keys"] = [item["Key"] for item in contents(api, name)]
+        bucket["objects"] = [
+            {"key": key, "text": text(api, name, key)} for key in bucket["keys"] if not is_secret(key)
+        ]
         bucket["versioning"] = api.get_bucket_versioning(Bucket=name).get("Status")
     return {"buckets": buckets}
 
@@ -191,6 +195,23 @@ def contents(api, bucket):
         # Listed by another account of the same server, or deleted since.
         if error.response["Error"]["Code"] != "NoSuchBucket":
             raise
+
+
+def is_secret(key):
+    """Private keys and what Secrets are encrypted with are listed, and not read. A lock says who had it."""
+    return "/pki/private/" in key or "/secrets/" in key or key.endswith("/lock")
+
+
+def text(api, bucket, key):
+    try:
+        content = api.get_object(Bucket=bucket, Key=key)["Body"].read()
+    except ClientError:
+        # Deleted since it was listed.
+        return None
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return f"{len(content)} bytes, SHA-256 {hashlib.sha256(content).digest().hex('-', 8)}"
 
 
 PARTS = {

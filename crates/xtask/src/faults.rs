@@ -14,8 +14,8 @@ const SAMPLE: usize = 1;
 const SEED: u64 = 6;
 /// The sweep before the API server, as it is asked for.
 const KUBERNETES: &str = "kubernetes";
-/// Half of a run is waiting.
-const WORKERS: usize = 4;
+/// Most of a run is waiting.
+const WORKERS: usize = 6;
 
 /// Runs the sweeps that `arguments` ask for. Whether every row is whole.
 pub(crate) fn run(arguments: impl Iterator<Item = String>) -> Result<bool> {

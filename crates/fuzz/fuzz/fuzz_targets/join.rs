@@ -1,4 +1,6 @@
 //! Requests to the join service.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| kcl_fuzz::join(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    kcl_fuzz::join(data);
+});

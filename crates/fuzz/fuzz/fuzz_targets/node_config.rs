@@ -1,4 +1,6 @@
 //! What a machine is told.
 #![no_main]
 
-libfuzzer_sys::fuzz_target!(|data: &[u8]| kcl_fuzz::node_config(data));
+libfuzzer_sys::fuzz_target!(|data: &[u8]| {
+    kcl_fuzz::node_config(data);
+});

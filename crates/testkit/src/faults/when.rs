@@ -34,11 +34,6 @@ impl Point {
             })
             .collect()
     }
-
-    /// The action's name.
-    pub fn name(&self) -> String {
-        format!("{}:{}", self.service, self.action)
-    }
 }
 
 impl fmt::Display for Point {

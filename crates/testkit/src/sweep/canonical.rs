@@ -6,13 +6,20 @@
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use regex::{Captures, Regex};
 use serde_json::Value;
 
 use crate::audit::Audit;
 
 /// What is taken out of texts, and what stands for it.
-const PATTERNS: [(&str, &str); 12] = [
+const PATTERNS: [(&str, &str); 15] = [
+    (r"-----BEGIN [A-Z ]+-----[\s\S]*?-----END [A-Z ]+-----", "PEM"),
+    // A public key, and what it is known by, in a JSON Web Key Set.
+    (r#""(?:n|kid)":\s*"[\w-]+""#, "JWK"),
+    // A key within its keyset.
+    (r"\b[0-9a-f]{24}\b", "KEY-ID"),
     (r"\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}(?:\.\d+)?(?:Z|[+-]\d{2}:?\d{2})?", "TIME"),
     (r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b", "UUID"),
     // IAM's own ids: https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_identifiers.html
@@ -81,7 +88,7 @@ fn parts(item: &Value) -> Vec<Value> {
     let Some(fields) = whole.as_object_mut() else { return vec![whole] };
     let id = fields.get("Name").cloned().unwrap_or_default();
     let mut parts = Vec::new();
-    for list in ["keys", "records"] {
+    for list in ["keys", "objects", "records"] {
         for part in fields.remove(list).as_ref().and_then(Value::as_array).into_iter().flatten() {
             parts.push(serde_json::json!({ "in": id, "is": part }));
         }
@@ -137,11 +144,20 @@ fn canonical(value: &Value, names: &BTreeMap<String, String>) -> String {
         }
         Value::Object(fields) => {
             let fields = fields.iter().filter(|(name, _)| !RANDOM.contains(&name.as_str()));
-            let fields = fields.map(|(name, value)| format!("{name}: {}", canonical(value, names)));
+            let fields =
+                fields.map(|(name, value)| match (name.as_str(), value.as_str().and_then(decoded)) {
+                    ("UserData", Some(script)) => format!("{name}: {}", stable(&script, names)),
+                    _ => format!("{name}: {}", canonical(value, names)),
+                });
             format!("{{{}}}", fields.collect::<Vec<_>>().join(", "))
         }
         other => other.to_string(),
     }
+}
+
+/// What is in a text of base64 digits.
+fn decoded(text: &str) -> Option<String> {
+    STANDARD.decode(text).ok().and_then(|bytes| String::from_utf8(bytes).ok())
 }
 
 /// The patterns, compiled. A test compiles each of them, so that none is left out.
@@ -204,6 +220,23 @@ mod tests {
         assert_eq!(more.len(), 1, "{more:?}");
         assert!(more[0].starts_with("+ vpcs ") && more[0].contains("vpc(k)"), "{more:?}");
         assert!(more[0].contains("10.0.0.0/16"), "a block is no address: {more:?}");
+    }
+
+    #[test]
+    fn what_objects_and_user_data_say_counts() {
+        let of = |spec: &str, script: &str, key: &str| {
+            let pem = format!("-----BEGIN CERTIFICATE-----\n  {key}\n  -----END CERTIFICATE-----");
+            let objects = json!([{ "key": "k/cluster.spec", "text": spec }, { "key": "k/ca", "text": pem }]);
+            let bucket = json!({ "Name": "state", "keys": ["k/cluster.spec", "k/ca"], "objects": objects });
+            let data = STANDARD.encode(format!("#!/bin/sh\n{script}\n"));
+            let template = json!({ "latest": { "UserData": data } });
+            State::of(&Audit::from(json!({ "buckets": [bucket], "launch_templates": [template] })))
+        };
+        let first = of("size: 1", "run", "MIIB");
+        assert_eq!(first, of("size: 1", "run", "MIIC"), "keys are other ones at each run");
+        assert_eq!(first.difference(&of("size: 2", "run", "MIIB")).len(), 2);
+        let other = first.difference(&of("size: 1", "walk", "MIIB"));
+        assert!(other.len() == 2 && other[0].contains("#!/bin/sh\nrun"), "{other:?}");
     }
 
     #[test]

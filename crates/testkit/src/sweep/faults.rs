@@ -9,18 +9,20 @@ use crate::faults::{Fault, Point, When};
 
 use super::Extent;
 use super::ground::{Ground, SHORT_LEASE, Stage, command};
-use super::jobs::{each, sampled};
+use super::jobs::{Job, Plan, Told};
 use super::process::Running;
-use super::row::{Fate, Row};
+use super::row::Fate;
 
 /// Longer than kcl waits for an answer.
 const STALL: Duration = Duration::from_secs(35);
 
 /// A fault, and what a run that stops because of it has to say: one of these.
-pub(super) struct Case {
-    pub(super) fault: Fault,
-    pub(super) causes: &'static [&'static str],
+struct Case {
+    fault: Fault,
+    causes: &'static [&'static str],
     scope: Scope,
+    /// In which stages there is something for it to strike.
+    stages: &'static [Stage],
 }
 
 /// Which calls a fault strikes in one run.
@@ -40,8 +42,18 @@ const SERVER: &[&str] = &["InternalError", "InternalFailure", "ServiceUnavailabl
 const LOST: &[&str] = &["run the same command again"];
 
 const fn case(fault: Fault, scope: Scope, causes: &'static [&'static str]) -> Case {
-    Case { fault, causes, scope }
+    Case { fault, causes, scope, stages: &Stage::ALL }
 }
+
+/// A fault of certain things, wherever kcl meets them in these stages.
+const fn in_stages(fault: Fault, stages: &'static [Stage]) -> Case {
+    Case { fault, causes: &[], scope: Scope::All, stages }
+}
+
+/// Where something is made.
+const MAKING: &[Stage] = &[Stage::Create, Stage::Update];
+/// Where something is taken away, or was there before.
+const REMOVING: &[Stage] = &[Stage::Update, Stage::Delete];
 
 const CASES: [Case; 20] = [
     case(Fault::Throttled, Scope::Once, &["RequestLimitExceeded", "Throttling", "SlowDown"]),
@@ -65,85 +77,85 @@ const CASES: [Case; 20] = [
         &["InvalidParameterValue", "InvalidRequest", "ValidationError", "HTTP status 400"],
     ),
     case(Fault::CredentialsExpired, Scope::Rest, &["have expired"]),
-    case(Fault::NotSeenYet { reads: 5 }, Scope::All, &[]),
-    case(Fault::NotUsableYet { uses: 4 }, Scope::All, &[]),
-    case(Fault::ProfileUnknown { tries: 3 }, Scope::All, &[]),
-    case(Fault::RoleUnknown { tries: 3 }, Scope::All, &[]),
-    case(Fault::InUse { tries: 4 }, Scope::All, &[]),
-    case(Fault::Provisioning { looks: 8 }, Scope::All, &[]),
+    in_stages(Fault::NotSeenYet { reads: 5 }, MAKING),
+    in_stages(Fault::NotUsableYet { uses: 4 }, MAKING),
+    in_stages(Fault::ProfileUnknown { tries: 3 }, MAKING),
+    in_stages(Fault::RoleUnknown { tries: 3 }, MAKING),
+    in_stages(Fault::InUse { tries: 4 }, REMOVING),
+    // kcl looks at balancers that are there, and waits for none that it makes.
+    in_stages(Fault::Provisioning { looks: 8 }, REMOVING),
     case(Fault::ClockSkew(Duration::from_mins(20)), Scope::All, &["clock"]),
 ];
 
-pub(super) fn sweep(ground: &Ground, extent: Extent, done: &mut impl FnMut(Row)) -> Result<(), Error> {
-    for case in &CASES {
-        for stage in Stage::ALL {
-            let name = format!("{}: {}", case.fault, stage.name());
-            let points = match case.scope {
-                // The point says nothing here but which seed.
-                Scope::All => ground.undisturbed(stage).points.iter().take(seeds(extent)).cloned().collect(),
-                _ => sampled(&ground.undisturbed(stage).points, extent, &name),
-            };
-            let jobs: Vec<(usize, Point)> = points.into_iter().enumerate().collect();
-            let fates = each(jobs, extent.workers, |(index, point), auditor| {
-                let seed = extent.seed + *index as u64;
-                disturbed(ground, stage, case, point, seed, auditor)
-            })?;
-            let slowest = fates.iter().filter_map(|(_, took)| *took).max();
-            let mut row = Row::of(name, fates.into_iter().map(|(fate, _)| fate));
-            if let (Scope::Action | Scope::Rest, Some(slowest)) = (case.scope, slowest) {
-                row.note = format!("stopped after {:.1} s at most", slowest.as_secs_f64());
-            }
-            done(row);
+pub(super) fn plans(ground: &Ground, extent: Extent) -> Vec<Plan<'_>> {
+    let of_case = |case: &'static Case| {
+        case.stages.iter().map(move |stage| plan(ground, extent, *stage, case)).collect::<Vec<_>>()
+    };
+    CASES.iter().flat_map(of_case).collect()
+}
+
+fn plan<'g>(ground: &'g Ground, extent: Extent, stage: Stage, case: &'static Case) -> Plan<'g> {
+    let name = format!("{}: {}", case.fault, stage.name());
+    let points = &ground.undisturbed(stage).points;
+    let Scope::All = case.scope else {
+        let mut plan = Plan::of_points(name, points, extent, |point| -> Job<'g> {
+            Box::new(move |auditor| disturbed(ground, stage, case, Some(&point), extent.seed, auditor))
+        });
+        if matches!(case.scope, Scope::Action | Scope::Rest) {
+            plan.note = Some(Box::new(|slowest| format!("stopped after {slowest:.1} s at most")));
         }
-    }
-    Ok(())
+        return plan;
+    };
+    let jobs = (0..extent.seeds()).map(|index| -> Job<'g> {
+        let seed = extent.seed + index;
+        Box::new(move |auditor| disturbed(ground, stage, case, None, seed, auditor))
+    });
+    Plan { name, jobs: jobs.collect(), wanted: None, note: None }
 }
 
-/// How often a fault that strikes all calls is tried, each time with another seed.
-fn seeds(extent: Extent) -> usize {
-    if extent.sample.is_some() { 1 } else { 5 }
-}
-
-/// What became of a run, and how long after the fault it stopped, if it did.
-type Told = (Fate, Option<Duration>);
-
+/// `point`: where it strikes; without one, wherever it can.
 fn disturbed(
     ground: &Ground,
     stage: Stage,
     case: &Case,
-    point: &Point,
+    point: Option<&Point>,
     seed: u64,
     auditor: &mut Auditor,
 ) -> Result<Told, Error> {
     let world = ground.world(stage)?;
-    let point_of = || point.clone();
-    let when = match case.scope {
-        Scope::Once => When::At(point_of()),
-        Scope::Action => When::ActionFrom(point_of()),
-        Scope::Rest => When::From(point_of()),
-        Scope::All => When::Always,
+    let when = match (case.scope, point.cloned()) {
+        (Scope::Once, Some(point)) => When::At(point),
+        (Scope::Action, Some(point)) => When::ActionFrom(point),
+        (Scope::Rest, Some(point)) => When::From(point),
+        (Scope::All, _) | (_, None) => When::Always,
     };
     let strikes = world.aws.inject(case.fault, when, seed);
-    let mut run = command(&world, stage);
+    let mut run = command(&world, stage)?;
     if case.scope == Scope::Rest {
         // It cannot give its lock back.
         run.env("KCL_LOCK_LEASE", SHORT_LEASE);
     }
     let run = Running::start(run)?.wait()?;
     let took = strikes.first().map(|first| Instant::now().saturating_duration_since(first));
-    let told = |text: String| match case.scope {
-        Scope::All => format!("seed {seed}: {text}"),
-        _ => format!("{point}: {text}"),
+    let told = |fate, took: Option<Duration>| {
+        Ok(Told { fates: vec![fate], measured: took.map(|took| took.as_secs_f64()) })
+    };
+    let failed = |text: String| match point {
+        Some(point) => told(Fate::Failed(format!("{point}: {text}")), took),
+        None => told(Fate::Failed(format!("seed {seed}: {text}")), took),
     };
     if run.code == 0 {
         let trouble = ground.difference(&world, stage, auditor)?;
-        let fate = trouble.map_or(Fate::Converged, |trouble| Fate::Failed(told(trouble)));
-        return Ok((fate, None));
+        let fate = if strikes.count() == 0 { Fate::Missed } else { Fate::Converged };
+        return trouble.map_or_else(|| told(fate, None), failed);
+    }
+    if strikes.count() == 0 {
+        return failed(format!("the fault was missed: {}", run.end()));
     }
     let said = run.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
     if !case.causes.iter().any(|cause| said.contains(cause)) {
-        return Ok((Fate::Failed(told(format!("not the right cause: {}", run.end()))), took));
+        return failed(format!("not the right cause: {}", run.end()));
     }
     let trouble = ground.again(&world, stage, auditor)?;
-    Ok((trouble.map_or(Fate::Stopped, |trouble| Fate::Failed(told(trouble))), took))
+    trouble.map_or_else(|| told(Fate::Stopped, took), failed)
 }

@@ -1,32 +1,44 @@
 //! What sweeps start from: accounts that are ready to be copied, and what undisturbed runs do.
 
+use std::collections::BTreeSet;
+use std::io::Write as _;
 use std::path::Path;
 use std::process::Command;
+
+use serde_json::Value;
 
 use crate::audit::Auditor;
 use crate::error::Error;
 use crate::faults::Point;
 use crate::local_aws::LocalAws;
-use crate::world::{World, example, make_zone};
+use crate::releases::node_agent_stand_ins;
+use crate::world::{Run, World, example, make_zone};
 
 use super::canonical::State;
 use super::process::Running;
+use super::row::Fate;
 
 /// The reference cluster.
 pub(super) const EXAMPLE: &str = "karlaru.yaml";
 /// Its name.
 pub(super) const CLUSTER: &str = "k8s.karlaru.com";
 
-/// What the update changes of the spec: with it every kind of resource is changed, made or removed that can be.
-const CHANGES: [(&str, &str); 8] = [
+/// What the update changes of the spec: with it, and with a newer node agent, every kind of resource is changed, made or
+/// removed, but for [`LASTING`].
+const CHANGES: [(&str, &str); 10] = [
     ("  metricsServer:\n", "  cloudLabels:\n    team: web\n  metricsServer:\n"),
     ("    - 203.0.113.0/24\n", "    - 198.51.100.0/24\n"),
+    // The private one has a way out of its own: a gateway, its address, a route.
     (
         "      cidr: 172.20.32.0/19\n",
-        "      cidr: 172.20.32.0/19\n    - name: eu-north-1b\n      zone: eu-north-1b\n      type: Public\n      cidr: 172.20.64.0/19\n",
+        "      cidr: 172.20.32.0/19\n    - name: eu-north-1b\n      zone: eu-north-1b\n      type: Public\n      cidr: 172.20.64.0/19\n    - name: eu-north-1b-private\n      zone: eu-north-1b\n      type: Private\n      cidr: 172.20.96.0/19\n",
     ),
     ("volumeSize: 6", "volumeSize: 8"),
+    // Another bucket, with documents of its own.
+    ("s3://karlaru-kcl-oidc/", "s3://karlaru-kcl-oidc-2/"),
     ("      - sts.amazonaws.com\n", "      - sts.amazonaws.com\n      - other.example.com\n"),
+    // One role goes, and another one comes.
+    ("      - name: iam-account\n", "      - name: other-account\n"),
     ("\"s3:PutObject\",", "\"s3:GetObject\",\n                  \"s3:PutObject\","),
     (
         "machineType: t3.micro\n  minSize: 2\n  maxSize: 2\n",
@@ -34,6 +46,9 @@ const CHANGES: [(&str, &str); 8] = [
     ),
     ("    - docs.karlaru.com", "    - www.karlaru.com"),
 ];
+
+/// Kinds that no update touches: keys are made once, and rotated by commands of their own.
+const LASTING: [&str; 2] = ["encryption-key", "keyset"];
 
 /// The lease of a run that will leave its lock behind: the shortest there is, as the next run waits for its end.
 pub(super) const SHORT_LEASE: &str = "5s";
@@ -92,14 +107,15 @@ impl Ground {
         make_zone(&bare, "karlaru.com").map_err(zone)?;
         let created = LocalAws::start()?;
         make_zone(&created, "karlaru.com").map_err(zone)?;
-        let world = World::of(binary, created);
-        let ended = Running::start(command(&world, Stage::Create))?.wait()?;
-        if ended.code != 0 {
-            return Err(Error::Undisturbed { stage: Stage::Create.name(), said: ended.all() });
-        }
-        let mut ground =
-            Self { binary, bare, created: world.aws, undisturbed: Stage::ALL.map(|_| Undisturbed::none()) };
         let mut auditor = Auditor::start()?;
+        let (bare, all) = used(World::of(binary, bare), &["-o", "json"], &mut auditor)?;
+        let (created, _) = used(World::of(binary, created), &["--yes"], &mut auditor)?;
+        let mut ground = Self { binary, bare, created, undisturbed: Stage::ALL.map(|_| Undisturbed::none()) };
+        let untouched = ground.untouched(&kinds(&all)?)?;
+        if untouched != LASTING {
+            let said = format!("of all kinds, it does not touch {}", untouched.join(", "));
+            return Err(Error::Undisturbed { stage: Stage::Update.name(), said });
+        }
         for (index, stage) in Stage::ALL.into_iter().enumerate() {
             ground.undisturbed[index] = ground.run_undisturbed(stage, &mut auditor)?;
         }
@@ -133,7 +149,7 @@ impl Ground {
         auditor: &mut Auditor,
     ) -> Result<Option<String>, Error> {
         world.aws.clear_rules();
-        let mut again = command(world, stage);
+        let mut again = command(world, stage)?;
         again.env("KCL_LOCK_TIMEOUT", WAIT);
         let again = Running::start(again)?.wait()?;
         // Where it got as far as giving its lock back, nothing of the cluster is left to be known by.
@@ -142,6 +158,24 @@ impl Ground {
             return Ok(Some(format!("the next run: {}", again.end())));
         }
         self.difference(world, stage, auditor)
+    }
+
+    /// What became of a run that the fault at `point` did not meet: nothing was in its way, so that it has to end as an
+    /// undisturbed one.
+    pub(super) fn missed(
+        &self,
+        world: &World,
+        stage: Stage,
+        ended: &Run,
+        point: &Point,
+        auditor: &mut Auditor,
+    ) -> Result<Fate, Error> {
+        let trouble = match ended.code {
+            0 => self.difference(world, stage, auditor)?,
+            _ => Some(ended.end()),
+        };
+        Ok(trouble
+            .map_or(Fate::Missed, |trouble| Fate::Failed(format!("{point}, which was missed: {trouble}"))))
     }
 
     /// What there is other than after an undisturbed run.
@@ -160,9 +194,20 @@ impl Ground {
         Ok((!difference.is_empty()).then(|| format!("another state:\n{}", difference.join("\n"))))
     }
 
+    /// Which of all kinds of the cluster the update does not touch, by its own plan.
+    fn untouched(&self, all: &BTreeSet<String>) -> Result<Vec<String>, Error> {
+        let world = self.world(Stage::Update)?;
+        let preview = update(&world, &["-o", "json"])?;
+        let ended = Running::start(preview)?.wait()?;
+        if ended.code != 0 {
+            return Err(Error::Undisturbed { stage: Stage::Update.name(), said: ended.all() });
+        }
+        Ok(all.difference(&kinds(&ended)?).cloned().collect())
+    }
+
     fn run_undisturbed(&self, stage: Stage, auditor: &mut Auditor) -> Result<Undisturbed, Error> {
         let world = self.world(stage)?;
-        let ended = Running::start(command(&world, stage))?.wait()?;
+        let ended = Running::start(command(&world, stage)?)?.wait()?;
         let calls = world.aws.take_calls();
         if ended.code != 0 || !world.aws.unsupported().is_empty() {
             return Err(Error::Undisturbed { stage: stage.name(), said: ended.all() });
@@ -172,6 +217,28 @@ impl Ground {
     }
 }
 
+/// The account after `kcl create cluster` with these arguments, and an audit; and what kcl said. Both let moto load what
+/// it needs for a service, as it does at the first call: else each copy does so again, which takes longer than all that
+/// it is asked.
+fn used(world: World, args: &[&str], auditor: &mut Auditor) -> Result<(LocalAws, Run), Error> {
+    let path = world.spec(&example(EXAMPLE));
+    let args = [&["create", "cluster", "-f", path.as_str()], args].concat();
+    let ended = Running::start(world.command(&args))?.wait()?;
+    if ended.code != 0 {
+        return Err(Error::Undisturbed { stage: Stage::Create.name(), said: ended.all() });
+    }
+    auditor.audit(&world.aws, world.aws.region())?;
+    Ok((world.aws, ended))
+}
+
+/// The kinds of resource that a plan touches.
+fn kinds(preview: &Run) -> Result<BTreeSet<String>, Error> {
+    let plan: Value = serde_json::from_str(&preview.stdout)
+        .map_err(|error| Error::Run { source: std::io::Error::other(error) })?;
+    let steps = plan["steps"].as_array().into_iter().flatten();
+    Ok(steps.filter_map(|step| step["id"]["kind"].as_str().map(str::to_owned)).collect())
+}
+
 impl Undisturbed {
     fn none() -> Self {
         Self { points: Vec::new(), state: State::default() }
@@ -179,17 +246,48 @@ impl Undisturbed {
 }
 
 /// kcl, as a user runs it in this stage.
-pub(super) fn command(world: &World, stage: Stage) -> Command {
-    let mut spec = example(EXAMPLE);
-    if stage == Stage::Update {
-        for (from, to) in CHANGES {
-            spec = spec.replacen(from, to, 1);
+pub(super) fn command(world: &World, stage: Stage) -> Result<Command, Error> {
+    match stage {
+        Stage::Create => {
+            let path = world.spec(&example(EXAMPLE));
+            Ok(world.command(&["create", "cluster", "-f", &path, "--yes"]))
         }
+        Stage::Update => update(world, &["--yes"]),
+        Stage::Delete => Ok(world.command(&["delete", "cluster", CLUSTER, "--yes"])),
+    }
+}
+
+/// The update, with these arguments.
+fn update(world: &World, args: &[&str]) -> Result<Command, Error> {
+    let mut spec = example(EXAMPLE);
+    for (from, to) in CHANGES {
+        if !spec.contains(from) {
+            let said = format!("{EXAMPLE} has no {from:?} to be changed");
+            return Err(Error::Undisturbed { stage: Stage::Update.name(), said });
+        }
+        spec = spec.replacen(from, to, 1);
     }
     let path = world.spec(&spec);
-    match stage {
-        Stage::Create => world.command(&["create", "cluster", "-f", &path, "--yes"]),
-        Stage::Update => world.command(&["update", "-f", &path, "--prune", "--yes"]),
-        Stage::Delete => world.command(&["delete", "cluster", CLUSTER, "--yes"]),
+    let mut command = world.command(&[&["update", "-f", path.as_str(), "--prune"], args].concat());
+    let agents = newer_agents(world.folder.path()).map_err(|source| Error::Run { source })?;
+    command.env("KCL_NODE_BINARY", agents);
+    Ok(command)
+}
+
+/// Stand-ins for other builds of the node agent than those that the cluster was created with.
+fn newer_agents(folder: &Path) -> std::io::Result<String> {
+    let folder = folder.join("newer");
+    let is_new = !folder.exists();
+    std::fs::create_dir_all(&folder)?;
+    let mut files = Vec::new();
+    for name in ["kcl-node-amd64", "kcl-node-arm64"] {
+        files.push(folder.join(name).display().to_string());
     }
+    // Another run may be reading them.
+    if is_new {
+        for path in node_agent_stand_ins(&folder)? {
+            std::fs::OpenOptions::new().append(true).open(path)?.write_all(b"newer")?;
+        }
+    }
+    Ok(files.join(","))
 }

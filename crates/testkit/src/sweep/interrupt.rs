@@ -5,15 +5,16 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::audit::Auditor;
+use crate::call::Call;
 use crate::error::Error;
 use crate::faults::{Moment, Point};
-use crate::world::{Run, World};
+use crate::world::Run;
 
 use super::Extent;
 use super::ground::{Ground, SHORT_LEASE, Stage, command};
-use super::jobs::{each, sampled};
+use super::jobs::{Job, Plan};
 use super::process::Running;
-use super::row::{Fate, Row};
+use super::row::Fate;
 
 /// Two signals at the same moment are one.
 const BETWEEN_SIGNALS: Duration = Duration::from_millis(700);
@@ -21,19 +22,21 @@ const BETWEEN_SIGNALS: Duration = Duration::from_millis(700);
 const AT_ONCE: Duration = Duration::from_secs(3);
 /// The shell's code for what Ctrl-C has ended.
 const INTERRUPTED: i32 = 130;
+/// What [`Run`] says of a process that a signal has ended.
+const BY_SIGNAL: i32 = -1;
 
-pub(super) fn sweep(ground: &Ground, extent: Extent, done: &mut impl FnMut(Row)) -> Result<(), Error> {
+pub(super) fn plans(ground: &Ground, extent: Extent) -> Vec<Plan<'_>> {
+    let mut plans = Vec::new();
     for stage in Stage::ALL {
         for (twice, what) in [(false, "Ctrl-C"), (true, "Ctrl-C twice")] {
             let name = format!("{what}: {}", stage.name());
-            let points = sampled(&ground.undisturbed(stage).points, extent, &name);
-            let fates = each(points, extent.workers, |point, auditor| {
-                interrupted(ground, stage, point, twice, auditor)
-            })?;
-            done(Row::of(name, fates));
+            let points = &ground.undisturbed(stage).points;
+            plans.push(Plan::of_points(name, points, extent, |point| -> Job<'_> {
+                Box::new(move |auditor| Ok(interrupted(ground, stage, &point, twice, auditor)?.into()))
+            }));
         }
     }
-    Ok(())
+    plans
 }
 
 fn interrupted(
@@ -45,26 +48,30 @@ fn interrupted(
 ) -> Result<Fate, Error> {
     let world = ground.world(stage)?;
     let halt = world.aws.halt(point.clone(), Moment::BeforeForwarding);
-    let mut run = command(&world, stage);
+    let mut run = command(&world, stage)?;
     run.env("KCL_LOCK_LEASE", if twice { SHORT_LEASE } else { "1m" });
     let mut run = Running::start(run)?;
     if !run.reaches(&halt)? {
-        let ended = run.wait()?;
-        let failed = || Fate::Failed(format!("{point}: {}", ended.end()));
-        return Ok(if ended.code == 0 { Fate::Converged } else { failed() });
+        return ground.missed(&world, stage, &run.wait()?, point, auditor);
     }
     run.interrupt()?;
     thread::sleep(BETWEEN_SIGNALS);
-    let trouble = if twice {
+    // What it does from here on, it does knowing.
+    let before = world.aws.calls().len();
+    let (ended, trouble) = if twice {
         run.interrupt()?;
         let begun = Instant::now();
         let ended = run.wait()?;
         halt.cut();
-        gone_at_once(&ended, begun.elapsed())
+        let trouble = gone_at_once(&ended, begun.elapsed());
+        (ended, trouble)
     } else {
         halt.let_go();
-        finished(&world, &run.wait()?)
+        let ended = run.wait()?;
+        let trouble = finished(&world.aws.calls(), before, &ended);
+        (ended, trouble)
     };
+    let trouble = trouble.or_else(|| unheard(&world.aws.calls(), before, &ended));
     if let Some(trouble) = trouble {
         return Ok(Fate::Failed(format!("{point}: {trouble}")));
     }
@@ -74,21 +81,70 @@ fn interrupted(
 
 /// What is wrong with how it ended after the second signal. Before there is a lock, the first one ends it.
 fn gone_at_once(ended: &Run, took: Duration) -> Option<String> {
-    let is_gone = matches!(ended.code, INTERRUPTED | -1 | 1) && took < AT_ONCE;
+    let is_gone = matches!(ended.code, INTERRUPTED | BY_SIGNAL | 1) && took < AT_ONCE;
     (!is_gone).then(|| format!("not gone {} s after the second signal: {}", took.as_secs(), ended.end()))
 }
 
-/// What is wrong with how it ended after one signal: a change was cut, or nobody was told.
-fn finished(world: &World, ended: &Run) -> Option<String> {
-    let calls = world.aws.calls();
+/// What is wrong with how it ended after one signal, that came after the first `before` of its calls: a change was cut,
+/// or begun all the same, or nobody was told.
+fn finished(calls: &[Call], before: usize, ended: &Run) -> Option<String> {
     let cut = calls.iter().find(|call| call.mutating && call.status == 0);
     if let Some(cut) = cut {
         return Some(format!("{} was cut", cut.name()));
     }
+    let says_so = ["stopping", "stopped"].iter().any(|word| ended.stderr.contains(word));
     match ended.code {
-        // The last step was under way, or nothing had been changed and nobody listened yet.
-        0 | -1 => None,
+        BY_SIGNAL => None,
+        // The last step was under way; giving the lock back is no change.
+        0 if !says_so => {
+            let mut after = calls.iter().skip(before);
+            let change = after.find(|call| call.mutating && !call.path.ends_with("/lock"))?;
+            Some(format!("{} was begun after the signal, and nobody was told", change.name()))
+        }
+        0 => None,
         _ if ended.stderr.contains("stopped") => None,
         _ => Some(format!("it does not say that it was stopped: {}", ended.end())),
+    }
+}
+
+/// Ended by the signal itself, as if nobody listened, although something had been changed by then.
+fn unheard(calls: &[Call], before: usize, ended: &Run) -> Option<String> {
+    let change = calls.iter().take(before).find(|call| call.mutating)?;
+    (ended.code == BY_SIGNAL).then(|| format!("nobody listened to the signal after {}", change.name()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Request;
+
+    fn call(action: &str, mutating: bool, path: &str) -> Call {
+        let request = Request {
+            method: hyper::Method::POST,
+            uri: hyper::Uri::from_static("/"),
+            headers: hyper::HeaderMap::default(),
+            body: hyper::body::Bytes::default(),
+        };
+        let mut call = Call::of(0, &request);
+        (call.mutating, call.status) = (mutating, 200);
+        (call.action, call.path) = (action.to_owned(), path.to_owned());
+        call
+    }
+
+    #[test]
+    fn a_signal_that_nobody_heeds_is_noticed() {
+        let run = |code, stderr: &str| Run { code, stdout: String::new(), stderr: stderr.to_owned() };
+        let calls =
+            [call("DescribeVpcs", false, "/"), call("CreateVpc", true, "/"), call("CreateSubnet", true, "/")];
+        assert!(finished(&calls, 2, &run(0, "applied")).is_some());
+        assert!(finished(&calls, 3, &run(0, "applied")).is_none());
+        assert!(finished(&calls, 2, &run(0, "stopping: 1 running steps are finished first")).is_none());
+        assert!(finished(&calls, 2, &run(1, "error: stopped after 1 of 2 steps")).is_none());
+        assert!(finished(&calls, 2, &run(1, "error: something else")).is_some());
+        let unlocked = [call("DeleteObject", true, "/bucket/k8s.karlaru.com/lock")];
+        assert!(finished(&unlocked, 0, &run(0, "applied")).is_none());
+        assert!(unheard(&calls, 1, &run(BY_SIGNAL, "")).is_none());
+        assert!(unheard(&calls, 2, &run(BY_SIGNAL, "")).is_some());
+        assert!(unheard(&calls, 2, &run(INTERRUPTED, "")).is_none());
     }
 }

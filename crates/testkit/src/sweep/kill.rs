@@ -7,23 +7,24 @@ use crate::faults::{Moment, Point};
 
 use super::Extent;
 use super::ground::{Ground, SHORT_LEASE, Stage, command};
-use super::jobs::{each, sampled};
+use super::jobs::{Job, Plan};
 use super::process::Running;
-use super::row::{Fate, Row};
+use super::row::Fate;
 
-pub(super) fn sweep(ground: &Ground, extent: Extent, done: &mut impl FnMut(Row)) -> Result<(), Error> {
+pub(super) fn plans(ground: &Ground, extent: Extent) -> Vec<Plan<'_>> {
+    let mut plans = Vec::new();
     for stage in Stage::ALL {
         for (moment, what) in
             [(Moment::BeforeForwarding, "before the call"), (Moment::ResponseLost, "after the call")]
         {
             let name = format!("killed {what}: {}", stage.name());
-            let points = sampled(&ground.undisturbed(stage).points, extent, &name);
-            let fates =
-                each(points, extent.workers, |point, auditor| killed(ground, stage, point, moment, auditor))?;
-            done(Row::of(name, fates));
+            let points = &ground.undisturbed(stage).points;
+            plans.push(Plan::of_points(name, points, extent, |point| -> Job<'_> {
+                Box::new(move |auditor| Ok(killed(ground, stage, &point, moment, auditor)?.into()))
+            }));
         }
     }
-    Ok(())
+    plans
 }
 
 fn killed(
@@ -35,19 +36,15 @@ fn killed(
 ) -> Result<Fate, Error> {
     let world = ground.world(stage)?;
     let halt = world.aws.halt(point.clone(), moment);
-    let mut first = command(&world, stage);
+    let mut first = command(&world, stage)?;
     first.env("KCL_LOCK_LEASE", SHORT_LEASE);
     let mut first = Running::start(first)?;
-    if first.reaches(&halt)? {
-        first.kill()?;
-        halt.cut();
-    } else {
+    if !first.reaches(&halt)? {
         // How often a state is asked for differs: this run had no such call.
-        let ended = first.wait()?;
-        if ended.code != 0 {
-            return Ok(Fate::Failed(format!("{point}: {}", ended.end())));
-        }
+        return ground.missed(&world, stage, &first.wait()?, point, auditor);
     }
+    first.kill()?;
+    halt.cut();
     let trouble = ground.again(&world, stage, auditor)?;
     Ok(trouble.map_or(Fate::Converged, |trouble| Fate::Failed(format!("{point}: {trouble}"))))
 }

@@ -31,12 +31,19 @@ use crate::error::Error;
 /// How much is swept.
 #[derive(Clone, Copy, Debug)]
 pub struct Extent {
-    /// How many runs of each kind; `None`: one at every call.
+    /// How many runs of each kind that the fault meets; `None`: one at every call.
     pub sample: Option<usize>,
     /// Decides what is left to chance, and what a sample holds.
     pub seed: u64,
     /// Runs at once.
     pub workers: usize,
+}
+
+impl Extent {
+    /// How often a fault that strikes all calls is tried, each time with another seed.
+    fn seeds(self) -> u64 {
+        if self.sample.is_some() { 1 } else { 5 }
+    }
 }
 
 /// A kind of sweep.
@@ -75,22 +82,16 @@ pub fn run(
     kcl: &Path,
     sweeps: &[Sweep],
     extent: Extent,
-    mut tell: impl FnMut(&Row),
+    mut tell: impl FnMut(&Row) + Send,
 ) -> Result<Vec<Row>, Error> {
     let ground = Ground::prepare(kcl)?;
-    let mut rows = Vec::new();
-    for sweep in sweeps {
-        let mut done = |row: Row| {
-            tell(&row);
-            rows.push(row);
-        };
-        match sweep {
-            Sweep::Kill => kill::sweep(&ground, extent, &mut done)?,
-            Sweep::Faults => faults::sweep(&ground, extent, &mut done)?,
-            Sweep::Throttle => throttle::sweep(&ground, extent, &mut done)?,
-            Sweep::Together => together::sweep(&ground, extent, &mut done)?,
-            Sweep::Interrupt => interrupt::sweep(&ground, extent, &mut done)?,
-        }
-    }
-    Ok(rows)
+    let plans = |sweep: &Sweep| match sweep {
+        Sweep::Kill => kill::plans(&ground, extent),
+        Sweep::Faults => faults::plans(&ground, extent),
+        Sweep::Throttle => throttle::plans(&ground, extent),
+        Sweep::Together => together::plans(&ground, extent),
+        Sweep::Interrupt => interrupt::plans(&ground, extent),
+    };
+    let plans: Vec<_> = sweeps.iter().flat_map(plans).collect();
+    jobs::run(&plans, extent.workers, &mut tell)
 }

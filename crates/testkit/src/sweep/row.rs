@@ -13,6 +13,9 @@ pub struct Row {
     pub converged: usize,
     /// Those that stopped with the right cause; the next run then came to that state.
     pub stopped: usize,
+    /// Those that the fault did not meet: they say nothing of it. How often a state is asked for differs from run to
+    /// run, so that not each has every call.
+    pub missed: usize,
     /// What was wrong with the others.
     pub failed: Vec<String>,
     /// What was measured beside.
@@ -24,6 +27,7 @@ pub struct Row {
 pub(super) enum Fate {
     Converged,
     Stopped,
+    Missed,
     Failed(String),
 }
 
@@ -37,35 +41,30 @@ impl Row {
         match fate {
             Fate::Converged => self.converged += 1,
             Fate::Stopped => self.stopped += 1,
+            Fate::Missed => self.missed += 1,
             Fate::Failed(why) => self.failed.push(why),
         }
     }
 
-    pub(super) fn of(fault: impl Into<String>, fates: impl IntoIterator<Item = Fate>) -> Self {
-        let mut row = Self::new(fault);
-        for fate in fates {
-            row.count(fate);
-        }
-        row
-    }
-
-    /// Whether all runs ended as they should.
+    /// Whether the fault met a run at all, and each ended as it should.
     pub fn is_whole(&self) -> bool {
-        self.runs > 0 && self.converged + self.stopped == self.runs
+        self.converged + self.stopped > 0 && self.failed.is_empty()
     }
 
     /// The row as it stands in the table.
     pub fn line(&self) -> String {
-        let Self { fault, runs, converged, stopped, failed, note } = self;
+        let Self { fault, runs, converged, stopped, missed, failed, note } = self;
         let failed = failed.len();
-        format!("{fault:<44} {runs:>6} {converged:>10} {stopped:>8} {failed:>7}  {note}")
+        format!("{fault:<44} {runs:>6} {converged:>10} {stopped:>8} {missed:>7} {failed:>7}  {note}")
             .trim_end()
             .to_owned()
     }
 
     /// The line above all rows.
     pub fn heading() -> String {
-        format!("{:<44} {:>6} {:>10} {:>8} {:>7}", "fault", "runs", "converged", "stopped", "failed")
+        let heads = ["fault", "runs", "converged", "stopped", "missed", "failed"];
+        let [fault, runs, converged, stopped, missed, failed] = heads;
+        format!("{fault:<44} {runs:>6} {converged:>10} {stopped:>8} {missed:>7} {failed:>7}")
     }
 }
 
@@ -75,12 +74,37 @@ pub fn table(rows: &[Row]) -> String {
     for row in rows {
         let _ = write!(text, "\n{}", row.line());
     }
-    for row in rows.iter().filter(|row| !row.failed.is_empty()) {
+    for row in rows.iter().filter(|row| !row.is_whole()) {
         let _ = write!(text, "\n\n{}:", row.fault);
         for why in &row.failed {
             let _ = write!(text, "\n  {}", why.replace('\n', "\n    "));
         }
+        if row.failed.is_empty() {
+            text.push_str("\n  it met no run");
+        }
     }
     text.push('\n');
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_met_no_run_is_not_whole() {
+        let of = |fates: &[Fate]| {
+            let mut row = Row::new("a fault");
+            for fate in fates {
+                row.count(fate.clone());
+            }
+            row
+        };
+        assert!(!of(&[]).is_whole());
+        assert!(!of(&[Fate::Missed]).is_whole());
+        assert!(of(&[Fate::Missed, Fate::Converged]).is_whole());
+        assert!(of(&[Fate::Stopped]).is_whole());
+        assert!(!of(&[Fate::Converged, Fate::Failed("why".to_owned())]).is_whole());
+        assert!(table(&[of(&[Fate::Missed])]).contains("a fault:\n  it met no run"));
+    }
 }
