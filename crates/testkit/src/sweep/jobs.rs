@@ -31,28 +31,28 @@ impl From<Fate> for Told {
     }
 }
 
-/// Makes one run.
-pub(super) type Job<'g> = Box<dyn Fn(&mut Auditor) -> Result<Told, Error> + Send + Sync + 'g>;
+/// Makes one run, with what its thread has: one that looks at accounts, an API server...
+pub(super) type Job<'g, With = Auditor> = Box<dyn Fn(&mut With) -> Result<Told, Error> + Send + Sync + 'g>;
 
 /// A row to be.
-pub(super) struct Plan<'g> {
+pub(super) struct Plan<'g, With = Auditor> {
     pub(super) name: String,
     /// What may be run, in this order.
-    pub(super) jobs: Vec<Job<'g>>,
+    pub(super) jobs: Vec<Job<'g, With>>,
     /// How many of them the fault has to meet: no more are run then. Without a number, all are run.
     pub(super) wanted: Option<usize>,
     /// The row's note, of the largest measure.
     pub(super) note: Option<Box<dyn Fn(f64) -> String + Send + Sync + 'g>>,
 }
 
-impl<'g> Plan<'g> {
+impl<'g, With> Plan<'g, With> {
     /// One run for each point of the extent: all, or the first ones that the fault meets of an order that is always the
     /// same one for a seed.
     pub(super) fn of_points(
         name: String,
         points: &[Point],
         extent: Extent,
-        job: impl Fn(Point) -> Job<'g>,
+        job: impl Fn(Point) -> Job<'g, With>,
     ) -> Self {
         let mut points = points.to_vec();
         if let Some(sample) = extent.sample {
@@ -82,7 +82,7 @@ struct Board {
 
 impl Board {
     /// The next job: its row's number and its own. `None` and whether there may be one later.
-    fn take(&mut self, plans: &[Plan<'_>]) -> Result<(usize, usize), bool> {
+    fn take<With>(&mut self, plans: &[Plan<'_, With>]) -> Result<(usize, usize), bool> {
         if self.error.is_some() {
             return Err(false);
         }
@@ -115,7 +115,7 @@ impl Board {
     }
 
     /// Tells the rows that are done, in their order.
-    fn tell(&mut self, plans: &[Plan<'_>], tell: &mut impl FnMut(&Row)) {
+    fn tell<With>(&mut self, plans: &[Plan<'_, With>], tell: &mut impl FnMut(&Row)) {
         while let Some((progress, plan)) = self.rows.get_mut(self.told).zip(plans.get(self.told)) {
             let met = progress.row.runs - progress.row.missed;
             let is_enough = plan.wanted.is_some_and(|wanted| met >= wanted);
@@ -131,10 +131,11 @@ impl Board {
     }
 }
 
-/// Runs all of it on so many threads, each of which has an auditor.
-pub(super) fn run(
-    plans: &[Plan<'_>],
+/// Runs all of it on so many threads. Each has what `start` gives it, once it has something to do.
+pub(super) fn run<With>(
+    plans: &[Plan<'_, With>],
     workers: usize,
+    start: impl Fn() -> Result<With, Error> + Sync,
     tell: &mut (impl FnMut(&Row) + Send),
 ) -> Result<Vec<Row>, Error> {
     let rows = plans.iter().map(|plan| Progress {
@@ -148,7 +149,7 @@ pub(super) fn run(
     thread::scope(|scope| {
         for _ in 0..workers.max(1) {
             scope.spawn(|| {
-                let mut auditor = None;
+                let mut with = None;
                 let mut guard = locked(&board);
                 loop {
                     let (number, job) = match guard.0.take(plans) {
@@ -160,7 +161,7 @@ pub(super) fn run(
                         Err(false) => return,
                     };
                     drop(guard);
-                    let told = audited(&mut auditor, &plans[number].jobs[job]);
+                    let told = done(&mut with, &start, &plans[number].jobs[job]);
                     guard = locked(&board);
                     let (board, tell) = &mut *guard;
                     board.count(number, told);
@@ -177,14 +178,15 @@ pub(super) fn run(
     }
 }
 
-/// Does a job with the auditor, which is started for the first one.
-fn audited(auditor: &mut Option<Auditor>, job: &Job<'_>) -> Result<Told, Error> {
-    if auditor.is_none() {
-        *auditor = Some(Auditor::start()?);
-    }
-    match auditor {
-        Some(auditor) => job(auditor),
-        // It was just started.
-        None => Ok(Fate::Missed.into()),
-    }
+/// Does a job with what the thread has, which is started for its first one.
+fn done<With>(
+    with: &mut Option<With>,
+    start: impl Fn() -> Result<With, Error>,
+    job: &Job<'_, With>,
+) -> Result<Told, Error> {
+    let there = match with.take() {
+        Some(there) => there,
+        None => start()?,
+    };
+    job(with.insert(there))
 }

@@ -26,6 +26,7 @@ pub use ground::{Ground, Stage};
 pub use kubernetes::{kubernetes, kubernetes_programs};
 pub use row::{Row, table};
 
+use crate::audit::Auditor;
 use crate::error::Error;
 
 /// How much is swept.
@@ -93,5 +94,5 @@ pub fn run(
         Sweep::Interrupt => interrupt::plans(&ground, extent),
     };
     let plans: Vec<_> = sweeps.iter().flat_map(plans).collect();
-    jobs::run(&plans, extent.workers, &mut tell)
+    jobs::run(&plans, extent.workers, Auditor::start, &mut tell)
 }

@@ -7,6 +7,7 @@ use crate::faults::{Fault, Moment, Point, When};
 use crate::world::Run;
 
 use super::super::ground::SHORT_LEASE;
+use super::super::jobs::Told;
 use super::super::process::Running;
 use super::super::row::Fate;
 use super::bench::Bench;
@@ -34,13 +35,6 @@ pub(super) enum What {
     Restart,
     /// kcl is killed at one request, and the same command is run again.
     Kill(Moment),
-}
-
-/// How a run came out, and how long after the fault it stopped, if it did.
-pub(super) enum Told {
-    Fate(Fate, Option<Duration>),
-    /// The request did not come.
-    Missed,
 }
 
 const fn case(what: What, causes: &'static [&'static str]) -> Case {
@@ -102,24 +96,40 @@ impl Case {
         matches!(self.what, What::All(_))
     }
 
-    /// Runs kcl with it. `wanted`: what an undisturbed run makes.
+    /// Whether it stays, so that a run has to stop: how soon it does is worth a note.
+    pub(super) fn is_lasting(self) -> bool {
+        matches!(self.what, What::Action(_) | What::Rest(_))
+    }
+
+    /// Runs kcl with it. `point`: where it strikes; without one, everywhere. `wanted`: what an undisturbed run makes.
     pub(super) fn run(
         self,
         bench: &mut Bench,
         wanted: &Made,
-        point: &Point,
+        point: Option<&Point>,
         seed: u64,
     ) -> Result<Told, Error> {
         bench.restore()?;
-        let at = || point.clone();
-        match self.what {
-            What::Once(fault) => self.fault(bench, wanted, fault, When::At(at()), seed),
-            What::Action(fault) => self.fault(bench, wanted, fault, When::ActionFrom(at()), seed),
-            What::Rest(fault) => self.fault(bench, wanted, fault, When::From(at()), seed),
+        let Some(at) = point else {
+            return match self.what {
+                What::All(fault) => self.fault(bench, wanted, fault, When::Always, seed),
+                _ => Ok(Fate::Missed.into()),
+            };
+        };
+        let mut told = match self.what {
+            What::Once(fault) => self.fault(bench, wanted, fault, When::At(at.clone()), seed),
+            What::Action(fault) => self.fault(bench, wanted, fault, When::ActionFrom(at.clone()), seed),
+            What::Rest(fault) => self.fault(bench, wanted, fault, When::From(at.clone()), seed),
             What::All(fault) => self.fault(bench, wanted, fault, When::Always, seed),
-            What::Restart => self.restart(bench, wanted, point),
-            What::Kill(moment) => kill(bench, wanted, point, moment),
+            What::Restart => self.restart(bench, wanted, at),
+            What::Kill(moment) => kill(bench, wanted, at, moment),
+        }?;
+        for fate in &mut told.fates {
+            if let Fate::Failed(why) = fate {
+                *why = format!("{at}: {why}");
+            }
         }
+        Ok(told)
     }
 
     fn fault(self, bench: &Bench, wanted: &Made, fault: Fault, when: When, seed: u64) -> Result<Told, Error> {
@@ -127,7 +137,7 @@ impl Case {
         let run = Running::start(bench.command())?.wait()?;
         let took = strikes.first().map(|first| Instant::now().saturating_duration_since(first));
         if strikes.count() == 0 && run.code == 0 {
-            return Ok(Told::Missed);
+            return Ok(Fate::Missed.into());
         }
         self.judge(bench, wanted, &run, took)
     }
@@ -136,15 +146,15 @@ impl Case {
     fn judge(self, bench: &Bench, wanted: &Made, run: &Run, took: Option<Duration>) -> Result<Told, Error> {
         if run.code == 0 {
             let trouble = bench.difference(wanted)?;
-            return Ok(Told::Fate(trouble.map_or(Fate::Converged, Fate::Failed), None));
+            return Ok(trouble.map_or(Fate::Converged, Fate::Failed).into());
         }
         // What it said on its way there is no cause.
         let said = run.end();
         if !self.causes.iter().any(|cause| said.contains(cause)) {
-            return Ok(Told::Fate(Fate::Failed(format!("not the right cause: {}", run.end())), took));
+            return Ok(after(Fate::Failed(format!("not the right cause: {}", run.end())), took));
         }
         let trouble = bench.again(wanted)?;
-        Ok(Told::Fate(trouble.map_or(Fate::Stopped, Fate::Failed), took))
+        Ok(after(trouble.map_or(Fate::Stopped, Fate::Failed), took))
     }
 
     fn restart(self, bench: &mut Bench, wanted: &Made, point: &Point) -> Result<Told, Error> {
@@ -163,9 +173,14 @@ impl Case {
     }
 }
 
+/// A run that stopped so long after the fault.
+fn after(fate: Fate, took: Option<Duration>) -> Told {
+    Told { fates: vec![fate], measured: took.map(|took| took.as_secs_f64()) }
+}
+
 /// What a run is whose request did not come.
 fn missed(run: &Run) -> Told {
-    if run.code == 0 { Told::Missed } else { Told::Fate(Fate::Failed(run.end()), None) }
+    if run.code == 0 { Fate::Missed } else { Fate::Failed(run.end()) }.into()
 }
 
 fn kill(bench: &Bench, wanted: &Made, point: &Point, moment: Moment) -> Result<Told, Error> {
@@ -179,5 +194,5 @@ fn kill(bench: &Bench, wanted: &Made, point: &Point, moment: Moment) -> Result<T
     first.kill()?;
     halt.cut();
     let trouble = bench.again(wanted)?;
-    Ok(Told::Fate(trouble.map_or(Fate::Converged, Fate::Failed), None))
+    Ok(trouble.map_or(Fate::Converged, Fate::Failed).into())
 }
