@@ -1,9 +1,9 @@
 //! A crowded account, and a large cluster: what a preview asks, receives, and takes hardly changes.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is wrong")]
+#![expect(clippy::print_stderr, reason = "what is measured is told")]
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -100,7 +100,7 @@ fn crowd_of_roles(world: &World) {
 
 /// Times are told and not judged: a busy machine has others to serve, and the local AWS filters by looking at everything.
 fn tell(what: &str, cost: &Cost) {
-    writeln!(std::io::stderr(), "{what}: {cost:?}").unwrap();
+    eprintln!("{what}: {cost:?}");
 }
 
 #[test]
@@ -115,7 +115,7 @@ fn a_crowded_account_costs_hardly_more() {
     tell("alone", &before);
     let begun = Instant::now();
     crowd(&world);
-    writeln!(std::io::stderr(), "others came within {:?}", begun.elapsed()).unwrap();
+    eprintln!("others came within {:?}", begun.elapsed());
     let after = cost(&world, &preview, 0);
     tell("beside machines and security groups", &after);
     assert_eq!(after.calls, before.calls);

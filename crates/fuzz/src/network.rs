@@ -2,6 +2,7 @@
 
 #![expect(
     clippy::expect_used,
+    clippy::missing_panics_doc,
     reason = "without what it reads with, a target reads nothing and would look well"
 )]
 

@@ -1,7 +1,5 @@
 //! No value of a spec breaks out into shell, user data, IAM or Kubernetes objects.
 
-#![expect(clippy::expect_used, reason = "a test may")]
-
 use std::fmt::Write as _;
 
 use kcl_fuzz::hostile::{HARMLESS, VALUES, scripts, shape, variants};
