@@ -221,7 +221,7 @@ pub fn make_zone(aws: &LocalAws, name: &str) -> std::io::Result<String> {
     Ok(between(&answer, "<Id>/hostedzone/", "</Id>").to_owned())
 }
 
-/// Makes an A record in the zone that was made last, likewise.
+/// Makes an A record in the first zone of the list, likewise.
 pub fn make_record(aws: &LocalAws, name: &str, address: &str) -> std::io::Result<()> {
     let zones = route53(aws, "GET", "hostedzone", "")?;
     let zone = between(&zones, "<Id>/hostedzone/", "</Id>");

@@ -60,11 +60,7 @@ impl State {
             for item in items.as_array().into_iter().flatten().filter(|item| !is_gone(item)) {
                 for part in parts(item) {
                     let line = format!("{list} {}", canonical(&part, &names));
-                    // A run that is killed between a key and the list that names it leaves the key behind, and every
-                    // reader passes over it (kcl-pki): such keys are not counted.
-                    let is_key = line.ends_with("/KEY.key}");
-                    let count = lines.entry(line).or_insert(0);
-                    *count = if is_key { 1 } else { *count + 1 };
+                    *lines.entry(line).or_insert(0) += 1;
                 }
             }
         }
