@@ -85,7 +85,17 @@ fn nothing_secret_is_said() {
 
     // What anybody sees who may look at the account: templates with their user data, roles, documents.
     let audited = audit(&world.aws, world.aws.region()).unwrap();
-    said.0.push(("the account".to_owned(), audited.document().to_string()));
+    let mut document = audited.document().clone();
+    let mut registered = 0;
+    for bucket in document["buckets"].as_array_mut().unwrap() {
+        let objects = bucket["objects"].as_array_mut().unwrap();
+        let before = objects.len();
+        // The one place where it belongs: the documents as they were given, in the state store.
+        objects.retain(|object| !object["key"].as_str().unwrap().ends_with("/additional-objects"));
+        registered += before - objects.len();
+    }
+    assert_eq!(registered, 1);
+    said.0.push(("the account".to_owned(), document.to_string()));
     let data = audited.user_data();
     assert_eq!(data.len(), 2);
     said.0.extend(data.into_iter().map(|data| ("user data".to_owned(), data)));
