@@ -24,7 +24,8 @@ pub(crate) fn run(arguments: impl Iterator<Item = String>) -> Result<bool> {
     let binary = kcl::build()?;
     say("Preparing accounts...\n");
     say(&format!("{}\n", Row::heading()));
-    let tell = |row: &Row| say(&format!("{}\n", row.line()));
+    // Why at once: the rest may take hours.
+    let tell = |row: &Row| say(&format!("{}{}\n", row.line(), row.troubles()));
     let mut rows = Vec::new();
     if !sweeps.is_empty() {
         rows = sweep::run(&binary, &sweeps, extent, tell).context("the sweeps cannot be run")?;

@@ -60,6 +60,15 @@ impl Row {
             .to_owned()
     }
 
+    /// Why it is not whole, each on a line that follows another; nothing where it is.
+    pub fn troubles(&self) -> String {
+        if self.failed.is_empty() && !self.is_whole() {
+            return "\n  it met no run".to_owned();
+        }
+        let troubles = self.failed.iter().map(|why| format!("\n  {}", why.replace('\n', "\n    ")));
+        troubles.collect()
+    }
+
     /// The line above all rows.
     pub fn heading() -> String {
         let heads = ["fault", "runs", "converged", "stopped", "missed", "failed"];
@@ -75,13 +84,7 @@ pub fn table(rows: &[Row]) -> String {
         let _ = write!(text, "\n{}", row.line());
     }
     for row in rows.iter().filter(|row| !row.is_whole()) {
-        let _ = write!(text, "\n\n{}:", row.fault);
-        for why in &row.failed {
-            let _ = write!(text, "\n  {}", why.replace('\n', "\n    "));
-        }
-        if row.failed.is_empty() {
-            text.push_str("\n  it met no run");
-        }
+        let _ = write!(text, "\n\n{}:{}", row.fault, row.troubles());
     }
     text.push('\n');
     text
