@@ -5,6 +5,7 @@
 //! world.round_trip(&first, &second).await;
 //! ```
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use aws_config::retry::RetryConfig;
@@ -15,12 +16,13 @@ use futures::future::BoxFuture;
 use kcl_engine::{Action, LiveNode, Options, Plan, Ref, Resource, Wanted, plan};
 use kcl_model::resource::{self, Tags, catalogue};
 use kcl_testkit::{FrontConfig, LocalAws};
+use tempfile::TempDir;
 
 use crate::client::Aws;
 use crate::error::{Error, ErrorKind};
 use crate::observe::{Depth, Scope, observe};
 use crate::refusals::Refusals;
-use crate::store::configurations::Entry;
+use crate::store::configurations::{self, Entry};
 use crate::store::{Condition, FileStore, Object, Purged, Store, Version};
 
 /// The cluster that the tests make.
@@ -33,6 +35,15 @@ pub(crate) struct World {
 }
 
 impl World {
+    /// An account with a state store in a folder, which goes with the last value.
+    pub(crate) async fn with_folder() -> (Self, Arc<dyn Store>, TempDir) {
+        let mut world = Self::start().await;
+        let folder = tempfile::tempdir().expect("there is a folder");
+        let store: Arc<dyn Store> = Arc::new(FileStore::new(folder.path().to_owned()));
+        world.aws = world.aws.with_state(Arc::clone(&store), CLUSTER);
+        (world, store, folder)
+    }
+
     /// A hosted zone; gives its id.
     pub(crate) async fn zone(&self, name: &str) -> String {
         let call = self.aws.route53.create_hosted_zone().name(name).caller_reference(name);
@@ -399,8 +410,8 @@ pub(crate) fn listener(port: u16) -> resource::Listener {
     }
 }
 
-/// A configuration that tells machines of the control plane to keep a name in a zone.
-pub(crate) fn told_to_keep(zone: &str, name: &str) -> Entry {
+/// Tells machines of the control plane to keep a name in a zone.
+pub(crate) async fn tell_to_keep(store: &dyn Store, zone: &str, name: &str) {
     let document = format!(
         "apiVersion: kcl.dev/v1alpha1\nkind: NodeConfig\ncluster: {CLUSTER}\naccount: '123456789012'\n\
          instanceGroup: control-plane\nrole: ControlPlane\nkubernetesVersion: 1.36.4\n\
@@ -413,7 +424,9 @@ pub(crate) fn told_to_keep(zone: &str, name: &str) -> Entry {
          dnsIP: 100.64.0.10}}\ncloudProvider: External\nassets: []\n"
     );
     kcl_node_config::NodeConfig::parse(&document).expect("it is a configuration");
-    Entry::new("control-plane", document)
+    let entry = Entry::new("control-plane", document);
+    let told = configurations::change(store, CLUSTER, |index| index.push(entry.clone()));
+    told.await.expect("it is told");
 }
 
 /// A store that takes some writes more, and then none.

@@ -199,15 +199,16 @@ pub(super) async fn remove_kept(aws: &Aws, names: &BTreeSet<KeptName>) -> Result
     for kept in names {
         zones.entry(&kept.zone).or_default().push(&kept.name);
     }
-    for (zone, names) in zones {
+    let removed = zones.into_iter().map(async |(zone, names)| {
         let records = names.iter().map(|name| read_first(aws, zone, name, RrType::A));
         let records = try_join_all(records).await?.into_iter().flatten();
         let records: Vec<Live> = records.filter(is_by_machines).collect();
-        if !records.is_empty() {
-            or_gone(change(aws, zone, &ChangeAction::Delete, records).await)?;
+        if records.is_empty() {
+            return Ok(());
         }
-    }
-    Ok(())
+        or_gone(change(aws, zone, &ChangeAction::Delete, records).await)
+    });
+    try_join_all(removed).await.map(drop)
 }
 
 /// More names than these are told by what they end in, where several end alike: a policy does not grow with every
@@ -406,13 +407,11 @@ mod tests {
 
 #[cfg(test)]
 mod life {
-    use std::sync::Arc;
-
     use kcl_engine::{Action, Ref, Wanted};
     use kcl_model::resource::DnsRecord;
 
     use crate::Depth;
-    use crate::store::{FileStore, Store, configurations};
+    use crate::store::configurations;
     use crate::testing::{self, CLUSTER, World};
 
     fn wanted(zone: &str, names: &[&str]) -> Wanted {
@@ -465,15 +464,9 @@ mod life {
 
     #[tokio::test]
     async fn a_load_balancer_takes_over_what_machines_kept_and_nothing_else() {
-        let mut world = World::start().await;
-        let folder = tempfile::tempdir().expect("there is a folder");
-        let store: Arc<dyn Store> = Arc::new(FileStore::new(folder.path().to_owned()));
-        world.aws = world.aws.clone().with_state(Arc::clone(&store), CLUSTER);
+        let (world, store, _folder) = World::with_folder().await;
         let zone = world.zone("example.org.").await;
-        let entry = testing::told_to_keep(&zone, "api.internal.example.org");
-        configurations::change(&*store, CLUSTER, |index| index.push(entry.clone()))
-            .await
-            .expect("it is told");
+        testing::tell_to_keep(&*store, &zone, "api.internal.example.org").await;
         // Nobody is told so any more; a machine says it once more.
         configurations::change(&*store, CLUSTER, Vec::clear).await.expect("it is changed");
         world.record(&zone, "api.internal.example.org").await;

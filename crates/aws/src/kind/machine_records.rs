@@ -78,21 +78,16 @@ async fn keys(store: &dyn Store, cluster: &str) -> Result<Vec<String>, Error> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use kcl_engine::{Options, Resource as _, Step, Wanted, plan};
     use kcl_model::resource::{MachineRecords, catalogue};
 
     use crate::observe::Depth;
-    use crate::store::{Condition, FileStore, Store, configurations};
+    use crate::store::{Condition, configurations};
     use crate::testing::{self, CLUSTER, World};
 
     #[tokio::test]
     async fn a_cluster_of_the_same_name_finds_nothing_of_the_one_before_it() {
-        let mut world = World::start().await;
-        let folder = tempfile::tempdir().expect("a folder");
-        let store: Arc<dyn Store> = Arc::new(FileStore::new(folder.path().to_owned()));
-        world.aws = world.aws.clone().with_state(Arc::clone(&store), CLUSTER);
+        let (world, store, _folder) = World::with_folder().await;
         let backup = format!("{CLUSTER}/backups/etcd/main/some/backup.json");
         let records = ["control-plane/initialized.json", "control-plane/members/a.json", "status/i-1"];
         let records = records.map(|key| format!("{CLUSTER}/{key}"));
@@ -107,15 +102,9 @@ mod tests {
     /// A run that is killed once what machines were told is gone, and a machine that has its last word then.
     #[tokio::test]
     async fn what_a_machine_says_last_goes_though_nobody_is_told_any_more() {
-        let mut world = World::start().await;
-        let folder = tempfile::tempdir().expect("a folder");
-        let store: Arc<dyn Store> = Arc::new(FileStore::new(folder.path().to_owned()));
-        world.aws = world.aws.clone().with_state(Arc::clone(&store), CLUSTER);
+        let (world, store, _folder) = World::with_folder().await;
         let zone = world.zone("example.org.").await;
-        let entry = testing::told_to_keep(&zone, "api.internal.example.org");
-        configurations::change(&*store, CLUSTER, |index| index.push(entry.clone()))
-            .await
-            .expect("it is told");
+        testing::tell_to_keep(&*store, &zone, "api.internal.example.org").await;
         let is_it = |step: &Step| step.id.kind.as_str() == MachineRecords::SCHEMA.kind;
         let live = world.live(&Wanted::default(), Depth::Everything).await;
         let options = Options { prune: true, teardown: true };

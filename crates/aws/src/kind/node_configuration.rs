@@ -101,10 +101,9 @@ impl Kind for NodeConfiguration {
         for (live, _) in &live {
             gone.insert((named::attr(live, "group")?.to_owned(), named::attr(live, "sha256")?.to_owned()));
         }
-        let removed = gone.iter().map(async |(group, sha256)| {
-            store.delete(&format!("{cluster}/{}", NodeConfig::path(group, sha256)), None).await
-        });
-        try_join_all(removed).await?;
+        let keys =
+            gone.iter().map(|(group, sha256)| format!("{cluster}/{}", NodeConfig::path(group, sha256)));
+        store.delete_many(&keys.collect::<Vec<_>>()).await?;
         configurations::change(store, cluster, |index| {
             index.retain(|entry| !gone.contains(&(entry.group.clone(), entry.sha256.clone())));
         })

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use futures::future::try_join_all;
 use kcl_http::{AwsError, AwsService};
 use kcl_node_config::{ConfigError, ControlPlane, Etcd, MemberRecord, rfc3339};
 use time::OffsetDateTime;
@@ -98,9 +99,7 @@ pub async fn publish(
         .collect();
     let names: Names = zones.iter().flat_map(|(_, names)| names.clone()).collect();
     if before != Some(&names) {
-        for (zone, names) in &zones {
-            dns::publish(route53, zone, names).await?;
-        }
+        try_join_all(zones.iter().map(|(zone, names)| dns::publish(route53, zone, names))).await?;
     }
     Ok(names)
 }
@@ -121,10 +120,10 @@ pub async fn publish_first(
         return Ok(());
     }
     let own = record(&told.etcd.member, here, None, now)?;
-    for wanted in &told.dns {
-        let names = dns::names(wanted, Some(&own), &[], now);
-        dns::publish(route53, &wanted.zone, &names).await?;
-    }
+    let published = told.dns.iter().map(async |wanted| {
+        dns::publish(route53, &wanted.zone, &dns::names(wanted, Some(&own), &[], now)).await
+    });
+    try_join_all(published).await?;
     Ok(())
 }
 

@@ -2,8 +2,9 @@
 //!
 //! Everywhere it watches for what is coming ([`notice`], [`watch`]) and empties the machine before it goes ([`plan`],
 //! [`leave`], [`drain`]), with no other right than the kubelet's own ([`kubelet`]). On the control plane it also lets
-//! workers in ([`join`]), gives nodes the labels that they may not give themselves ([`labels`]), saves etcd to the store ([`snapshots`]), keeps the API's names ([`members`], [`dns`]), renews
-//! certificates ([`renew`]), and hands its volume over when it goes. What it does and what fails is said in the store ([`report`]).
+//! workers in ([`join`]), gives nodes the labels that they may not give themselves ([`labels`]), saves etcd to the
+//! store ([`snapshots`]), keeps the API's names ([`members`], [`dns`]), renews certificates ([`renew`]), and hands its
+//! volume over when it goes. What it does and what fails is said in the store ([`report`]).
 //!
 //! Every task stands for itself: one that fails is begun again after a pause ([`supervise`]), and ends no other.
 //!
