@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::process::{Child, Stdio};
 
-use kcl_testkit::kubernetes::{ApiServerConfig, Cluster, Machine};
+use kcl_testkit::kubernetes::{ApiServerConfig, BIND_ADMINS, Cluster, Machine};
 use kcl_testkit::{Fault, IngressStandIn, Redactor, Run, TargetState, When, World, example};
 use serde_json::Value;
 
@@ -95,15 +95,6 @@ impl Stage {
         command
     }
 }
-
-/// As `kubeadm init` does.
-const BIND_ADMINS: [&str; 5] = [
-    "create",
-    "clusterrolebinding",
-    "kubeadm:cluster-admins",
-    "--clusterrole=cluster-admin",
-    "--group=kubeadm:cluster-admins",
-];
 
 fn json(run: Run) -> Value {
     serde_json::from_str(&run.expect(0).stdout).unwrap()

@@ -182,6 +182,38 @@ fn a_call_is_held_and_then_cut_or_let_go() {
     }
 }
 
+/// Who is killed while AWS does what it asked for does not undo that.
+#[test]
+fn a_call_is_done_though_its_caller_is_gone() {
+    use std::io::Write as _;
+
+    let aws = aws();
+    let client = through(&aws);
+    let now = vpcs(&client);
+    let halt = aws.halt(point("ec2", "CreateVpc", 1), Moment::BeforeForwarding);
+    let host = aws.endpoint().trim_start_matches("http://").to_owned();
+    let body = "Action=CreateVpc&Version=2016-11-15&CidrBlock=10.0.0.0%2F16";
+    let mut caller = std::net::TcpStream::connect(&host).unwrap();
+    write!(
+        caller,
+        "POST / HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/x-www-form-urlencoded\r\nAuthorization: \
+         AWS4-HMAC-SHA256 Credential=TEST/20260101/eu-north-1/ec2/aws4_request, SignedHeaders=host, Signature=0\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .unwrap();
+    assert!(halt.is_reached(Duration::from_mins(1)));
+    drop(caller);
+    // The front has seen that it is gone once it has done what came after.
+    for _ in 0..20 {
+        vpcs(&client);
+    }
+    halt.let_go();
+    let until = Instant::now() + Duration::from_secs(20);
+    while vpcs(&client) == now && Instant::now() < until {}
+    assert_eq!(vpcs(&client), now + 1);
+}
+
 #[test]
 fn a_copy_has_what_the_original_had_and_goes_its_own_way() {
     let original = LocalAws::start().unwrap();

@@ -11,6 +11,15 @@ use super::programs::{Programs, file, programs};
 use crate::error::Error;
 use crate::world::Run;
 
+/// What kubectl is told to give administrators their rights, as `kubeadm init` does.
+pub const BIND_ADMINS: [&str; 5] = [
+    "create",
+    "clusterrolebinding",
+    "kubeadm:cluster-admins",
+    "--clusterrole=cluster-admin",
+    "--group=kubeadm:cluster-admins",
+];
+
 /// Runs kubectl with `args` as the user, and against the server, of a kubeconfig file.
 pub fn kubectl(kubeconfig: &Path, args: &[&str]) -> Result<Run, Error> {
     kubectl_reads(kubeconfig, args, "")

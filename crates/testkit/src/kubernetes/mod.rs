@@ -42,7 +42,7 @@ mod rollouts;
 pub use api_server::{ApiServer, ApiServerConfig, ComponentConfig, free_port};
 pub use cluster::Cluster;
 pub use etcd::{EtcdConfig, EtcdMember, etcd_address};
-pub use kubectl::{kubectl, kubectl_reads, write_kubeconfig};
+pub use kubectl::{BIND_ADMINS, kubectl, kubectl_reads, write_kubeconfig};
 pub use machines::{Machine, Machines, cluster_machines};
 pub use programs::{Programs, programs, version};
 pub use proxy::ApiProxy;

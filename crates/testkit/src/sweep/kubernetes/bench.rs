@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::error::Error;
 use crate::ingress_stand_in::IngressStandIn;
-use crate::kubernetes::{ApiProxy, ApiServer, ApiServerConfig, Machines, Rollouts};
+use crate::kubernetes::{ApiProxy, ApiServer, ApiServerConfig, BIND_ADMINS, Machines, Rollouts};
 use crate::local_aws::LocalAws;
 use crate::world::{World, example, make_zone};
 
@@ -19,14 +19,6 @@ use super::objects::{Made, Objects};
 const TIMEOUT: &str = "3m";
 /// Longer than a short lease and its margin.
 const WAIT: &str = "1m";
-/// As `kubeadm init` does.
-const BIND_ADMINS: [&str; 5] = [
-    "create",
-    "clusterrolebinding",
-    "kubeadm:cluster-admins",
-    "--clusterrole=cluster-admin",
-    "--group=kubeadm:cluster-admins",
-];
 
 fn failed(source: std::io::Error) -> Error {
     Error::Run { source }
