@@ -321,6 +321,7 @@ pub(crate) fn launch_template(name: &str) -> resource::LaunchTemplate {
         user_data: kcl_engine::Text::new("#!/bin/sh\necho first\n"),
         node_configuration: None,
         node_agent: None,
+        default_is_old: false,
         machine_tags: group_tags(name),
         tags: group_tags(name),
     }

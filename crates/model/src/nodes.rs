@@ -104,6 +104,7 @@ fn launch_template(
         user_data: Text::new(user_data::of(builder, group)?),
         node_configuration: user_data::configuration(builder, group),
         node_agent: user_data::agent(builder, group),
+        default_is_old: false,
         machine_tags: tags.clone(),
         tags: tags.clone(),
     };

@@ -94,7 +94,7 @@ impl Kind for LaunchTemplate {
             let Some(owner) = owner.filter(of_interest) else { continue };
             // One that was made between the two calls has no version here yet: it is not there yet.
             let Some(version) = versions.get(id) else { continue };
-            nodes.push(LiveNode::new(name, &fields(version, tags), attrs(template), owner)?);
+            nodes.push(LiveNode::new(name, &fields(template, version, tags), attrs(template), owner)?);
         }
         Ok(nodes)
     }
@@ -126,9 +126,13 @@ impl Kind for LaunchTemplate {
     ) -> Result<Attrs, Error> {
         let id = named::attr(live, "id")?;
         let mut attrs = live.clone();
-        if (Wanted { tags: want.tags.clone(), ..old.clone() }) != *want {
+        let latest = Wanted { tags: want.tags.clone(), default_is_old: false, ..old.clone() };
+        if latest != *want {
             let version = new_version(aws, name, live, want).await?;
+            set_default(aws, id, &version).await?;
             attrs.insert("version".to_owned(), version);
+        } else if old.default_is_old {
+            set_default(aws, id, named::attr(live, "version")?).await?;
         }
         ec2::retag(aws, id, &old.tags, &want.tags).await?;
         Ok(attrs)
@@ -186,11 +190,11 @@ fn attrs(template: &Template) -> Attrs {
     ])
 }
 
-/// The latest version of each of the account's templates, by the template's id. AWS cannot filter these by
-/// tag, and asking for one template after the other would take a call for each group.
 /// The most that AWS gives in one answer.
 const PAGE: i32 = 200;
 
+/// The latest version of each of the account's templates, by the template's id. AWS cannot filter these by
+/// tag, and asking for one template after the other would take a call for each group.
 async fn latest_versions(aws: &Aws) -> Result<BTreeMap<String, LaunchTemplateVersion>, Error> {
     let call = aws.ec2.describe_launch_template_versions().versions(LATEST).max_results(PAGE);
     let versions = call.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
@@ -207,9 +211,12 @@ async fn new_version(aws: &Aws, name: &str, live: &Attrs, want: &Wanted) -> Resu
     let made = answer.during("ec2:CreateLaunchTemplateVersion")?.launch_template_version;
     let version = made.and_then(|made| made.version_number);
     let version = version.ok_or_else(|| Error::unexpected("ec2:CreateLaunchTemplateVersion", "version"))?;
-    let call = aws.ec2.modify_launch_template().launch_template_id(id);
-    call.default_version(version.to_string()).send().await.during("ec2:ModifyLaunchTemplate")?;
     Ok(version.to_string())
+}
+
+async fn set_default(aws: &Aws, id: &str, version: &str) -> Result<(), Error> {
+    let call = aws.ec2.modify_launch_template().launch_template_id(id).default_version(version);
+    call.send().await.during("ec2:ModifyLaunchTemplate").map(drop)
 }
 
 /// One of that name is there already: an interrupted run's, or somebody else's.
@@ -225,10 +232,10 @@ async fn adopt(aws: &Aws, name: &str, want: &Wanted, error: Error) -> Result<Att
     let versions = call.send().await.during("ec2:DescribeLaunchTemplateVersions")?;
     let versions = versions.launch_template_versions.unwrap_or_default();
     let Some(version) = versions.first() else { return Err(error) };
-    LaunchTemplate::update(aws, name, &attrs(&template), &fields(version, tags), want).await
+    LaunchTemplate::update(aws, name, &attrs(&template), &fields(&template, version, tags), want).await
 }
 
-fn fields(version: &LaunchTemplateVersion, tags: Tags) -> Wanted {
+fn fields(template: &Template, version: &LaunchTemplateVersion, tags: Tags) -> Wanted {
     let empty = ResponseLaunchTemplateData::builder().build();
     let data = version.launch_template_data().unwrap_or(&empty);
     let interface = data.network_interfaces().first();
@@ -263,6 +270,7 @@ fn fields(version: &LaunchTemplateVersion, tags: Tags) -> Wanted {
         node_configuration: configuration
             .map(|sha256| Ref::id(NodeConfiguration::SCHEMA.kind, "sha256", sha256)),
         node_agent: agent.map(|sha256| Ref::id(NodeAgent::SCHEMA.kind, "sha256", sha256)),
+        default_is_old: template.default_version_number() < template.latest_version_number(),
         machine_tags: common_tags(data.tag_specifications()),
         tags,
     }
@@ -462,6 +470,7 @@ mod tests {
 mod life {
     use kcl_engine::{Action, Text, Wanted};
     use kcl_model::resource::{LaunchTemplate, SpotOptions};
+    use kcl_testkit::{Decision, Response};
 
     use crate::testing::{self, CLUSTER, World};
 
@@ -497,6 +506,35 @@ mod life {
         assert_eq!(template.default_version_number(), Some(4));
         world.remove().await;
         assert_eq!(world.local.unsupported(), Vec::<String>::new());
+    }
+
+    /// A run that is killed between a new version and the default that follows it.
+    #[tokio::test]
+    async fn the_default_of_a_run_that_was_cut_short_follows() {
+        let world = World::start().await;
+        let first = testing::launch_template(&name());
+        world.reach(&wanted(&first)).await;
+        let second = LaunchTemplate { user_data: Text::new("#!/bin/sh\necho second\n"), ..first.clone() };
+        let plan = world.plan(&wanted(&second)).await;
+        world.local.before(|call| match call.action.as_str() {
+            "ModifyLaunchTemplate" => Decision::Respond(Response::error(
+                call.protocol,
+                403,
+                "UnauthorizedOperation",
+                "it is cut short",
+            )),
+            _ => Decision::Forward,
+        });
+        world.try_apply(&plan).await.expect_err("it is cut short");
+        world.local.clear_rules();
+        world.local.take_calls();
+        let update = vec![(Action::Update, format!("launch-template/{}", name()))];
+        assert_eq!(world.reach(&wanted(&second)).await, update);
+        assert_eq!(world.local.count("ec2", "CreateLaunchTemplateVersion"), 0, "the version is there");
+        let answer = world.aws.ec2.describe_launch_templates().send().await.expect("it is there");
+        let template = answer.launch_templates().first().expect("it is there");
+        assert_eq!((template.default_version_number(), template.latest_version_number()), (Some(2), Some(2)));
+        world.remove().await;
     }
 
     #[tokio::test]

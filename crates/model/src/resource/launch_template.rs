@@ -53,6 +53,10 @@ pub struct LaunchTemplate {
     pub node_configuration: Option<Ref>,
     /// The program that reads it (`sha256`).
     pub node_agent: Option<Ref>,
+    /// Whether the template's default is an older version than the latest: nobody wants that, and a run that is cut
+    /// short leaves it so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub default_is_old: bool,
     /// Tags of the machines, their disks and network interfaces.
     pub machine_tags: Tags,
     /// Tags of the template.
