@@ -168,8 +168,9 @@ fn a_notice_frees_the_volume_for_the_next_machine() {
         "nobody else is there to lead to"
     );
     assert!(machine.aws.unsupported().is_empty());
-    // As it is shipped it has less than half of this: here nothing is optimised.
-    assert!(daemon.resident() < 32 << 10, "{} KiB", daemon.resident());
+    // A t3.micro has 1 GiB for everything. `cargo test --release` looks at what is shipped.
+    let most = if cfg!(debug_assertions) { 32 } else { 15 };
+    assert!(daemon.resident() < most << 10, "{} KiB", daemon.resident());
 
     // Killed and begun again while the notice stands, it takes nothing back.
     drop(daemon);
