@@ -9,6 +9,7 @@ use serde::{Serialize, Serializer};
 
 use crate::object::ObjectRef;
 use crate::plan::Conflict;
+use crate::retry::OVERTAKEN;
 use crate::wait::Unready;
 
 /// What kind of trouble it is; each asks for something else of the person who reads it.
@@ -257,6 +258,8 @@ impl Error {
             Self::Forbidden(_) => ErrorKind::Forbidden,
             Self::ApplySet { .. } | Self::Conflicts(_) => ErrorKind::Conflict,
             Self::Refused(refused) => match refused.status {
+                // Nobody's field stands in the way: others wrote it for as long as was tried.
+                409 if refused.message.contains(OVERTAKEN) => ErrorKind::Server,
                 409 => ErrorKind::Conflict,
                 // It is busy, and was for as long as was waited.
                 429 => ErrorKind::Server,
@@ -299,4 +302,30 @@ fn seconds(time: &Duration) -> String {
 
 fn lines<T: fmt::Display>(all: &[T]) -> String {
     all.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_others_wrote_meanwhile_is_no_field_in_the_way() {
+        let kind = |message: &str| {
+            let refused = Refused {
+                doing: "apply Role shop/till".to_owned(),
+                status: 409,
+                reason: "Conflict".to_owned(),
+                message: message.to_owned(),
+                faults: Vec::new(),
+            };
+            Error::Refused(Box::new(refused)).kind()
+        };
+        assert_eq!(
+            kind("Apply failed with 1 conflict: conflict with \"kubectl\": .rules"),
+            ErrorKind::Conflict
+        );
+        let overtaken = "Operation cannot be fulfilled on roles \"till\": the object has been modified; please apply \
+                         your changes to the latest version and try again";
+        assert_eq!(kind(overtaken), ErrorKind::Server);
+    }
 }

@@ -30,7 +30,7 @@ const RESOLVER_AWAY: &str = "Temporary failure in name resolution";
 
 /// What the server says where an object was written between its own read and write of it, as often as it tried
 /// (k8s.io/apiserver/pkg/registry/generic/registry/store.go). It is nobody's field that stands in the way.
-const OVERTAKEN: &str = "the object has been modified";
+pub(crate) const OVERTAKEN: &str = "the object has been modified";
 
 /// Why a single try failed.
 #[derive(Clone, Debug)]

@@ -19,6 +19,7 @@ from werkzeug.serving import make_server
 import botocore.session
 import moto.backends
 import moto.core.responses
+import moto.core.routing
 import moto.core.utils
 
 # Imported before the port is told: the first call should not pay for them.
@@ -27,6 +28,7 @@ import moto.ec2.exceptions
 import moto.ec2.models
 import moto.elbv2.models
 import moto.iam.models
+import moto.kms.models
 import moto.s3.models
 from moto.moto_server.werkzeug_app import (
     DomainDispatcherApplication,
@@ -44,6 +46,15 @@ def look_once():
     moto.core.responses.method_names_from_class = functools.cache(moto.core.utils.method_names_from_class)
     services = {name.replace("-", ""): name for name in botocore.session.Session().get_available_services()}
     moto.core.utils.service_name_from_moto_package_name = lambda package: services.get(package, package)
+
+
+def make_once():
+    """What each copy of a server would make again for its first call."""
+    for service in ("s3", "route53"):
+        moto.core.routing.get_service_router(service)._get_router("rest-xml")
+    generate = moto.kms.models.generate_private_key
+    # One that encrypts volumes signs nothing, and RSA takes long.
+    moto.kms.models.generate_private_key = lambda spec: None if spec == "SYMMETRIC_DEFAULT" else generate(spec)
 
 
 def newest_first():
@@ -131,6 +142,7 @@ def main():
 
         mends.apply()
     look_once()
+    make_once()
     newest_first()
     app = DomainDispatcherApplication(create_backend_app)
     server = listening(app)

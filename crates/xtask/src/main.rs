@@ -13,9 +13,10 @@ usage: cargo xtask TASK
 
 tasks:
   demo    build kcl and show its main job on the reference cluster, against a local AWS
-  faults [SWEEP...] [--full] [--sample N] [--seed N] [--workers N]
+  faults [SWEEP...] [--full] [--sample N] [--seed N] [--workers N] [--only TEXT]
           run kcl with everything that goes wrong, and print what became of it. Sweeps: kill, faults, throttle,
-          together, interrupt, kubernetes; all of them if none is named. --full: at every call, which takes hours
+          together, interrupt, kubernetes; all of them if none is named. --full: at every call, which takes hours.
+          --only, as often as wanted: the rows whose names hold TEXT
 ";
 
 fn main() -> ExitCode {

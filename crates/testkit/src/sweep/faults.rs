@@ -38,6 +38,13 @@ enum Scope {
     All,
 }
 
+impl Case {
+    /// Whether it stays, so that a run has to stop, and soon.
+    fn is_permanent(&self) -> bool {
+        matches!(self.scope, Scope::Action | Scope::Rest)
+    }
+}
+
 const SERVER: &[&str] = &["InternalError", "InternalFailure", "ServiceUnavailable", "HTTP status 50"];
 const LOST: &[&str] = &["run the same command again"];
 
@@ -101,7 +108,7 @@ fn plan<'g>(ground: &'g Ground, extent: Extent, stage: Stage, case: &'static Cas
         let mut plan = Plan::of_points(name, points, extent, |point| -> Job<'g> {
             Box::new(move |auditor| disturbed(ground, stage, case, Some(&point), extent.seed, auditor))
         });
-        if matches!(case.scope, Scope::Action | Scope::Rest) {
+        if case.is_permanent() {
             plan.note = Some(Box::new(|slowest| format!("stopped after {slowest:.1} s at most")));
         }
         return plan;
@@ -151,6 +158,11 @@ fn disturbed(
     }
     if strikes.count() == 0 {
         return failed(format!("the fault was missed: {}", run.end()));
+    }
+    // Nothing that stays as it is was tried again, and nothing waited for.
+    let (calls, undisturbed) = (world.aws.calls().len(), ground.undisturbed(stage).points.len());
+    if case.is_permanent() && calls > undisturbed {
+        return failed(format!("{calls} calls, where an undisturbed run makes {undisturbed}: {}", run.end()));
     }
     let said = run.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
     if !case.causes.iter().any(|cause| said.contains(cause)) {

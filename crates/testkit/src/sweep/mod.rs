@@ -78,11 +78,12 @@ impl Sweep {
     }
 }
 
-/// Runs sweeps of the binary `kcl`; `tell` is given each row once it is done.
+/// Runs sweeps of the binary `kcl`, of them the rows whose names are wanted; `tell` is given each row once it is done.
 pub fn run(
     kcl: &Path,
     sweeps: &[Sweep],
     extent: Extent,
+    is_wanted: impl Fn(&str) -> bool,
     mut tell: impl FnMut(&Row) + Send,
 ) -> Result<Vec<Row>, Error> {
     let ground = Ground::prepare(kcl)?;
@@ -93,6 +94,6 @@ pub fn run(
         Sweep::Together => together::plans(&ground, extent),
         Sweep::Interrupt => interrupt::plans(&ground, extent),
     };
-    let plans: Vec<_> = sweeps.iter().flat_map(plans).collect();
+    let plans: Vec<_> = sweeps.iter().flat_map(plans).filter(|plan| is_wanted(&plan.name)).collect();
     jobs::run(&plans, extent.workers, Auditor::start, &mut tell)
 }

@@ -6,14 +6,83 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::error::Error;
+use crate::faults::Point;
 use crate::ingress_stand_in::IngressStandIn;
 use crate::kubernetes::{ApiProxy, ApiServer, ApiServerConfig, BIND_ADMINS, Machines, Rollouts};
 use crate::local_aws::LocalAws;
-use crate::world::{World, example, make_zone};
+use crate::world::{Run, World, example, make_zone};
 
 use super::super::ground::{CLUSTER, EXAMPLE};
 use super::super::process::Running;
 use super::objects::{Made, Objects};
+
+/// What a run is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Work {
+    /// All of it, where nothing is there.
+    Apply,
+    /// What the spec had before goes.
+    Prune,
+}
+
+impl Work {
+    /// As a row's name ends.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Apply => "apply",
+            Self::Prune => "prune",
+        }
+    }
+}
+
+/// What the spec has no longer: some of each that is removed in another order, but for a namespace, which takes a
+/// controller to go.
+const PRUNED: &str = "---
+apiVersion: v1
+kind: ConfigMap
+metadata: { name: old, namespace: default }
+data: { a: b }
+---
+apiVersion: v1
+kind: ServiceAccount
+metadata: { name: old, namespace: default }
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: { name: old }
+rules: [{ apiGroups: [\"\"], resources: [pods], verbs: [get] }]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: { name: old }
+roleRef: { apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: old }
+subjects: [{ kind: ServiceAccount, name: old, namespace: default }]
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: old, namespace: default }
+spec:
+  selector: { matchLabels: { app: old } }
+  template:
+    metadata: { labels: { app: old } }
+    spec:
+      serviceAccountName: old
+      containers: [{ name: old, image: example.com/old }]
+---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: { name: olds.example.com }
+spec:
+  group: example.com
+  scope: Namespaced
+  names: { kind: Old, plural: olds, singular: old }
+  versions:
+    - { name: v1, served: true, storage: true, schema: { openAPIV3Schema: { type: object } } }
+---
+apiVersion: example.com/v1
+kind: Old
+metadata: { name: old, namespace: default }
+";
 
 /// How long a rollout may take, beside others.
 const TIMEOUT: &str = "3m";
@@ -42,6 +111,25 @@ pub(super) fn account(binary: &'static str) -> Result<World, Error> {
 fn in_files(mut world: World) -> World {
     world.state = format!("file://{}", world.folder.path().join("state").display());
     world
+}
+
+/// What is done when nothing is in the way: its requests, and what is there in the end.
+pub(super) struct Undisturbed {
+    pub(super) work: Work,
+    pub(super) points: Vec<Point>,
+    wanted: Made,
+}
+
+impl Undisturbed {
+    pub(super) fn run(bench: &Bench, work: Work) -> Result<Self, Error> {
+        bench.begin(work)?;
+        let ended = Running::start(bench.command(work))?.wait()?;
+        if ended.code != 0 {
+            return Err(Error::Undisturbed { stage: work.name(), said: ended.all() });
+        }
+        let calls = bench.proxy.take_calls();
+        Ok(Self { work, points: Point::of(&calls), wanted: bench.made()? })
+    }
 }
 
 /// One of them.
@@ -83,18 +171,50 @@ impl Bench {
         Ok(Self { world, _rollouts: rollouts, proxy, _machines: machines, server, ingress, before })
     }
 
-    /// Takes everything away that a run made.
-    pub(super) fn restore(&self) -> Result<(), Error> {
+    /// Makes it ready for `work`, whatever the run before made.
+    pub(super) fn begin(&self, work: Work) -> Result<(), Error> {
         self.proxy.clear();
-        Objects::restore(&self.before, &self.proxy)?;
+        match work {
+            Work::Apply => self.restore()?,
+            // What is there already stands, mostly.
+            Work::Prune if self.has_old()?.code == 0 => (),
+            Work::Prune => {
+                self.restore()?;
+                let ended = self.has_old()?;
+                if ended.code != 0 {
+                    return Err(Error::Undisturbed { stage: "update", said: ended.all() });
+                }
+            }
+        }
         self.proxy.take_calls();
         self.world.aws.take_calls();
         Ok(())
     }
 
-    /// kcl, which brings the cluster in step by way of the proxy.
-    pub(super) fn command(&self) -> Command {
-        let mut command = self.world.command(&["update", "--yes", "--timeout", TIMEOUT]);
+    /// Takes everything away that a run made.
+    fn restore(&self) -> Result<(), Error> {
+        Objects::restore(&self.before, &self.proxy)
+    }
+
+    /// Brings the cluster to what it is before something is pruned.
+    fn has_old(&self) -> Result<Run, Error> {
+        let spec = self.world.spec(&format!("{}{PRUNED}", example(EXAMPLE)));
+        let mut command = self.update(&["-f", &spec]);
+        command.env("KCL_LOCK_TIMEOUT", WAIT);
+        Running::start(command)?.wait()
+    }
+
+    /// kcl, which does `work` by way of the proxy.
+    pub(super) fn command(&self, work: Work) -> Command {
+        let spec = self.world.spec(&example(EXAMPLE));
+        match work {
+            Work::Apply => self.update(&["-f", &spec]),
+            Work::Prune => self.update(&["-f", &spec, "--prune"]),
+        }
+    }
+
+    fn update(&self, args: &[&str]) -> Command {
+        let mut command = self.world.command(&[&["update", "--yes", "--timeout", TIMEOUT], args].concat());
         command
             .env("KCL_API_SERVER", self.proxy.url())
             .env("KCL_CONNECT_TO", format!("::127.0.0.1:{}", self.ingress.port()));
@@ -107,19 +227,20 @@ impl Bench {
     }
 
     /// Runs kcl with nothing in its way, after a run that was disturbed. What is wrong then, if anything is.
-    pub(super) fn again(&self, wanted: &Made) -> Result<Option<String>, Error> {
+    pub(super) fn again(&self, undisturbed: &Undisturbed) -> Result<Option<String>, Error> {
         self.proxy.clear();
-        let mut again = self.command();
+        let mut again = self.command(undisturbed.work);
         again.env("KCL_LOCK_TIMEOUT", WAIT);
         let again = Running::start(again)?.wait()?;
         if again.code != 0 {
             return Ok(Some(format!("the next run: {}", again.end())));
         }
-        self.difference(wanted)
+        self.difference(undisturbed)
     }
 
     /// What there is other than after an undisturbed run, in the cluster or, where there is nothing to do, in AWS.
-    pub(super) fn difference(&self, wanted: &Made) -> Result<Option<String>, Error> {
+    pub(super) fn difference(&self, undisturbed: &Undisturbed) -> Result<Option<String>, Error> {
+        let wanted = &undisturbed.wanted;
         if let Some(change) = self.world.aws.mutating_calls().first() {
             return Ok(Some(format!("it changed AWS by {}", change.name())));
         }

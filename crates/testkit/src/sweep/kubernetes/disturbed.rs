@@ -10,8 +10,7 @@ use super::super::ground::SHORT_LEASE;
 use super::super::jobs::Told;
 use super::super::process::Running;
 use super::super::row::Fate;
-use super::bench::Bench;
-use super::objects::Made;
+use super::bench::{Bench, Undisturbed};
 
 /// What goes wrong.
 #[derive(Clone, Copy)]
@@ -101,28 +100,29 @@ impl Case {
         matches!(self.what, What::Action(_) | What::Rest(_))
     }
 
-    /// Runs kcl with it. `point`: where it strikes; without one, everywhere. `wanted`: what an undisturbed run makes.
+    /// Runs kcl with it. `point`: where it strikes; without one, everywhere. `undisturbed`: what a run does, and makes, that
+    /// nothing is in the way of.
     pub(super) fn run(
         self,
         bench: &mut Bench,
-        wanted: &Made,
+        undisturbed: &Undisturbed,
         point: Option<&Point>,
         seed: u64,
     ) -> Result<Told, Error> {
-        bench.restore()?;
+        bench.begin(undisturbed.work)?;
         let Some(at) = point else {
             return match self.what {
-                What::All(fault) => self.fault(bench, wanted, fault, When::Always, seed),
+                What::All(fault) => self.fault(bench, undisturbed, fault, When::Always, seed),
                 _ => Ok(Fate::Missed.into()),
             };
         };
         let mut told = match self.what {
-            What::Once(fault) => self.fault(bench, wanted, fault, When::At(at.clone()), seed),
-            What::Action(fault) => self.fault(bench, wanted, fault, When::ActionFrom(at.clone()), seed),
-            What::Rest(fault) => self.fault(bench, wanted, fault, When::From(at.clone()), seed),
-            What::All(fault) => self.fault(bench, wanted, fault, When::Always, seed),
-            What::Restart => self.restart(bench, wanted, at),
-            What::Kill(moment) => kill(bench, wanted, at, moment),
+            What::Once(fault) => self.fault(bench, undisturbed, fault, When::At(at.clone()), seed),
+            What::Action(fault) => self.fault(bench, undisturbed, fault, When::ActionFrom(at.clone()), seed),
+            What::Rest(fault) => self.fault(bench, undisturbed, fault, When::From(at.clone()), seed),
+            What::All(fault) => self.fault(bench, undisturbed, fault, When::Always, seed),
+            What::Restart => self.restart(bench, undisturbed, at),
+            What::Kill(moment) => kill(bench, undisturbed, at, moment),
         }?;
         for fate in &mut told.fates {
             if let Fate::Failed(why) = fate {
@@ -132,20 +132,33 @@ impl Case {
         Ok(told)
     }
 
-    fn fault(self, bench: &Bench, wanted: &Made, fault: Fault, when: When, seed: u64) -> Result<Told, Error> {
+    fn fault(
+        self,
+        bench: &Bench,
+        undisturbed: &Undisturbed,
+        fault: Fault,
+        when: When,
+        seed: u64,
+    ) -> Result<Told, Error> {
         let strikes = bench.proxy.inject(fault, when, seed);
-        let run = Running::start(bench.command())?.wait()?;
+        let run = Running::start(bench.command(undisturbed.work))?.wait()?;
         let took = strikes.first().map(|first| Instant::now().saturating_duration_since(first));
         if strikes.count() == 0 && run.code == 0 {
             return Ok(Fate::Missed.into());
         }
-        self.judge(bench, wanted, &run, took)
+        self.judge(bench, undisturbed, &run, took)
     }
 
     /// What a run came to. `took`: how long it went on after the fault.
-    fn judge(self, bench: &Bench, wanted: &Made, run: &Run, took: Option<Duration>) -> Result<Told, Error> {
+    fn judge(
+        self,
+        bench: &Bench,
+        undisturbed: &Undisturbed,
+        run: &Run,
+        took: Option<Duration>,
+    ) -> Result<Told, Error> {
         if run.code == 0 {
-            let trouble = bench.difference(wanted)?;
+            let trouble = bench.difference(undisturbed)?;
             return Ok(trouble.map_or(Fate::Converged, Fate::Failed).into());
         }
         // What it said on its way there is no cause.
@@ -153,13 +166,13 @@ impl Case {
         if !self.causes.iter().any(|cause| said.contains(cause)) {
             return Ok(after(Fate::Failed(format!("not the right cause: {}", run.end())), took));
         }
-        let trouble = bench.again(wanted)?;
+        let trouble = bench.again(undisturbed)?;
         Ok(after(trouble.map_or(Fate::Stopped, Fate::Failed), took))
     }
 
-    fn restart(self, bench: &mut Bench, wanted: &Made, point: &Point) -> Result<Told, Error> {
+    fn restart(self, bench: &mut Bench, undisturbed: &Undisturbed, point: &Point) -> Result<Told, Error> {
         let halt = bench.proxy.halt(point.clone(), Moment::BeforeForwarding);
-        let mut run = Running::start(bench.command())?;
+        let mut run = Running::start(bench.command(undisturbed.work))?;
         if !run.reaches(&halt)? {
             return Ok(missed(&run.wait()?));
         }
@@ -169,7 +182,7 @@ impl Case {
         bench.proxy.open_with_server()?;
         bench.server.start_again()?;
         let run = run.wait()?;
-        self.judge(bench, wanted, &run, None)
+        self.judge(bench, undisturbed, &run, None)
     }
 }
 
@@ -183,9 +196,9 @@ fn missed(run: &Run) -> Told {
     if run.code == 0 { Fate::Missed } else { Fate::Failed(run.end()) }.into()
 }
 
-fn kill(bench: &Bench, wanted: &Made, point: &Point, moment: Moment) -> Result<Told, Error> {
+fn kill(bench: &Bench, undisturbed: &Undisturbed, point: &Point, moment: Moment) -> Result<Told, Error> {
     let halt = bench.proxy.halt(point.clone(), moment);
-    let mut first = bench.command();
+    let mut first = bench.command(undisturbed.work);
     first.env("KCL_LOCK_LEASE", SHORT_LEASE);
     let mut first = Running::start(first)?;
     if !first.reaches(&halt)? {
@@ -193,6 +206,6 @@ fn kill(bench: &Bench, wanted: &Made, point: &Point, moment: Moment) -> Result<T
     }
     first.kill()?;
     halt.cut();
-    let trouble = bench.again(wanted)?;
+    let trouble = bench.again(undisturbed)?;
     Ok(trouble.map_or(Fate::Converged, Fate::Failed).into())
 }

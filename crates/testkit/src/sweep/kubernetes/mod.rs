@@ -18,12 +18,10 @@ use crate::faults::Point;
 use crate::front::locked;
 use crate::kubernetes::programs;
 
-use self::bench::Bench;
+use self::bench::{Bench, Undisturbed, Work};
 use self::disturbed::{CASES, Case};
-use self::objects::Made;
 use super::Extent;
 use super::jobs::{self, Job, Plan};
-use super::process::Running;
 use super::row::Row;
 
 /// Each has an API server of 400 MB, and half of a run is waiting.
@@ -35,8 +33,13 @@ pub fn kubernetes_programs() -> Result<(), Error> {
     programs()?.path("kubelet-stand-in").map(drop)
 }
 
-/// Runs the sweep with the binary `kcl`; `tell` is given each row once it is done.
-pub fn kubernetes(kcl: &Path, extent: Extent, mut tell: impl FnMut(&Row) + Send) -> Result<Vec<Row>, Error> {
+/// Runs the sweep with the binary `kcl`, of it the rows whose names are wanted; `tell` is given each row once it is done.
+pub fn kubernetes(
+    kcl: &Path,
+    extent: Extent,
+    is_wanted: impl Fn(&str) -> bool,
+    mut tell: impl FnMut(&Row) + Send,
+) -> Result<Vec<Row>, Error> {
     // Worlds want it as long as the process lives; there is one.
     let binary: &'static str = Box::leak(kcl.display().to_string().into_boxed_str());
     let account = bench::account(binary)?;
@@ -46,8 +49,10 @@ pub fn kubernetes(kcl: &Path, extent: Extent, mut tell: impl FnMut(&Row) + Send)
         let started = starts.into_iter().map(|start| start.join().unwrap_or_else(|_| Err(lost())));
         started.collect::<Result<_, Error>>()
     })?;
-    let (points, wanted) = undisturbed(&benches[0])?;
-    let plans: Vec<_> = CASES.iter().map(|case| plan(*case, &points, &wanted, extent)).collect();
+    let applied = Undisturbed::run(&benches[0], Work::Apply)?;
+    let pruned = Undisturbed::run(&benches[0], Work::Prune)?;
+    let of_case = |case: &Case| [&applied, &pruned].map(|undisturbed| plan(*case, undisturbed, extent));
+    let plans: Vec<_> = CASES.iter().flat_map(of_case).filter(|plan| is_wanted(&plan.name)).collect();
     let benches = Mutex::new(benches);
     jobs::run(&plans, count, || locked(&benches).pop().ok_or_else(lost), &mut tell)
 }
@@ -56,28 +61,18 @@ fn lost() -> Error {
     Error::Run { source: std::io::Error::other("an API server for tests could not be set up") }
 }
 
-/// What is done when nothing is in the way: its requests, and what it makes.
-fn undisturbed(bench: &Bench) -> Result<(Vec<Point>, Made), Error> {
-    let ended = Running::start(bench.command())?.wait()?;
-    if ended.code != 0 {
-        return Err(Error::Undisturbed { stage: "update", said: ended.all() });
-    }
-    let calls = bench.proxy.take_calls();
-    Ok((Point::of(&calls), bench.made()?))
-}
-
-fn plan<'g>(case: Case, points: &[Point], wanted: &'g Made, extent: Extent) -> Plan<'g, Bench> {
-    let name = case.name();
+fn plan(case: Case, undisturbed: &Undisturbed, extent: Extent) -> Plan<'_, Bench> {
+    let name = format!("{}: {}", case.name(), undisturbed.work.name());
     if case.is_everywhere() {
-        let jobs = (0..extent.seeds()).map(|index| -> Job<'g, Bench> {
+        let jobs = (0..extent.seeds()).map(|index| -> Job<'_, Bench> {
             let seed = extent.seed + index;
-            Box::new(move |bench| case.run(bench, wanted, None, seed))
+            Box::new(move |bench| case.run(bench, undisturbed, None, seed))
         });
         return Plan { name, jobs: jobs.collect(), wanted: None, note: None };
     }
-    let fitting: Vec<Point> = points.iter().filter(|point| case.fits(point)).cloned().collect();
-    let mut plan = Plan::of_points(name, &fitting, extent, |point| -> Job<'g, Bench> {
-        Box::new(move |bench| case.run(bench, wanted, Some(&point), extent.seed))
+    let fitting: Vec<Point> = undisturbed.points.iter().filter(|point| case.fits(point)).cloned().collect();
+    let mut plan = Plan::of_points(name, &fitting, extent, |point| -> Job<'_, Bench> {
+        Box::new(move |bench| case.run(bench, undisturbed, Some(&point), extent.seed))
     });
     if case.is_lasting() {
         plan.note = Some(Box::new(|slowest| format!("stopped after {slowest:.1} s at most")));
