@@ -342,6 +342,19 @@ fn no_permission_to_make() {
     kcl(&world, &[&CREATE[..], &["--yes"]].concat()).expect(0);
 }
 
+#[test]
+fn no_permission_for_many() {
+    let world = world();
+    refuse(&world, "UnauthorizedOperation", |call| call.is("ec2", "AuthorizeSecurityGroupIngress"));
+    let run = kcl(&world, &[&CREATE[..], &["--yes"]].concat()).expect(1);
+    let groups = world.aws.count("ec2", "AuthorizeSecurityGroupIngress");
+    assert!(groups <= 3, "once for each security group, not for each rule: {groups}");
+    // Which rules are named is chance; that all of them are told once is not.
+    let said = error(&world, &run).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert_eq!(said.matches("failed to create").count(), 1, "{said}");
+    assert!(said.contains(" others: ec2:AuthorizeSecurityGroupIngress: UnauthorizedOperation"), "{said}");
+}
+
 /// A run against an endpoint where nobody listens.
 #[track_caller]
 fn unreached(args: &[&str]) -> String {

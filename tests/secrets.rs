@@ -82,7 +82,11 @@ fn nothing_secret_is_said() {
     said.run(&world, &["policy"], 0);
     // Its file holds a private key, which is the only place where it is.
     let file = world.folder.path().join("kubeconfig");
-    said.run(&world, &["export", "kubeconfig", CLUSTER, "--admin", "--kubeconfig", file.to_str().unwrap()], 0);
+    said.run(
+        &world,
+        &["export", "kubeconfig", CLUSTER, "--admin", "--kubeconfig", file.to_str().unwrap()],
+        0,
+    );
     let kubeconfig = std::fs::read_to_string(file).unwrap();
     let key = kubeconfig.lines().find_map(|line| line.trim().strip_prefix("client-key-data: ")).unwrap();
     assert!(key.len() > 100, "{key}");

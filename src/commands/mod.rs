@@ -3,6 +3,7 @@
 mod completion;
 mod create;
 mod delete;
+mod failures;
 mod get;
 mod keypair;
 mod kubeconfig;

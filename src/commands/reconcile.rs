@@ -6,7 +6,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use kcl_apply::{Applied, Outcome, Report};
+use kcl_apply::{Applied, Outcome};
 use kcl_aws::store::lock::LockError;
 use kcl_aws::store::{Store, keysets, registration};
 use kcl_aws::{Aws, Depth, Error, ErrorKind, Scope};
@@ -21,6 +21,7 @@ use serde_json::json;
 use time::OffsetDateTime;
 
 use super::Done;
+use super::failures::failure;
 use crate::bootstrap::{Bootstrap, Kubernetes, Wishes};
 use crate::cli::{Machines, PlanFormat, Run};
 use crate::error::CommandError;
@@ -447,31 +448,5 @@ async fn with_ticks<T>(work: impl Future<Output = T>, tick: impl Fn()) -> T {
             result = &mut work => return result,
             _ = clock.tick() => tick(),
         }
-    }
-}
-
-fn failure(report: &Report<Error>, plan: &Plan) -> CommandError {
-    let errors: Vec<Error> = report.failures.iter().map(|failure| failure.error.clone()).collect();
-    let mut error = CommandError::from(errors);
-    error.messages = report
-        .failures
-        .iter()
-        .map(|failure| format!("failed to {} {}: {}", verb(failure.action), failure.id, failure.error))
-        .collect();
-    let skipped: usize = report.failures.iter().map(|failure| failure.skipped.len()).sum();
-    error.messages.push(format!(
-        "{} of {} steps are done, {} failed, {skipped} were skipped because of that",
-        report.done,
-        plan.steps.len(),
-        report.failures.len()
-    ));
-    error.hint("mend the cause and run the same command again: it goes on from here")
-}
-
-fn verb(action: kcl_engine::Action) -> &'static str {
-    match action {
-        kcl_engine::Action::Create => "create",
-        kcl_engine::Action::Update => "change",
-        kcl_engine::Action::Delete => "delete",
     }
 }

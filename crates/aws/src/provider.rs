@@ -37,6 +37,10 @@ impl Provider for Aws {
                     Ok(attrs) if attrs.len() == steps.len() => return attrs.into_iter().map(Ok).collect(),
                     // One of them is in the way of all: run one by one, so that each gets its own answer.
                     Ok(_) => {}
+                    // What nobody allows is not allowed one by one either.
+                    Err(error) if matches!(error.kind, ErrorKind::Denied | ErrorKind::Credentials) => {
+                        return steps.iter().map(|_| Err(error.clone())).collect();
+                    }
                     Err(error) => tracing::debug!(%error, "a batch failed; running its steps one by one"),
                 }
             }

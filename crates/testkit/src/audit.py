@@ -15,6 +15,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 SESSION = boto3.Session(aws_access_key_id="AUDIT", aws_secret_access_key="audit")
+# Of objects, by their ETags.
+TEXTS = {}
 CONFIG = Config(retries={"max_attempts": 1}, max_pool_connections=4, s3={"addressing_style": "path"})
 
 
@@ -179,9 +181,10 @@ def s3(api):
     buckets = api.list_buckets()["Buckets"]
     for bucket in buckets:
         name = bucket["Name"]
-        bucket["keys"] = [item["Key"] for item in contents(api, name)]
+        items = list(contents(api, name))
+        bucket["keys"] = [item["Key"] for item in items]
         bucket["objects"] = [
-            {"key": key, "text": text(api, name, key)} for key in bucket["keys"] if not is_secret(key)
+            {"key": item["Key"], "text": text(api, name, item)} for item in items if not is_secret(item["Key"])
         ]
         bucket["versioning"] = api.get_bucket_versioning(Bucket=name).get("Status")
     return {"buckets": buckets}
@@ -198,20 +201,26 @@ def contents(api, bucket):
 
 
 def is_secret(key):
-    """Private keys and what Secrets are encrypted with are listed, and not read. A lock says who had it."""
-    return "/pki/private/" in key or "/secrets/" in key or key.endswith("/lock")
+    """Private keys and what Secrets are encrypted with are listed, and not read."""
+    return "/pki/private/" in key or "/secrets/" in key
 
 
-def text(api, bucket, key):
+def text(api, bucket, item):
+    """What a listed object holds. moto's ETag is the MD5 of what is in it, so that each content is read once."""
+    if item["ETag"] in TEXTS:
+        return TEXTS[item["ETag"]]
     try:
-        content = api.get_object(Bucket=bucket, Key=key)["Body"].read()
+        answer = api.get_object(Bucket=bucket, Key=item["Key"])
     except ClientError:
         # Deleted since it was listed.
         return None
+    content = answer["Body"].read()
     try:
-        return content.decode()
+        TEXTS[answer["ETag"]] = content.decode()
     except UnicodeDecodeError:
-        return f"{len(content)} bytes, SHA-256 {hashlib.sha256(content).digest().hex('-', 8)}"
+        digest = hashlib.sha256(content).digest().hex("-", 8)
+        TEXTS[answer["ETag"]] = f"{len(content)} bytes, SHA-256 {digest}"
+    return TEXTS[answer["ETag"]]
 
 
 PARTS = {

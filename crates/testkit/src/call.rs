@@ -295,6 +295,20 @@ fn route53_action(method: &Method, path: &str, query: &BTreeMap<String, String>)
 }
 
 #[cfg(test)]
+impl Call {
+    /// One that nobody made.
+    pub(crate) fn named(action: &str, mutating: bool) -> Self {
+        let request = Request {
+            method: Method::POST,
+            uri: hyper::Uri::from_static("/"),
+            headers: HeaderMap::default(),
+            body: hyper::body::Bytes::default(),
+        };
+        Self { action: action.to_owned(), mutating, ..Self::of(0, &request) }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use hyper::body::Bytes;
 

@@ -83,12 +83,18 @@ impl S3Store {
         }
     }
 
-    /// S3 says no more than "denied" where the bucket is not the expected account's.
+    /// S3 says no more than "denied" where the bucket is not the expected account's: then it lets us look at it as long
+    /// as we do not say whose it should be.
     async fn denied(&self, mut error: Error) -> Error {
         let name = self.name();
         if let Some(owner) = self.owner.get() {
-            let look = |client: Client| client.head_bucket().bucket(name).send();
-            if self.bucket.call("s3:ListBucket", look).await.is_ok() {
+            let look = async |expected: Option<String>| {
+                let look = |client: Client| {
+                    client.head_bucket().bucket(name).set_expected_bucket_owner(expected.clone()).send()
+                };
+                self.bucket.call("s3:ListBucket", look).await.is_ok()
+            };
+            if !look(self.owner()).await && look(None).await {
                 error.kind = ErrorKind::Refused;
                 error.message = format!(
                     "the bucket {name} is not of the account {owner}: check its name; to use another account's \

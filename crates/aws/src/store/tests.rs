@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use kcl_testkit::{Decision, Protocol, Response};
+use kcl_testkit::{Decision, Fault, Point, Protocol, Response, When};
 use tempfile::TempDir;
 
 use super::{Condition, FileStore, Location, Purged, Remembering, S3Store, Store, Version};
@@ -290,6 +290,20 @@ async fn a_bucket_of_another_account_is_refused() {
     let store = S3Store::new(theirs.s3(), bucket, String::new()).with_owner(Some(theirs.aws.account.clone()));
     store.expect_owner(&ours.aws.account);
     put(&store, "a/x", "one", Condition::Always).await;
+}
+
+#[tokio::test]
+async fn what_is_not_allowed_is_not_blamed_on_the_bucket() {
+    let world = World::start().await;
+    let bucket = world.bucket("state", "eu-north-1").await;
+    let store = S3Store::new(world.s3(), bucket, String::new());
+    put(&store, "a/x", "one", Condition::Always).await;
+    store.expect_owner(&world.aws.account);
+    let point = Point { service: "s3".to_owned(), action: "GetObject".to_owned(), nth: 1 };
+    world.local.inject(Fault::Denied, When::ActionFrom(point), 0);
+    let error = store.get("a/x").await.expect_err("it is refused");
+    assert_eq!(error.kind, ErrorKind::Denied, "{error}");
+    assert!(error.message.contains("is not authorized to perform: s3:GetObject"), "{error}");
 }
 
 #[tokio::test]

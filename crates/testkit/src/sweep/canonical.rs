@@ -46,6 +46,9 @@ const ADDRESS: &str = r"\b(?:\d{1,3}\.){3}\d{1,3}(/\d+)?";
 /// An EC2 id.
 const ID: &str = r"\b(?P<kind>[a-z][a-z0-9]*(?:-[a-z]+)*)-(?:[0-9a-f]{17}|[0-9a-f]{8})\b";
 
+/// A lock that is nobody's.
+const RELEASED: &str = r#"{"released":true}"#;
+
 /// A state of an account.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct State(BTreeMap<String, usize>);
@@ -78,15 +81,21 @@ impl State {
     }
 }
 
-/// Buckets and zones are told key by key, so that a difference is short.
+/// Buckets and zones are told key by key, so that a difference is short. A lock that says that it is nobody's is as good
+/// as none.
 fn parts(item: &Value) -> Vec<Value> {
     let mut whole = item.clone();
     let Some(fields) = whole.as_object_mut() else { return vec![whole] };
     let id = fields.get("Name").cloned().unwrap_or_default();
+    let objects = item["objects"].as_array().into_iter().flatten();
+    let nobodys: Vec<&Value> =
+        objects.filter(|object| object["text"] == RELEASED).map(|object| &object["key"]).collect();
     let mut parts = Vec::new();
     for list in ["keys", "objects", "records"] {
         for part in fields.remove(list).as_ref().and_then(Value::as_array).into_iter().flatten() {
-            parts.push(serde_json::json!({ "in": id, "is": part }));
+            if !nobodys.contains(&part) && !nobodys.contains(&&part["key"]) {
+                parts.push(serde_json::json!({ "in": id, "is": part }));
+            }
         }
     }
     parts.push(whole);

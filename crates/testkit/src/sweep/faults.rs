@@ -1,9 +1,11 @@
 //! Each fault, one at a time, and no process is killed: a run succeeds, or it stops with the right cause and the
 //! next one succeeds.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use crate::audit::Auditor;
+use crate::call::Call;
 use crate::error::Error;
 use crate::faults::{Fault, Point, When};
 
@@ -159,10 +161,11 @@ fn disturbed(
     if strikes.count() == 0 {
         return failed(format!("the fault was missed: {}", run.end()));
     }
-    // Nothing that stays as it is was tried again, and nothing waited for.
-    let (calls, undisturbed) = (world.aws.calls().len(), ground.undisturbed(stage).points.len());
-    if case.is_permanent() && calls > undisturbed {
-        return failed(format!("{calls} calls, where an undisturbed run makes {undisturbed}: {}", run.end()));
+    if case.is_permanent() {
+        let repeated = repeated(&world.aws.calls(), &ground.undisturbed(stage).points);
+        if !repeated.is_empty() {
+            return failed(format!("tried again: {}: {}", repeated.join(", "), run.end()));
+        }
     }
     let said = run.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
     if !case.causes.iter().any(|cause| said.contains(cause)) {
@@ -170,4 +173,34 @@ fn disturbed(
     }
     let trouble = ground.again(&world, stage, auditor)?;
     trouble.map_or_else(|| told(Fate::Stopped, took), failed)
+}
+
+/// What a run changed, or tried to, more often than an undisturbed one: where nothing that it is refused will ever be
+/// allowed, that is once too often. What renews or gives back its lock is no change.
+fn repeated(calls: &[Call], undisturbed: &[Point]) -> Vec<String> {
+    let mut counts = BTreeMap::new();
+    for call in calls.iter().filter(|call| call.mutating && !call.path.ends_with("/lock")) {
+        *counts.entry((call.service.as_str(), call.action.as_str())).or_insert(0_usize) += 1;
+    }
+    let usual = |service: &str, action: &str| {
+        undisturbed.iter().filter(|point| point.service == service && point.action == action).count()
+    };
+    let more = counts.into_iter().filter(|((service, action), count)| *count > usual(service, action));
+    more.map(|((service, action), count)| format!("{service}:{action} {count} times")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_changed_more_often_than_usual_is_told() {
+        let (change, look) = (Call::named("CreateVpc", true), Call::named("DescribeVpcs", false));
+        let calls = [change.clone(), change, look.clone(), look];
+        let usual = Point::of(&calls[1..3]);
+        let repeated = |calls| super::repeated(calls, &usual);
+        assert_eq!(repeated(&calls).len(), 1);
+        assert!(repeated(&calls)[0].ends_with(":CreateVpc 2 times"), "{:?}", repeated(&calls));
+        assert!(repeated(&calls[1..]).is_empty());
+    }
 }

@@ -116,19 +116,9 @@ fn unheard(calls: &[Call], before: usize, ended: &Run) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Request;
 
     fn call(action: &str, mutating: bool, path: &str) -> Call {
-        let request = Request {
-            method: hyper::Method::POST,
-            uri: hyper::Uri::from_static("/"),
-            headers: hyper::HeaderMap::default(),
-            body: hyper::body::Bytes::default(),
-        };
-        let mut call = Call::of(0, &request);
-        (call.mutating, call.status) = (mutating, 200);
-        (call.action, call.path) = (action.to_owned(), path.to_owned());
-        call
+        Call { status: 200, path: path.to_owned(), ..Call::named(action, mutating) }
     }
 
     #[test]

@@ -75,7 +75,7 @@ fn moment(time: OffsetDateTime) -> String {
     seconds.format(&Rfc3339).unwrap_or_else(|_| seconds.to_string())
 }
 
-/// What a lock is replaced by in a store that cannot delete conditionally.
+/// What a lock is replaced by where it cannot be deleted.
 pub(super) const RELEASED: &[u8] = b"{\"released\":true}";
 
 /// What a lock's object says.

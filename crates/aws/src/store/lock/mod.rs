@@ -182,10 +182,10 @@ pub async fn break_lock(store: &dyn Store, cluster: &str, version: Version) -> R
     remove(store, &lock_key(cluster), version).await
 }
 
-/// Removes a lock, or marks it as nobody's where the store cannot delete conditionally.
+/// Removes a lock, or marks it as nobody's where the store cannot delete conditionally, or does not let us.
 async fn remove(store: &dyn Store, key: &str, version: Version) -> Result<(), Error> {
     match store.delete(key, Some(version.clone())).await {
-        Err(error) if error.kind == ErrorKind::Unsupported => {
+        Err(error) if matches!(error.kind, ErrorKind::Unsupported | ErrorKind::Denied) => {
             let condition = Condition::IfUnchanged(version);
             store.put(key, RELEASED.to_vec(), condition).await.map(|_| ())
         }
@@ -262,7 +262,7 @@ impl Lock {
         }
     }
 
-    /// Gives it back: nothing of it is left in the store then.
+    /// Gives it back: nothing of it is left in the store then, or an object that says that it is nobody's.
     pub async fn release(mut self) -> Result<(), LockError> {
         if let Some(stop) = self.stop.take() {
             // It has ended already where the lock is lost.

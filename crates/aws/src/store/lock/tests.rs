@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use futures::future::{BoxFuture, join_all};
-use kcl_testkit::{Decision, Protocol, Reply, Response};
+use kcl_testkit::{Decision, Fault, Point, Protocol, Reply, Response, When};
 use tempfile::TempDir;
 use time::OffsetDateTime;
 use tokio::sync::watch;
@@ -507,6 +507,20 @@ async fn a_store_that_does_not_know_conditions_is_told_apart() {
         world.local.clear_rules();
         is_free(stores[0].as_ref()).await;
     }
+}
+
+#[tokio::test]
+async fn who_may_not_delete_marks_it_as_nobodys() {
+    let world = World::start().await;
+    let (stores, clock) = (s3_stores(&world, 1).await, TestClock::new());
+    let point = Point { service: "s3".to_owned(), action: "DeleteObject".to_owned(), nth: 1 };
+    let strikes = world.local.inject(Fault::Denied, When::ActionFrom(point), 0);
+    for pid in 1..3 {
+        let lock = take(Arc::clone(&stores[0]), pid, &clock).await.expect("it is free");
+        lock.release().await.expect("it is given back");
+        assert!(matches!(look(stores[0].as_ref(), &clock).await, Status::Free));
+    }
+    assert_eq!(strikes.count(), 2);
 }
 
 #[tokio::test]
