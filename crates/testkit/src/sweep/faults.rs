@@ -49,6 +49,9 @@ impl Case {
 
 const SERVER: &[&str] = &["InternalError", "InternalFailure", "ServiceUnavailable", "HTTP status 50"];
 const LOST: &[&str] = &["run the same command again"];
+/// The last one is of what kcl looks at as AWS does, without credentials.
+const DENIED: &[&str] =
+    &["UnauthorizedOperation", "AccessDenied", "HTTP status 403", "without credentials, and that is refused"];
 
 const fn case(fault: Fault, scope: Scope, causes: &'static [&'static str]) -> Case {
     Case { fault, causes, scope, stages: &Stage::ALL }
@@ -79,7 +82,7 @@ const CASES: [Case; 20] = [
         Scope::All,
         &[],
     ),
-    case(Fault::Denied, Scope::Action, &["UnauthorizedOperation", "AccessDenied", "HTTP status 403"]),
+    case(Fault::Denied, Scope::Action, DENIED),
     case(
         Fault::Refused,
         Scope::Action,
