@@ -164,7 +164,8 @@ fn disturbed(
     if strikes.count() == 0 {
         return failed(format!("the fault was missed: {}", run.end()));
     }
-    if case.is_permanent() {
+    // A batch with a wrong parameter is split, so that what is right in it is done.
+    if case.is_permanent() && !matches!(case.fault, Fault::Refused) {
         let repeated = repeated(&world.aws.calls(), &ground.undisturbed(stage).points);
         if !repeated.is_empty() {
             return failed(format!("tried again: {}: {}", repeated.join(", "), run.end()));
