@@ -99,6 +99,10 @@ const CASES: [Case; 20] = [
     case(Fault::ClockSkew(Duration::from_mins(20)), Scope::All, &["clock"]),
 ];
 
+/// What AWS says while something else is in the way.
+const IN_USE: [&str; 4] =
+    ["DependencyViolation", "DeleteConflict", "ResourceInUse", "ResourceInUseException"];
+
 pub(super) fn plans(ground: &Ground, extent: Extent) -> Vec<Plan<'_>> {
     let of_case = |case: &'static Case| {
         case.stages.iter().map(move |stage| plan(ground, extent, *stage, case)).collect::<Vec<_>>()
@@ -180,10 +184,13 @@ fn disturbed(
 }
 
 /// What a run changed, or tried to, more often than an undisturbed one: where nothing that it is refused will ever be
-/// allowed, that is once too often. What renews or gives back its lock is no change.
+/// allowed, that is once too often. What renews or gives back its lock is no change, nor is what waits for something else.
 fn repeated(calls: &[Call], undisturbed: &[Point]) -> Vec<String> {
+    let is_waiting = |call: &Call| call.error_code.as_deref().is_some_and(|code| IN_USE.contains(&code));
     let mut counts = BTreeMap::new();
-    for call in calls.iter().filter(|call| call.mutating && !call.path.ends_with("/lock")) {
+    for call in
+        calls.iter().filter(|call| call.mutating && !call.path.ends_with("/lock") && !is_waiting(call))
+    {
         *counts.entry((call.service.as_str(), call.action.as_str())).or_insert(0_usize) += 1;
     }
     let usual = |service: &str, action: &str| {
