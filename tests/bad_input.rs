@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is wrong")]
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use insta::assert_snapshot;
@@ -353,6 +354,41 @@ fn no_permission_for_many() {
     let said = error(&world, &run).split_whitespace().collect::<Vec<_>>().join(" ");
     assert_eq!(said.matches("failed to create").count(), 1, "{said}");
     assert!(said.contains(" others: ec2:AuthorizeSecurityGroupIngress: UnauthorizedOperation"), "{said}");
+}
+
+#[test]
+fn no_permission_to_delete() {
+    let world = world();
+    kcl(&world, &[&CREATE[..], &["--yes"]].concat()).expect(0);
+    world.aws.take_calls();
+    refuse(&world, "AccessDenied", |call| call.is("autoscaling", "DeleteAutoScalingGroup"));
+    let run = kcl(&world, &["delete", "cluster", "minimal.example.com", "--yes"]).expect(1);
+    // Machines stay, so that the gateway is in use: nobody waits for what nobody removes.
+    let tries = world.aws.count("ec2", "DetachInternetGateway");
+    assert!((1..20).contains(&tries), "{tries}");
+    let said = error(&world, &run).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains("autoscaling:DeleteAutoScalingGroup: AccessDenied"), "{said}");
+    assert!(said.contains("is still used by"), "{said}");
+    // Once that is mended, the same command goes on.
+    world.aws.clear_rules();
+    kcl(&world, &["delete", "cluster", "minimal.example.com", "--yes"]).expect(0);
+}
+
+#[test]
+fn what_failed_is_said_though_nobody_may_look_what_is_left() {
+    let world = world();
+    kcl(&world, &[&CREATE[..], &["--yes"]].concat()).expect(0);
+    let has_failed = AtomicBool::new(false);
+    refuse(&world, "AccessDenied", move |call| {
+        let is_delete = call.is("iam", "DeleteRole");
+        has_failed.fetch_or(is_delete, Ordering::Relaxed);
+        is_delete || has_failed.load(Ordering::Relaxed) && call.is("iam", "GetAccountAuthorizationDetails")
+    });
+    let run = kcl(&world, &["delete", "cluster", "minimal.example.com", "--yes"]).expect(1);
+    let said = error(&world, &run).split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains("error: failed to delete iam-role/"), "{said}");
+    let unknown = "error: what is left is not known: iam:GetAccountAuthorizationDetails: AccessDenied";
+    assert!(said.contains(unknown), "{said}");
 }
 
 /// A run against an endpoint where nobody listens.

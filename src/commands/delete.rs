@@ -285,10 +285,11 @@ async fn until_nothing_is_left(
             Some(locked) => apply(aws, &plan, &target.name, printer, locked.stop()).await,
             None => apply(aws, &plan, &target.name, printer, interrupts.asked()).await,
         };
-        plan = teardown(aws, &target.name).await?;
+        let left = teardown(aws, &target.name).await;
         if let Err(error) = applied {
-            return Err(with_left(error, &plan));
+            return Err(with_left(error, left));
         }
+        plan = left?;
         if plan.is_empty() {
             return Ok(());
         }
@@ -300,11 +301,18 @@ async fn until_nothing_is_left(
     Err(error.hint("something in the account makes them again; stop it and run the same command again"))
 }
 
-/// `error`, and what is there still.
-fn with_left(mut error: CommandError, plan: &Plan) -> CommandError {
-    let left = plan.steps.iter().map(|step| step.id.to_string()).collect::<Vec<_>>();
-    if !left.is_empty() {
-        error.messages.push(format!("left: {}", left.join(", ")));
+/// `error`, and what is there still, or why that is not known.
+fn with_left(mut error: CommandError, left: Result<Plan, CommandError>) -> CommandError {
+    match left {
+        Ok(plan) if plan.is_empty() => {}
+        Ok(plan) => {
+            let left = plan.steps.iter().map(|step| step.id.to_string()).collect::<Vec<_>>();
+            error.messages.push(format!("left: {}", left.join(", ")));
+        }
+        Err(unknown) => {
+            let messages = unknown.messages.iter();
+            error.messages.extend(messages.map(|why| format!("what is left is not known: {why}")));
+        }
     }
     error
 }

@@ -78,6 +78,7 @@ pub async fn apply<P: Provider>(
                 running.push(start(plan, provider, &lanes, &known, batch, &broken));
             }
         }
+        provider.under_way(running.len(), stopped || !report.failures.is_empty());
         let finished = tokio::select! {
             finished = running.next() => finished,
             () = &mut stop, if !stopped => {

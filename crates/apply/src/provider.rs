@@ -44,6 +44,11 @@ pub trait Provider: Sync {
     /// Steps with the same key that are ready at the same time are given to [`Provider::run`] together.
     fn batch_key(&self, step: &Step) -> Option<String>;
 
+    /// Told whenever steps have begun or ended: how many calls of [`Provider::run`] have not ended, and whether some
+    /// steps will not be done, as one failed or the plan is stopped. Who waits within a call for what another step is to
+    /// remove learns from it that nobody will.
+    fn under_way(&self, running: usize, is_cut_short: bool);
+
     /// Runs steps (more than one only if they share a batch key) and says what became of each: the cloud's
     /// names of what is there afterwards.
     fn run(&self, steps: Vec<Resolved>) -> BoxFuture<'_, Vec<Result<Attrs, Self::Error>>>;

@@ -53,6 +53,8 @@ struct Recorder {
     refused: Mutex<u64>,
     /// Each step is refused so often before it is taken.
     refuses: u64,
+    /// What it is told.
+    under_way: Mutex<Vec<(usize, bool)>>,
 }
 
 impl Provider for Recorder {
@@ -69,6 +71,10 @@ impl Provider for Recorder {
     fn batch_key(&self, step: &Step) -> Option<String> {
         let group = step.wanted.as_ref()?["group"].as_str()?;
         (!group.is_empty()).then(|| group.to_owned())
+    }
+
+    fn under_way(&self, running: usize, is_cut_short: bool) {
+        self.under_way.lock().unwrap().push((running, is_cut_short));
     }
 
     fn run(&self, steps: Vec<Resolved>) -> BoxFuture<'_, Vec<Result<Attrs, Broken>>> {
@@ -135,6 +141,8 @@ async fn a_failure_skips_its_dependents_and_names_the_root_only() {
     assert_eq!(report.failures[0].error, Broken("b is broken".to_owned()));
     let skipped: Vec<_> = report.failures[0].skipped.iter().map(|(_, id)| id.name.as_str()).collect();
     assert_eq!(skipped, ["d"]);
+    let told = provider.under_way.lock().unwrap();
+    assert_eq!((told.first(), told.last()), (Some(&(1, false)), Some(&(0, true))));
 }
 
 #[tokio::test]

@@ -20,6 +20,7 @@ use crate::client::Aws;
 use crate::ec2::{self, FILTER_VALUES, filter, filter_any, network_interfaces, tags_of};
 use crate::elb;
 use crate::error::{During, Error, ErrorKind};
+use crate::others::Others;
 use crate::tags;
 use crate::wait::{PROPAGATION, Pauses, SLOW_RESOURCE};
 
@@ -57,9 +58,10 @@ fn is_of_cluster(cluster: &str, tags: &Tags) -> bool {
     tags::owner(cluster, tags).is_some()
 }
 
-/// Calls `call`, which deletes `target`, until it succeeds, as long as there is hope that it will. That
-/// `target` is gone already is a success.
+/// Calls `call`, which deletes `target`, until it succeeds, as long as there is hope that it will: what other steps may
+/// remove is waited for no longer than `others` are at it. That `target` is gone already is a success.
 pub(crate) async fn delete<D, B>(
+    others: &Others,
     target: &str,
     call: impl Fn() -> D,
     blockers: impl Fn() -> B,
@@ -72,6 +74,7 @@ where
     let mut unseen = Pauses::up_to(PROPAGATION);
     let mut may_go = Pauses::up_to(NEXT_IN_LINE);
     let mut going = Pauses::up_to(SLOW_RESOURCE);
+    let mut is_last = false;
     loop {
         let refused = match call().await {
             Ok(()) => return Ok(()),
@@ -85,14 +88,19 @@ where
             Vec::new()
         });
         let worst = found.iter().max_by_key(|blocker| blocker.outlook);
-        let patience = match worst.map(|blocker| blocker.outlook) {
-            None => &mut unseen,
-            Some(Outlook::Going) => &mut going,
-            Some(Outlook::MayGo) => &mut may_go,
-            Some(Outlook::Stays) => return Err(in_use(target, &found, refused)),
-        };
         tracing::debug!(target, blockers = ?found, "waiting for what is in the way");
-        if !patience.pause().await {
+        let goes_on = match worst.map(|blocker| blocker.outlook) {
+            None => unseen.pause().await,
+            Some(Outlook::Going) => going.pause().await,
+            Some(Outlook::MayGo) if is_last => false,
+            Some(Outlook::MayGo) => others.during(may_go.pause()).await.unwrap_or_else(|| {
+                // It may have gone since it was asked for.
+                is_last = true;
+                true
+            }),
+            Some(Outlook::Stays) => false,
+        };
+        if !goes_on {
             return Err(in_use(target, &found, refused));
         }
     }
@@ -509,7 +517,9 @@ mod tests {
             calls.set(calls.get() + 1);
             if calls.get() < 3 { Err(refused()) } else { Ok(()) }
         };
-        let result = delete("subnet-1", call, || async { Ok(vec![blocker(Outlook::Going)]) }).await;
+        let result =
+            delete(&Others::default(), "subnet-1", call, || async { Ok(vec![blocker(Outlook::Going)]) })
+                .await;
         assert!(result.is_ok());
     }
 
@@ -517,7 +527,8 @@ mod tests {
     async fn names_what_stays_at_once() {
         let begun = std::time::Instant::now();
         let blockers = || async { Ok(vec![blocker(Outlook::Going), blocker(Outlook::Stays)]) };
-        let Err(error) = delete("subnet-1", || async { Err(refused()) }, blockers).await else {
+        let Err(error) = delete(&Others::default(), "subnet-1", || async { Err(refused()) }, blockers).await
+        else {
             panic!("it cannot be deleted")
         };
         assert!(begun.elapsed() < Duration::from_millis(100));
@@ -526,6 +537,20 @@ mod tests {
             "ec2:DeleteSubnet: DependencyViolation: subnet-1 is still used by network interface eni-1 \
              (ELB net/api/1) and 1 more"
         );
+    }
+
+    #[tokio::test]
+    async fn does_not_wait_for_a_step_that_failed() {
+        let others = Others::default();
+        others.tell(1, true);
+        let calls = Cell::new(0);
+        let call = || async {
+            calls.set(calls.get() + 1);
+            Err(refused())
+        };
+        let blockers = || async { Ok(vec![blocker(Outlook::MayGo)]) };
+        assert!(delete(&others, "subnet-1", call, blockers).await.is_err());
+        assert_eq!(calls.get(), 2, "once, and once more when nobody is at work");
     }
 
     #[test]

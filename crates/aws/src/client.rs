@@ -17,6 +17,7 @@ use crate::discovery::PublicReads;
 use crate::error::{During, Error, ErrorKind};
 use crate::fresh::Fresh;
 use crate::kind::Service;
+use crate::others::Others;
 use crate::refusals::Refusals;
 use crate::regional::Regional;
 use crate::store::Store;
@@ -66,6 +67,8 @@ pub struct Aws {
     run: String,
     /// How often each service has said that there are too many calls.
     pub(crate) refusals: Refusals,
+    /// The steps of the run under way.
+    pub(crate) others: Others,
     pub(crate) ec2: aws_sdk_ec2::Client,
     /// EC2 without the SDK's retries, for what has no client token.
     pub(crate) ec2_once: aws_sdk_ec2::Client,
@@ -140,6 +143,7 @@ impl Aws {
             s3: client!(aws_sdk_s3, Other),
             tagging: client!(aws_sdk_resourcegroupstagging, Other),
             refusals,
+            others: Others::default(),
             state: None,
             cluster: None,
             registration: None,

@@ -18,6 +18,7 @@ mod kind;
 pub mod lookup;
 mod named;
 mod observe;
+mod others;
 mod permission;
 pub mod policy;
 mod provider;

@@ -30,6 +30,10 @@ impl Provider for Aws {
         }
     }
 
+    fn under_way(&self, running: usize, is_cut_short: bool) {
+        self.others.tell(running, is_cut_short);
+    }
+
     fn run(&self, steps: Vec<Resolved>) -> BoxFuture<'_, Vec<Result<Attrs, Error>>> {
         Box::pin(async move {
             if steps.len() > 1 {

@@ -85,7 +85,10 @@ impl Kind for DhcpOptions {
             call.send().await.during("ec2:DeleteDhcpOptions")?;
             Ok(())
         };
-        blockers::delete(id, call, || blockers::of_dhcp_options(aws, ec2::cluster_of(&old.tags), id)).await
+        blockers::delete(&aws.others, id, call, || {
+            blockers::of_dhcp_options(aws, ec2::cluster_of(&old.tags), id)
+        })
+        .await
     }
 }
 

@@ -71,7 +71,8 @@ impl Kind for ElasticIp {
             aws.ec2.release_address().allocation_id(id).send().await.during("ec2:ReleaseAddress")?;
             Ok(())
         };
-        blockers::delete(id, call, || blockers::of_address(aws, ec2::cluster_of(&old.tags), id)).await
+        blockers::delete(&aws.others, id, call, || blockers::of_address(aws, ec2::cluster_of(&old.tags), id))
+            .await
     }
 }
 

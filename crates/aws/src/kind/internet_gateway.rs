@@ -100,7 +100,7 @@ impl Kind for InternetGateway {
             Ok(())
         };
         // Detached, nothing else can use it; that it is detached may take a moment to be known.
-        blockers::delete(id, call, || async { Ok(Vec::new()) }).await
+        blockers::delete(&aws.others, id, call, || async { Ok(Vec::new()) }).await
     }
 }
 
@@ -146,7 +146,7 @@ async fn detach(aws: &Aws, id: &str, vpc: &str, cluster: &str) -> Result<(), Err
             _ => Ok(()),
         }
     };
-    blockers::delete(id, call, || blockers::public_addresses(aws, cluster, vpc)).await
+    blockers::delete(&aws.others, id, call, || blockers::public_addresses(aws, cluster, vpc)).await
 }
 
 #[cfg(test)]

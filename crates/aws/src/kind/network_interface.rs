@@ -77,7 +77,8 @@ impl Kind for NetworkInterface {
             call.send().await.during("ec2:DeleteNetworkInterface")?;
             Ok(())
         };
-        blockers::delete(id, call, || blockers::interfaces(aws, "", "network-interface-id", id)).await
+        blockers::delete(&aws.others, id, call, || blockers::interfaces(aws, "", "network-interface-id", id))
+            .await
     }
 }
 

@@ -77,7 +77,10 @@ impl Kind for RouteTable {
             call.send().await.during("ec2:DeleteRouteTable")?;
             Ok(())
         };
-        blockers::delete(id, call, || blockers::of_route_table(aws, ec2::cluster_of(&old.tags), id)).await
+        blockers::delete(&aws.others, id, call, || {
+            blockers::of_route_table(aws, ec2::cluster_of(&old.tags), id)
+        })
+        .await
     }
 }
 

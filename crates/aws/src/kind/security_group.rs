@@ -96,7 +96,7 @@ impl Kind for SecurityGroup {
             Ok(())
         };
         let (cluster, vpc) = (ec2::cluster_of(&old.tags), old.vpc.value()?);
-        blockers::delete(id, call, || blockers::of_security_group(aws, cluster, id, vpc)).await
+        blockers::delete(&aws.others, id, call, || blockers::of_security_group(aws, cluster, id, vpc)).await
     }
 }
 

@@ -98,7 +98,7 @@ impl Kind for Subnet {
             Ok(())
         };
         let cluster = ec2::cluster_of(&old.tags);
-        blockers::delete(id, call, || blockers::interfaces(aws, cluster, "subnet-id", id)).await
+        blockers::delete(&aws.others, id, call, || blockers::interfaces(aws, cluster, "subnet-id", id)).await
     }
 }
 

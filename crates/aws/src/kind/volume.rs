@@ -101,7 +101,8 @@ impl Kind for Volume {
             aws.ec2.delete_volume().volume_id(id).send().await.during("ec2:DeleteVolume")?;
             Ok(())
         };
-        blockers::delete(id, call, || blockers::of_volume(aws, ec2::cluster_of(&old.tags), id)).await
+        blockers::delete(&aws.others, id, call, || blockers::of_volume(aws, ec2::cluster_of(&old.tags), id))
+            .await
     }
 }
 

@@ -100,7 +100,8 @@ impl Kind for Vpc {
             aws.ec2.delete_vpc().vpc_id(id).send().await.during("ec2:DeleteVpc")?;
             Ok(())
         };
-        blockers::delete(id, call, || blockers::of_vpc(aws, ec2::cluster_of(&old.tags), id)).await
+        blockers::delete(&aws.others, id, call, || blockers::of_vpc(aws, ec2::cluster_of(&old.tags), id))
+            .await
     }
 }
 
@@ -181,7 +182,7 @@ async fn configure(aws: &Aws, id: &str, old: &resource::Vpc, want: &resource::Vp
 async fn remove_block(aws: &Aws, id: &str, cidr: &str) -> Result<(), Error> {
     let target = format!("the block {cidr} of {id}");
     let call = || disassociate(aws, id, |block| block.cidr.as_deref() == Some(cidr));
-    let removed = blockers::delete(&target, call, || blockers::of_block(aws, id, cidr)).await;
+    let removed = blockers::delete(&aws.others, &target, call, || blockers::of_block(aws, id, cidr)).await;
     removed.map_err(|error| {
         if error.kind != ErrorKind::InUse {
             return error;
