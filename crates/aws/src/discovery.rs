@@ -3,8 +3,8 @@
 //! IAM fetches the documents without credentials when it checks a token, so they are read here just like that. Read
 //! so, a document tells three things at once: that it is there, what it says, and that it is public.
 
-use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aws_config::SdkConfig;
 use aws_sdk_s3::types::PublicAccessBlockConfiguration;
@@ -28,7 +28,9 @@ const PROPAGATION: std::time::Duration = std::time::Duration::from_secs(15);
 pub(crate) enum Seen {
     /// The object.
     Document(Document),
-    /// There is no such object, or it may not be read: S3 tells nobody which of the two.
+    /// There is no such object.
+    Missing,
+    /// It may not be read, or there is none: who may not list the bucket is not told which of the two.
     Hidden,
     /// There is no such bucket.
     NoBucket,
@@ -58,6 +60,8 @@ type Reads = BTreeMap<(String, String), (Seen, Option<String>)>;
 pub(crate) struct PublicReads {
     client: aws_sdk_s3::Client,
     seen: Mutex<Reads>,
+    /// What this run has removed, by bucket and key.
+    removed: Mutex<BTreeSet<(String, String)>>,
 }
 
 impl PublicReads {
@@ -65,36 +69,42 @@ impl PublicReads {
         let mut config = config.to_builder();
         config.set_credentials_provider(None);
         let config = aws_sdk_s3::config::Builder::from(&config.build()).allow_no_auth().build();
-        Self { client: aws_sdk_s3::Client::from_conf(config), seen: Mutex::default() }
+        let client = aws_sdk_s3::Client::from_conf(config);
+        Self { client, seen: Mutex::default(), removed: Mutex::default() }
     }
 
     /// The object as anybody sees it, and the region of its bucket where S3 told that.
     pub(crate) async fn read(&self, bucket: &str, key: &str) -> Result<(Seen, Option<String>), Error> {
         let place = (bucket.to_owned(), key.to_owned());
-        if let Some(seen) = self.lock().get(&place) {
+        if let Some(seen) = locked(&self.seen).get(&place) {
             return Ok(seen.clone());
         }
         let bucket = Regional::new(self.client.clone(), bucket.to_owned());
         let seen = read(&bucket, key).await?;
         let region = bucket.region().filter(|_| seen != Seen::NoBucket);
-        self.lock().insert(place, (seen.clone(), region.clone()));
+        locked(&self.seen).insert(place, (seen.clone(), region.clone()));
         Ok((seen, region))
     }
 
     /// What was read at this place is out of date.
     fn forget(&self, bucket: &str, key: &str) {
-        self.lock().remove(&(bucket.to_owned(), key.to_owned()));
+        locked(&self.seen).remove(&(bucket.to_owned(), key.to_owned()));
     }
 
     /// Everything that was read is out of date.
     pub(crate) fn forget_all(&self) {
-        self.lock().clear();
+        locked(&self.seen).clear();
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Reads> {
-        // A thread that panicked while holding the lock leaves the map as it was.
-        self.seen.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    /// Whether this run has removed the object: all that is known of one that may not be read.
+    pub(crate) fn is_removed(&self, bucket: &str, key: &str) -> bool {
+        locked(&self.removed).contains(&(bucket.to_owned(), key.to_owned()))
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A thread that panicked while holding the lock leaves what it holds as it was.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Reads an object with the credentials of `bucket`'s client.
@@ -105,7 +115,8 @@ pub(crate) async fn read(bucket: &Regional, key: &str) -> Result<Seen, Error> {
     let answer = match answer {
         Ok(answer) => answer,
         Err(error) if error.is_code(&["NoSuchBucket"]) => return Ok(Seen::NoBucket),
-        Err(error) if error.is_not_found() || error.kind == ErrorKind::Denied => return Ok(Seen::Hidden),
+        Err(error) if error.is_not_found() => return Ok(Seen::Missing),
+        Err(error) if error.kind == ErrorKind::Denied => return Ok(Seen::Hidden),
         Err(mut error) => {
             error.message = format!("bucket {name}: {}", error.message);
             return Err(error);
@@ -121,6 +132,7 @@ pub(crate) async fn read(bucket: &Regional, key: &str) -> Result<Seen, Error> {
 /// Writes a document, and makes sure that anybody can read just that.
 pub(crate) async fn write(aws: &Aws, bucket: &str, key: &str, document: &Document) -> Result<(), Error> {
     aws.public.forget(bucket, key);
+    locked(&aws.public.removed).remove(&(bucket.to_owned(), key.to_owned()));
     let place = aws.bucket(bucket);
     let put = |client: aws_sdk_s3::Client| {
         let call = client.put_object().bucket(bucket).key(key).content_type(&document.content_type);
@@ -224,7 +236,10 @@ pub(crate) async fn delete(aws: &Aws, bucket: &str, key: &str) -> Result<(), Err
     let call = |client: aws_sdk_s3::Client| client.delete_object().bucket(bucket).key(key).send();
     match aws.bucket(bucket).call("s3:DeleteObject", call).await {
         Err(error) if !error.is_not_found() => Err(error),
-        _ => Ok(()),
+        _ => {
+            locked(&aws.public.removed).insert((bucket.to_owned(), key.to_owned()));
+            Ok(())
+        }
     }
 }
 

@@ -18,5 +18,5 @@ pub use graph::{Attrs, LiveNode, Owner, Wanted, WantedNode};
 pub use id::{Kind, ResourceId};
 pub use plan::{Action, Because, Options, Plan, PlanError, Refusal, Step, Unwanted, plan};
 pub use schedule::{Schedule, StepState};
-pub use schema::{Catalogue, Resource, Schema};
+pub use schema::{Catalogue, Goes, Resource, Schema};
 pub use value::{Json, Ref, Set, Text, UnresolvedRef, references, resolve};

@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::diff::{FieldChange, diff};
 use crate::graph::{Attrs, LiveNode, Owner, Wanted};
 use crate::id::ResourceId;
-use crate::schema::{Catalogue, Schema};
+use crate::schema::{Catalogue, Goes, Schema};
 use crate::value::{Ref, SET, as_fields, map_references, references};
 
 /// What a step does.
@@ -566,13 +566,11 @@ fn add_order(
         // first, and the cloud refuses to take away what is still stood on.
         soft.extend(leaving.map(|delete| (index, *delete)));
     }
-    let goes_last = |step: &Step| {
-        step.action == Action::Delete
-            && catalogue.get(step.id.kind.as_str()).is_some_and(|schema| schema.goes_last)
-    };
-    for (index, _) in plan.steps.iter().enumerate().filter(|(_, step)| goes_last(step)) {
-        let others = plan.steps.iter().enumerate().filter(|(_, step)| !goes_last(step));
-        edges.extend(others.map(|(other, _)| (index, other)));
+    let turns: Vec<Goes> = plan.steps.iter().map(|step| turn(catalogue, step)).collect();
+    for (index, turn) in turns.iter().enumerate() {
+        edges.extend(
+            turns.iter().enumerate().filter(|(_, other)| *other < turn).map(|(other, _)| (index, other)),
+        );
     }
     for (later, earlier) in edges {
         if later != earlier {
@@ -583,6 +581,14 @@ fn add_order(
         if !comes_after(plan, earlier, later) {
             plan.steps[later].after.insert(earlier);
         }
+    }
+}
+
+/// When a step has its turn. What makes or changes something has none: it comes before what goes late.
+fn turn(catalogue: &Catalogue, step: &Step) -> Goes {
+    match catalogue.get(step.id.kind.as_str()) {
+        Some(schema) if step.action == Action::Delete => schema.goes,
+        _ => Goes::AnyTime,
     }
 }
 

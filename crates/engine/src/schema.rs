@@ -13,6 +13,17 @@ pub trait Resource: Serialize + DeserializeOwned + Send + Sync + 'static {
     const SCHEMA: &'static Schema;
 }
 
+/// When a deletion has its turn: after everything of an earlier turn, whatever refers to what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Goes {
+    /// As soon as nothing needs it.
+    AnyTime,
+    /// When everything else is gone.
+    Late,
+    /// When even that is: an interrupted deletion is taken up by it.
+    Last,
+}
+
 /// The rules of one resource kind.
 #[derive(Debug)]
 pub struct Schema {
@@ -42,8 +53,8 @@ pub struct Schema {
     pub irreplaceable: Option<&'static str>,
     /// The name of one says all of it: a plan shows no fields of a new one.
     pub name_says_all: bool,
-    /// It is deleted only when everything else is gone.
-    pub goes_last: bool,
+    /// When its deletion has its turn.
+    pub goes: Goes,
     /// A replacement is created before the old one is deleted. Only for kinds without unique names.
     pub create_first: bool,
 }
@@ -64,7 +75,7 @@ impl Schema {
             holds_data: false,
             irreplaceable: None,
             name_says_all: false,
-            goes_last: false,
+            goes: Goes::AnyTime,
             create_first: false,
         }
     }

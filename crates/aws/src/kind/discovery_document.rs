@@ -42,7 +42,7 @@ impl Kind for DiscoveryDocument {
                 places.extend(keys.map(|key| (place.name.clone(), key)));
             }
         }
-        let nodes = places.iter().map(|(bucket, key)| live(scope.aws, bucket, key));
+        let nodes = places.iter().map(|(bucket, key)| live(scope, bucket, key));
         Ok(try_join_all(nodes).await?.into_iter().flatten().collect())
     }
 
@@ -73,22 +73,32 @@ impl Kind for DiscoveryDocument {
 }
 
 /// What is at this place. Read as anybody; only what nobody can see so is looked for with our own credentials.
-async fn live(aws: &Aws, bucket: &str, key: &str) -> Result<Option<LiveNode>, Error> {
+async fn live(scope: &Scope<'_>, bucket: &str, key: &str) -> Result<Option<LiveNode>, Error> {
+    let aws = scope.aws;
     let (document, public) = match aws.public.read(bucket, key).await?.0 {
-        Seen::Document(document) => (document, true),
+        Seen::Document(document) => (Some(document), true),
         Seen::NoBucket => return Ok(None),
-        Seen::Hidden => match discovery::read(&aws.bucket(bucket), key).await? {
-            Seen::Document(document) => (document, false),
-            Seen::Hidden | Seen::NoBucket => return Ok(None),
+        Seen::Missing | Seen::Hidden => match discovery::read(&aws.bucket(bucket), key).await? {
+            Seen::Document(document) => (Some(document), false),
+            // What goes is removed whether it is there or not: who may not look may delete all the same.
+            Seen::Hidden if scope.depth == Depth::Everything && !aws.public.is_removed(bucket, key) => {
+                (None, false)
+            }
+            Seen::Missing | Seen::Hidden | Seen::NoBucket => return Ok(None),
         },
     };
     let is_keys = key.ends_with(JWKS_PATH);
-    let keys = is_keys.then(|| Ref::id(Keyset::SCHEMA.kind, "keys", keyset::fingerprint(&document.body)));
-    let content = (!is_keys).then(|| Text::new(String::from_utf8_lossy(&document.body)));
+    let (keys, content) = match &document {
+        Some(document) if is_keys => {
+            (Some(Ref::id(Keyset::SCHEMA.kind, "keys", keyset::fingerprint(&document.body))), None)
+        }
+        Some(document) => (None, Some(Text::new(String::from_utf8_lossy(&document.body)))),
+        None => (None, None),
+    };
     let fields = Wanted {
         bucket: bucket.to_owned(),
         key: key.to_owned(),
-        content_type: document.content_type,
+        content_type: document.map(|document| document.content_type).unwrap_or_default(),
         content,
         keys,
         public,
@@ -110,4 +120,33 @@ async fn jwks(aws: &Aws, planned: &str) -> Result<Vec<u8>, Error> {
         return Err(failed(ErrorKind::Refused, message.to_owned()));
     }
     Ok(jwks.into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use kcl_pki::{JWKS_PATH, OPENID_CONFIGURATION_PATH};
+    use kcl_spec::cluster::IssuerBucket;
+    use kcl_testkit::{Fault, Point, When};
+
+    use crate::testing::World;
+
+    /// That it cannot be read does not mean that it is not there.
+    #[tokio::test]
+    async fn what_may_not_be_read_goes_all_the_same() {
+        let mut world = World::start().await;
+        let name = world.bucket("documents", "eu-north-1").await;
+        let place = IssuerBucket { name: name.clone(), prefix: "c".to_owned() };
+        let s3 = world.s3();
+        for path in [OPENID_CONFIGURATION_PATH, JWKS_PATH] {
+            let put = s3.put_object().bucket(&name).key(place.key(path)).body(b"{}".to_vec().into());
+            put.send().await.expect("it is written");
+        }
+        world.aws = world.aws.with_issuer(Some(place));
+        let point = Point { service: "s3".to_owned(), action: "GetObject".to_owned(), nth: 1 };
+        world.local.inject(Fault::Denied, When::ActionFrom(point), 0);
+        world.remove().await;
+        world.local.clear_rules();
+        let left = s3.list_objects_v2().bucket(&name).send().await.expect("it is listed");
+        assert_eq!(left.key_count(), Some(0), "{left:?}");
+    }
 }

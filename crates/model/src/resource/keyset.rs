@@ -2,7 +2,7 @@
 //! everybody may know. Attributes: `keys` (what tokens are verified with, for the service-account keyset), `certificates` (what is
 //! believed, for authorities).
 
-use kcl_engine::{Resource, Schema};
+use kcl_engine::{Goes, Resource, Schema};
 use serde::{Deserialize, Serialize};
 
 /// A keyset: keys for one purpose, one of which is in use.
@@ -18,7 +18,7 @@ impl Resource for Keyset {
     const SCHEMA: &'static Schema = &Schema {
         // Without its keys a cluster is lost, and they are nowhere else.
         holds_data: true,
-        goes_last: true,
+        goes: Goes::Late,
         name_says_all: true,
         ..Schema::new("keyset", "state")
     };

@@ -1,6 +1,6 @@
 //! The spec in the state store: what `kcl update` without a file works from. Attributes: `location`.
 
-use kcl_engine::{Resource, Schema, Text};
+use kcl_engine::{Goes, Resource, Schema, Text};
 use serde::{Deserialize, Serialize};
 
 /// The registered spec.
@@ -17,7 +17,7 @@ pub struct RegisteredSpec {
 impl Resource for RegisteredSpec {
     const SCHEMA: &'static Schema = &Schema {
         // The spec tells what the rest is; without it, an interrupted deletion could not be taken up.
-        goes_last: true,
+        goes: Goes::Last,
         name_says_all: true,
         ..Schema::new("registered-spec", "state")
     };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use kcl_engine::{LiveNode, Options, Owner, ResourceId, plan};
+use kcl_engine::{LiveNode, Options, Owner, ResourceId, Wanted, plan};
 use kcl_spec::cluster::*;
 use proptest::prelude::*;
 use serde_json::Value;
@@ -232,6 +232,20 @@ fn limit(kind: &str) -> Option<usize> {
     }
 }
 
+/// All of it, as if it were there.
+fn as_live(wanted: &Wanted) -> Vec<LiveNode> {
+    let live = wanted.nodes().map(|(id, node)| LiveNode {
+        id: id.clone(),
+        fields: node.fields.clone(),
+        attrs: ["id", "arn", "name", "dns_name", "zone_id"]
+            .map(|attr| (attr.to_owned(), format!("{attr} of {id}")))
+            .into_iter()
+            .collect(),
+        owner: Owner::Cluster,
+    });
+    live.collect()
+}
+
 /// Every `$json` document that is a policy.
 fn policies(value: &Value, found: &mut Vec<Value>) {
     match value {
@@ -266,18 +280,22 @@ proptest! {
     }
 
     #[test]
+    fn the_registered_spec_goes_last(choices in choices()) {
+        let cluster = cluster(&choices);
+        let mut model = build(&cluster, &facts_for(&choices)).unwrap();
+        add_state(&mut model.wanted, &cluster.name, None, &Documents { completed: "", objects: "" }).unwrap();
+        let teardown = Options { prune: true, teardown: true };
+        let plan = plan(&catalogue(), &Wanted::default(), as_live(&model.wanted), teardown).unwrap();
+        let needed: BTreeSet<usize> = plan.steps.iter().flat_map(|step| step.after.iter().copied()).collect();
+        let last = plan.steps.iter().enumerate().filter(|(index, _)| !needed.contains(index));
+        let last: Vec<&ResourceId> = last.map(|(_, step)| &step.id).collect();
+        prop_assert_eq!(last, [&ResourceId::new("registered-spec", cluster.name.clone())]);
+    }
+
+    #[test]
     fn what_is_there_as_wanted_needs_nothing(choices in choices()) {
         let model = build(&cluster(&choices), &facts_for(&choices)).unwrap();
-        let live = model.wanted.nodes().map(|(id, node)| LiveNode {
-            id: id.clone(),
-            fields: node.fields.clone(),
-            attrs: ["id", "arn", "name", "dns_name", "zone_id"]
-                .map(|attr| (attr.to_owned(), format!("{attr} of {id}")))
-                .into_iter()
-                .collect(),
-            owner: Owner::Cluster,
-        });
-        let plan = plan(&catalogue(), &model.wanted, live.collect(), Options { prune: true, teardown: false }).unwrap();
+        let plan = plan(&catalogue(), &model.wanted, as_live(&model.wanted), Options { prune: true, teardown: false }).unwrap();
         prop_assert!(plan.is_empty());
     }
 

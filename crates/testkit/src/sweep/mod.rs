@@ -54,7 +54,7 @@ pub enum Sweep {
     Kill,
     /// Each fault at each call.
     Faults,
-    /// A share of all calls is throttled; permanent errors end a run soon.
+    /// A share of all calls is throttled.
     Throttle,
     /// Many runs at once.
     Together,
