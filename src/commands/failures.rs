@@ -9,6 +9,9 @@ use crate::error::CommandError;
 /// So many resources with the same trouble are named.
 const NAMED: usize = 3;
 
+/// What EC2 puts before the details of a refusal, which only AWS can read and which differ each time.
+const ENCODED: &str = "Encoded authorization failure message:";
+
 /// The error for `report`, which has failures.
 pub(super) fn failure(report: &Report<Error>, plan: &Plan) -> CommandError {
     let errors: Vec<Error> = report.failures.iter().map(|failure| failure.error.clone()).collect();
@@ -43,7 +46,8 @@ fn causes(failures: &[Failure<Error>]) -> Vec<String> {
 /// Why it failed. What failed together, or for the same reason in calls of their own, has the same.
 fn reason(failure: &Failure<Error>) -> (Action, &str, Option<&str>, &str) {
     let Error { action, code, message, .. } = &failure.error;
-    (failure.action, action, code.as_deref(), message)
+    let told = message.split_once(ENCODED).map_or(message.as_str(), |(told, _)| told);
+    (failure.action, action, code.as_deref(), told)
 }
 
 /// `a, b, c and 16 others`.
@@ -96,6 +100,11 @@ mod tests {
                 "failed to delete x/d: ec2:CreateX: no",
             ]
         );
+        let refused = |name, code| failed(Action::Create, name, &format!("no. {ENCODED} {code}"));
+        let alike = [refused("a", "4pqr"), refused("b", "9xyz"), failed(Action::Create, "c", "never")];
+        let refused =
+            "failed to create x/a and x/b: ec2:CreateX: no. Encoded authorization failure message: 4pqr";
+        assert_eq!(causes(&alike), [refused, "failed to create x/c: ec2:CreateX: never"]);
         let named = |count: usize| {
             let all: Vec<_> = (0..count).map(|n| failed(Action::Create, &n.to_string(), "no")).collect();
             causes(&all).concat()

@@ -588,6 +588,8 @@ fn roles_and_policies_in_use_stay() {
     client.call("iam AddRoleToInstanceProfile InstanceProfileName=profile RoleName=one").ok();
     let second = "iam AddRoleToInstanceProfile InstanceProfileName=profile RoleName=other";
     refused(&client, second, "LimitExceeded");
+    let not_in_it = "iam RemoveRoleFromInstanceProfile InstanceProfileName=profile RoleName=other";
+    refused(&client, not_in_it, "NoSuchEntity");
     refused(&client, "iam DeleteInstanceProfile InstanceProfileName=profile", "DeleteConflict");
     client.call(&format!("iam DetachRolePolicy RoleName=one PolicyArn={policy}")).ok();
     refused(&client, "iam DeleteRole RoleName=one", "DeleteConflict");

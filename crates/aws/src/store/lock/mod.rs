@@ -182,10 +182,12 @@ pub async fn break_lock(store: &dyn Store, cluster: &str, version: Version) -> R
     remove(store, &lock_key(cluster), version).await
 }
 
-/// Removes a lock, or marks it as nobody's where the store cannot delete conditionally, or does not let us.
+/// Removes a lock, or marks it as nobody's where the store cannot delete conditionally, or will not.
 async fn remove(store: &dyn Store, key: &str, version: Version) -> Result<(), Error> {
     match store.delete(key, Some(version.clone())).await {
-        Err(error) if matches!(error.kind, ErrorKind::Unsupported | ErrorKind::Denied) => {
+        Err(error)
+            if matches!(error.kind, ErrorKind::Unsupported | ErrorKind::Denied | ErrorKind::Refused) =>
+        {
             let condition = Condition::IfUnchanged(version);
             store.put(key, RELEASED.to_vec(), condition).await.map(|_| ())
         }

@@ -510,17 +510,20 @@ async fn a_store_that_does_not_know_conditions_is_told_apart() {
 }
 
 #[tokio::test]
-async fn who_may_not_delete_marks_it_as_nobodys() {
+async fn who_cannot_delete_marks_it_as_nobodys() {
     let world = World::start().await;
     let (stores, clock) = (s3_stores(&world, 1).await, TestClock::new());
-    let point = Point { service: "s3".to_owned(), action: "DeleteObject".to_owned(), nth: 1 };
-    let strikes = world.local.inject(Fault::Denied, When::ActionFrom(point), 0);
-    for pid in 1..3 {
-        let lock = take(Arc::clone(&stores[0]), pid, &clock).await.expect("it is free");
-        lock.release().await.expect("it is given back");
-        assert!(matches!(look(stores[0].as_ref(), &clock).await, Status::Free));
+    for fault in [Fault::Denied, Fault::Refused] {
+        let point = Point { service: "s3".to_owned(), action: "DeleteObject".to_owned(), nth: 1 };
+        let strikes = world.local.inject(fault, When::ActionFrom(point), 0);
+        for pid in 1..3 {
+            let lock = take(Arc::clone(&stores[0]), pid, &clock).await.expect("it is free");
+            lock.release().await.expect("it is given back");
+            assert!(matches!(look(stores[0].as_ref(), &clock).await, Status::Free));
+        }
+        assert_eq!(strikes.count(), 2);
+        world.local.clear_rules();
     }
-    assert_eq!(strikes.count(), 2);
 }
 
 #[tokio::test]
