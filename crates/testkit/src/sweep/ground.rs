@@ -50,8 +50,9 @@ const CHANGES: [(&str, &str); 10] = [
 /// Kinds that no update touches: keys are made once, and rotated by commands of their own.
 const LASTING: [&str; 2] = ["encryption-key", "keyset"];
 
-/// The lease of a run that will leave its lock behind: the shortest there is, as the next run waits for its end.
-pub(super) const SHORT_LEASE: &str = "5s";
+/// The lease of a run that will leave its lock behind: short, as the next run waits for its end, and long enough to be
+/// renewed on a machine that is busy with other runs.
+pub(super) const SHORT_LEASE: &str = "10s";
 /// Longer than that lease and its margin.
 const WAIT: &str = "1m";
 
