@@ -61,6 +61,8 @@ fn asked_for(call: &Call) -> Actions {
         // A bucket that is made with tags, and a condition on what an object is now.
         ("s3", "CreateBucket") => call.body.contains("<Tag>").then_some("s3:TagResource"),
         ("s3", "PutObject" | "DeleteObject") => header("if-match").then_some("s3:GetObject"),
+        // That there is no such object is told only to who may list the bucket.
+        ("s3", "GetObject" | "HeadObject") => (call.status == 404).then_some("s3:ListBucket"),
         ("ec2", _) => tags("ec2:CreateTags", &["TagSpecification."]),
         ("elasticloadbalancing", action) if action.starts_with("Create") => {
             tags("elasticloadbalancing:AddTags", &["Tags."])
@@ -90,9 +92,9 @@ fn granted(world: &World, path: &str) -> Actions {
     statements(world, path).iter().flat_map(|statement| strings(&statement["Action"])).collect()
 }
 
-/// What a call is about, as the ARN that AWS would judge it by, where the call itself says it by name. What EC2 and
-/// ELB call by ids is judged by its tags, which no call shows.
-fn targets(call: &Call, region: &str, account: &str) -> Vec<String> {
+/// What a call is about, as the ARN that AWS would judge `action` of it by, where the call itself says it by name.
+/// What EC2 and ELB call by ids is judged by its tags, which no call shows.
+fn targets(call: &Call, action: &str, region: &str, account: &str) -> Vec<String> {
     let arn = |service: &str, resource: String| format!("arn:aws:{service}:{region}:{account}:{resource}");
     let iam = |resource: String| format!("arn:aws:iam::{account}:{resource}");
     let param = |name: &str| Some(call.param(name).to_owned()).filter(|value| !value.is_empty());
@@ -101,7 +103,8 @@ fn targets(call: &Call, region: &str, account: &str) -> Vec<String> {
     match call.service.as_str() {
         "s3" => {
             let (bucket, key) = call.bucket_and_key();
-            let key = if key.is_empty() { String::new() } else { format!("/{key}") };
+            let is_of_bucket = key.is_empty() || action == "s3:ListBucket";
+            let key = if is_of_bucket { String::new() } else { format!("/{key}") };
             // Which objects are deleted stands in the body.
             let objects = call.body.split("<Key>").skip(1).filter_map(|rest| rest.split_once("</Key>"));
             let objects: Vec<String> =
@@ -620,10 +623,9 @@ impl Life {
         let (region, account) = (self.world.aws.region(), self.world.aws.account());
         let mut judged = 0;
         for call in self.world.aws.calls() {
-            for (action, target) in asked_for(&call)
-                .iter()
-                .flat_map(|action| targets(&call, region, account).into_iter().map(move |it| (action, it)))
-            {
+            for (action, target) in asked_for(&call).iter().flat_map(|it| {
+                targets(&call, it, region, account).into_iter().map(move |target| (it, target))
+            }) {
                 let is_allowed = statements.iter().any(|one| allows(one, &call, action, &target));
                 assert!(is_allowed, "{action} on {target} is not granted: {}", call.body);
                 judged += 1;

@@ -183,12 +183,14 @@ fn unreadable(bucket: &str, key: &str, why: &str) -> Error {
 /// anybody needs no permission.
 pub(crate) fn permissions(ground: &Ground<'_>) -> Vec<Permission> {
     const OBJECTS: [&str; 4] = ["s3:DeleteObject", "s3:DeleteObjectVersion", "s3:GetObject", "s3:PutObject"];
-    // Why the documents cannot be read; and for the end: whether it is ours, and nothing else is in it.
-    const BUCKET: [&str; 5] = [
+    // Why the documents cannot be read, and whether there are any: S3 tells that only who may list the bucket. For the
+    // end: whether it is ours, and nothing else is in it.
+    const BUCKET: [&str; 6] = [
         "s3:DeleteBucket",
         "s3:GetBucketPolicy",
         "s3:GetBucketPublicAccessBlock",
         "s3:GetBucketTagging",
+        "s3:ListBucket",
         "s3:ListBucketVersions",
     ];
     let documents = ground.all::<DiscoveryDocument>();
