@@ -4,7 +4,7 @@ use std::io::Write;
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail, ensure};
-use kcl_testkit::sweep::{self, Extent, Row, Sweep};
+use kcl_testkit::sweep::{self, Extent, Row, Sweep, Wanted};
 
 use crate::kcl::{self, say};
 
@@ -19,23 +19,22 @@ const WORKERS: usize = 6;
 
 /// Runs the sweeps that `arguments` ask for. Whether every row is whole.
 pub(crate) fn run(arguments: impl Iterator<Item = String>) -> Result<bool> {
-    let Asked { sweeps, kubernetes, extent, only } = asked(arguments)?;
+    let Asked { sweeps, kubernetes, extent, wanted } = asked(arguments)?;
     let begun = Instant::now();
     // One of our own: whoever goes on building meanwhile replaces the other.
     let folder = tempfile::tempdir().context("there is no place for a copy of kcl")?;
     let binary = folder.path().join("kcl");
     std::fs::copy(kcl::build()?, &binary).context("kcl cannot be copied")?;
-    let is_wanted = |row: &str| only.is_empty() || only.iter().any(|text| row.contains(text.as_str()));
     say("Preparing accounts...\n");
     say(&format!("{}\n", Row::heading()));
     // Why at once: the rest may take hours.
     let tell = |row: &Row| say(&format!("{}{}\n", row.line(), row.troubles()));
     let mut rows = Vec::new();
     if !sweeps.is_empty() {
-        rows = sweep::run(&binary, &sweeps, extent, is_wanted, tell).context("the sweeps cannot be run")?;
+        rows = sweep::run(&binary, &sweeps, extent, &wanted, tell).context("the sweeps cannot be run")?;
     }
     if kubernetes && has_kubernetes() {
-        let more = sweep::kubernetes(&binary, extent, is_wanted, tell);
+        let more = sweep::kubernetes(&binary, extent, &wanted, tell);
         rows.extend(more.context("the sweep before the API server cannot be run")?);
     }
     ensure!(!rows.is_empty(), "nothing was swept");
@@ -66,15 +65,14 @@ struct Asked {
     /// What comes before the API server, too.
     kubernetes: bool,
     extent: Extent,
-    /// Texts of which a row's name has to hold one; none: all rows.
-    only: Vec<String>,
+    wanted: Wanted,
 }
 
 fn asked(mut arguments: impl Iterator<Item = String>) -> Result<Asked> {
     let mut extent = Extent { sample: Some(SAMPLE), seed: SEED, workers: WORKERS };
     let mut sweeps = Vec::new();
     let mut kubernetes = false;
-    let mut only = Vec::new();
+    let mut wanted = Wanted::default();
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().with_context(|| format!("{argument} needs a value"));
         let mut number = || -> Result<usize> {
@@ -86,7 +84,8 @@ fn asked(mut arguments: impl Iterator<Item = String>) -> Result<Asked> {
             "--sample" => extent.sample = Some(number()?),
             "--seed" => extent.seed = number()? as u64,
             "--workers" => extent.workers = number()?,
-            "--only" => only.push(value()?),
+            "--only" => wanted.rows.push(value()?),
+            "--at" => wanted.runs.push(value()?),
             KUBERNETES => kubernetes = true,
             name => match Sweep::ALL.into_iter().find(|sweep| sweep.name() == name) {
                 Some(sweep) => sweeps.push(sweep),
@@ -98,5 +97,5 @@ fn asked(mut arguments: impl Iterator<Item = String>) -> Result<Asked> {
         sweeps.extend(Sweep::ALL);
         kubernetes = true;
     }
-    Ok(Asked { sweeps, kubernetes, extent, only })
+    Ok(Asked { sweeps, kubernetes, extent, wanted })
 }

@@ -13,10 +13,11 @@ usage: cargo xtask TASK
 
 tasks:
   demo    build kcl and show its main job on the reference cluster, against a local AWS
-  faults [SWEEP...] [--full] [--sample N] [--seed N] [--workers N] [--only TEXT]
+  faults [SWEEP...] [--full] [--sample N] [--seed N] [--workers N] [--only TEXT] [--at TEXT]
           run kcl with everything that goes wrong, and print what became of it. Sweeps: kill, faults, throttle,
           together, interrupt, kubernetes; all of them if none is named. --full: at every call, which takes hours.
-          --only, as often as wanted: the rows whose names hold TEXT
+          As often as wanted, --only: the rows whose names hold TEXT; --at: of each row the runs whose call does, or
+          whose seed it is, as it is printed for one that failed ('ec2:CreateVpc 1', 'seed 6')
 ";
 
 fn main() -> ExitCode {

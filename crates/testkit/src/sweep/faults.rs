@@ -11,7 +11,7 @@ use crate::faults::{Fault, Point, When};
 
 use super::Extent;
 use super::ground::{Ground, SHORT_LEASE, Stage, command};
-use super::jobs::{Job, Plan, Told};
+use super::jobs::{Plan, Told};
 use super::process::Running;
 use super::row::Fate;
 
@@ -114,19 +114,15 @@ fn plan<'g>(ground: &'g Ground, extent: Extent, stage: Stage, case: &'static Cas
     let name = format!("{}: {}", case.fault, stage.name());
     let points = &ground.undisturbed(stage).points;
     let Scope::All = case.scope else {
-        let mut plan = Plan::of_points(name, points, extent, |point| -> Job<'g> {
-            Box::new(move |auditor| disturbed(ground, stage, case, Some(&point), extent.seed, auditor))
+        let mut plan = Plan::of_points(name, points, extent, move |auditor, point| {
+            disturbed(ground, stage, case, Some(point), extent.seed, auditor)
         });
         if case.is_permanent() {
             plan.note = Some(Box::new(|slowest| format!("stopped after {slowest:.1} s at most")));
         }
         return plan;
     };
-    let jobs = (0..extent.seeds()).map(|index| -> Job<'g> {
-        let seed = extent.seed + index;
-        Box::new(move |auditor| disturbed(ground, stage, case, None, seed, auditor))
-    });
-    Plan { name, jobs: jobs.collect(), wanted: None, note: None }
+    Plan::of_seeds(name, extent, move |auditor, seed| disturbed(ground, stage, case, None, seed, auditor))
 }
 
 /// `point`: where it strikes; without one, wherever it can.
@@ -160,10 +156,16 @@ fn disturbed(
         Some(point) => told(Fate::Failed(format!("{point}: {text}")), took),
         None => told(Fate::Failed(format!("seed {seed}: {text}")), took),
     };
-    if run.code == 0 {
+    if run.code == 0 && strikes.count() == 0 {
         let trouble = ground.difference(&world, stage, auditor)?;
-        let fate = if strikes.count() == 0 { Fate::Missed } else { Fate::Converged };
-        return trouble.map_or_else(|| told(fate, None), failed);
+        return trouble.map_or_else(|| told(Fate::Missed, None), failed);
+    }
+    if run.code == 0 {
+        let trouble = match case.scope {
+            Scope::Rest => ground.nothing_left(&world, stage, auditor)?,
+            _ => ground.difference(&world, stage, auditor)?,
+        };
+        return trouble.map_or_else(|| told(Fate::Converged, None), failed);
     }
     if strikes.count() == 0 {
         return failed(format!("the fault was missed: {}", run.end()));

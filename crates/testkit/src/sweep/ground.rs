@@ -161,6 +161,23 @@ impl Ground {
         self.difference(world, stage, auditor)
     }
 
+    /// What is wrong after a run that did all of its work and could not give back its lock: the next one, once that
+    /// has run out, must have nothing to do.
+    pub(super) fn nothing_left(
+        &self,
+        world: &World,
+        stage: Stage,
+        auditor: &mut Auditor,
+    ) -> Result<Option<String>, Error> {
+        world.aws.take_calls();
+        let trouble = self.again(world, stage, auditor)?;
+        let calls = world.aws.calls();
+        let change = calls.iter().find(|call| call.mutating && !call.path.ends_with("/lock"));
+        Ok(trouble.or_else(|| {
+            change.map(|call| format!("the next run still had something to do: {}", call.name()))
+        }))
+    }
+
     /// What became of a run that the fault at `point` did not meet: nothing was in its way, so that it has to end as an
     /// undisturbed one.
     pub(super) fn missed(

@@ -12,7 +12,7 @@ use crate::world::Run;
 
 use super::Extent;
 use super::ground::{Ground, SHORT_LEASE, Stage, command};
-use super::jobs::{Job, Plan};
+use super::jobs::Plan;
 use super::process::Running;
 use super::row::Fate;
 
@@ -31,8 +31,8 @@ pub(super) fn plans(ground: &Ground, extent: Extent) -> Vec<Plan<'_>> {
         for (twice, what) in [(false, "Ctrl-C"), (true, "Ctrl-C twice")] {
             let name = format!("{what}: {}", stage.name());
             let points = &ground.undisturbed(stage).points;
-            plans.push(Plan::of_points(name, points, extent, |point| -> Job<'_> {
-                Box::new(move |auditor| Ok(interrupted(ground, stage, &point, twice, auditor)?.into()))
+            plans.push(Plan::of_points(name, points, extent, move |auditor, point| {
+                Ok(interrupted(ground, stage, point, twice, auditor)?.into())
             }));
         }
     }

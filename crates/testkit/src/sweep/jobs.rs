@@ -32,7 +32,50 @@ impl From<Fate> for Told {
 }
 
 /// Makes one run, with what its thread has: one that looks at accounts, an API server...
-pub(super) type Job<'g, With = Auditor> = Box<dyn Fn(&mut With) -> Result<Told, Error> + Send + Sync + 'g>;
+type Make<'g, With> = Box<dyn Fn(&mut With) -> Result<Told, Error> + Send + Sync + 'g>;
+
+/// A run to be.
+pub(super) struct Job<'g, With = Auditor> {
+    /// Which one of its row: the call that it is about, or its seed.
+    name: String,
+    make: Make<'g, With>,
+}
+
+impl<'g, With> Job<'g, With> {
+    fn new(name: String, make: impl Fn(&mut With) -> Result<Told, Error> + Send + Sync + 'g) -> Self {
+        Self { name, make: Box::new(make) }
+    }
+}
+
+/// Which runs are wanted: those of rows whose names hold one of these texts, at calls that hold one of those. Where there
+/// are no texts, all are.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Of the names of rows.
+    pub rows: Vec<String>,
+    /// Of what a row says of a run that failed: `ec2:CreateVpc 1`, `seed 6`.
+    pub runs: Vec<String>,
+}
+
+impl Wanted {
+    fn has_row(&self, name: &str) -> bool {
+        self.rows.is_empty() || self.rows.iter().any(|text| name.contains(text.as_str()))
+    }
+
+    /// The first call of an action is not its eleventh.
+    fn has_run(&self, name: &str) -> bool {
+        self.runs.is_empty() || self.runs.iter().any(|text| format!("{name} ").contains(&format!("{text} ")))
+    }
+
+    /// What of these is wanted.
+    pub(super) fn of<'g, With>(&self, plans: impl Iterator<Item = Plan<'g, With>>) -> Vec<Plan<'g, With>> {
+        let plans = plans.filter(|plan| self.has_row(&plan.name)).map(|mut plan| {
+            plan.jobs.retain(|job| self.has_run(&job.name));
+            plan
+        });
+        plans.filter(|plan| !plan.jobs.is_empty()).collect()
+    }
+}
 
 /// A row to be.
 pub(super) struct Plan<'g, With = Auditor> {
@@ -46,19 +89,38 @@ pub(super) struct Plan<'g, With = Auditor> {
 }
 
 impl<'g, With> Plan<'g, With> {
+    /// One job.
+    pub(super) fn of_one(
+        name: String,
+        make: impl Fn(&mut With) -> Result<Told, Error> + Send + Sync + 'g,
+    ) -> Self {
+        Self { jobs: vec![Job::new(name.clone(), make)], wanted: None, name, note: None }
+    }
+
+    /// One run for each seed of the extent.
+    pub(super) fn of_seeds(
+        name: String,
+        extent: Extent,
+        make: impl Fn(&mut With, u64) -> Result<Told, Error> + Copy + Send + Sync + 'g,
+    ) -> Self {
+        let job = |seed| Job::new(format!("seed {seed}"), move |with| make(with, seed));
+        Self { jobs: extent.seeds().map(job).collect(), wanted: None, name, note: None }
+    }
+
     /// One run for each point of the extent: all, or the first ones that the fault meets of an order that is always the
     /// same one for a seed.
     pub(super) fn of_points(
         name: String,
         points: &[Point],
         extent: Extent,
-        job: impl Fn(Point) -> Job<'g, With>,
+        make: impl Fn(&mut With, &Point) -> Result<Told, Error> + Copy + Send + Sync + 'g,
     ) -> Self {
         let mut points = points.to_vec();
         if let Some(sample) = extent.sample {
             points.sort_by_key(|point| draw(extent.seed, &format!("{name} {point}"), 0, u64::MAX));
             points.truncate(sample + MORE);
         }
+        let job = |point: Point| Job::new(point.to_string(), move |with| make(with, &point));
         Self { jobs: points.into_iter().map(job).collect(), wanted: extent.sample, name, note: None }
     }
 }
@@ -188,5 +250,23 @@ fn done<With>(
         Some(there) => there,
         None => start()?,
     };
-    job(with.insert(there))
+    (job.make)(with.insert(there))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_is_wanted() {
+        let all = Wanted::default();
+        assert!(all.has_row("killed: create") && all.has_run("seed 6"));
+        let wanted = Wanted {
+            rows: vec!["update".to_owned(), "killed".to_owned()],
+            runs: vec!["s3:PutObject 1".to_owned(), "CreateVpc".to_owned()],
+        };
+        assert!(wanted.has_row("killed: create") && !wanted.has_row("throttled: create"));
+        assert!(wanted.has_run("s3:PutObject 1") && wanted.has_run("ec2:CreateVpc 12"));
+        assert!(!wanted.has_run("s3:PutObject 12") && !wanted.has_run("seed 6"));
+    }
 }

@@ -7,7 +7,7 @@ use crate::faults::{Moment, Point};
 
 use super::Extent;
 use super::ground::{Ground, SHORT_LEASE, Stage, command};
-use super::jobs::{Job, Plan};
+use super::jobs::Plan;
 use super::process::Running;
 use super::row::Fate;
 
@@ -19,8 +19,8 @@ pub(super) fn plans(ground: &Ground, extent: Extent) -> Vec<Plan<'_>> {
         {
             let name = format!("killed {what}: {}", stage.name());
             let points = &ground.undisturbed(stage).points;
-            plans.push(Plan::of_points(name, points, extent, |point| -> Job<'_> {
-                Box::new(move |auditor| Ok(killed(ground, stage, &point, moment, auditor)?.into()))
+            plans.push(Plan::of_points(name, points, extent, move |auditor, point| {
+                Ok(killed(ground, stage, point, moment, auditor)?.into())
             }));
         }
     }

@@ -19,10 +19,12 @@ mod row;
 mod throttle;
 mod together;
 
+use std::ops::Range;
 use std::path::Path;
 
 pub use canonical::State;
 pub use ground::{Ground, Stage};
+pub use jobs::Wanted;
 pub use kubernetes::{kubernetes, kubernetes_programs};
 pub use row::{Row, table};
 
@@ -41,9 +43,10 @@ pub struct Extent {
 }
 
 impl Extent {
-    /// How often a fault that strikes all calls is tried, each time with another seed.
-    fn seeds(self) -> u64 {
-        if self.sample.is_some() { 1 } else { 5 }
+    /// A fault that strikes all calls is tried several times, each time with another seed.
+    fn seeds(self) -> Range<u64> {
+        let count = if self.sample.is_some() { 1 } else { 5 };
+        self.seed..self.seed + count
     }
 }
 
@@ -78,12 +81,12 @@ impl Sweep {
     }
 }
 
-/// Runs sweeps of the binary `kcl`, of them the rows whose names are wanted; `tell` is given each row once it is done.
+/// Runs sweeps of the binary `kcl`, of them what is wanted; `tell` is given each row once it is done.
 pub fn run(
     kcl: &Path,
     sweeps: &[Sweep],
     extent: Extent,
-    is_wanted: impl Fn(&str) -> bool,
+    wanted: &Wanted,
     mut tell: impl FnMut(&Row) + Send,
 ) -> Result<Vec<Row>, Error> {
     let ground = Ground::prepare(kcl)?;
@@ -94,6 +97,6 @@ pub fn run(
         Sweep::Together => together::plans(&ground, extent),
         Sweep::Interrupt => interrupt::plans(&ground, extent),
     };
-    let plans: Vec<_> = sweeps.iter().flat_map(plans).filter(|plan| is_wanted(&plan.name)).collect();
+    let plans = wanted.of(sweeps.iter().flat_map(plans));
     jobs::run(&plans, extent.workers, Auditor::start, &mut tell)
 }

@@ -6,7 +6,7 @@ use crate::faults::{Fault, When};
 
 use super::Extent;
 use super::ground::{Ground, Stage, command};
-use super::jobs::{Job, Plan, Told};
+use super::jobs::{Plan, Told};
 use super::process::Running;
 use super::row::Fate;
 
@@ -18,17 +18,13 @@ pub(super) fn plans(ground: &Ground, extent: Extent) -> Vec<Plan<'_>> {
     let mut plans = Vec::new();
     for stage in Stage::ALL {
         for (share, limit) in SHARES {
-            let jobs = (0..extent.seeds()).map(|index| -> Job<'_> {
-                let seed = extent.seed + index;
-                Box::new(move |auditor| throttled(ground, stage, share, limit, seed, auditor))
+            let name = format!("{share} % throttled: {}", stage.name());
+            let mut plan = Plan::of_seeds(name, extent, move |auditor, seed| {
+                throttled(ground, stage, share, limit, seed, auditor)
             });
             let clean = ground.undisturbed(stage).points.len();
-            plans.push(Plan {
-                name: format!("{share} % throttled: {}", stage.name()),
-                jobs: jobs.collect(),
-                wanted: None,
-                note: Some(Box::new(move |most| format!("{most} calls at most, {clean} undisturbed"))),
-            });
+            plan.note = Some(Box::new(move |most| format!("{most} calls at most, {clean} undisturbed")));
+            plans.push(plan);
         }
     }
     plans

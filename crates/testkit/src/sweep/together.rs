@@ -6,7 +6,7 @@ use crate::error::Error;
 
 use super::Extent;
 use super::ground::{Ground, Stage, command};
-use super::jobs::{Job, Plan, Told};
+use super::jobs::{Plan, Told};
 use super::process::Running;
 use super::row::Fate;
 
@@ -22,9 +22,8 @@ const APP: &str = "AWS_SDK_UA_APP_ID";
 
 pub(super) fn plans(ground: &Ground, extent: Extent) -> Vec<Plan<'_>> {
     let count = if extent.sample.is_some() { FEW } else { RUNS };
-    let job: Job<'_> = Box::new(move |auditor| together(ground, count, auditor));
     let name = format!("{count} at once: {}", STAGE.name());
-    vec![Plan { name, jobs: vec![job], wanted: None, note: None }]
+    vec![Plan::of_one(name, move |auditor| together(ground, count, auditor))]
 }
 
 fn together(ground: &Ground, count: usize, auditor: &mut Auditor) -> Result<Told, Error> {

@@ -21,7 +21,7 @@ use crate::kubernetes::programs;
 use self::bench::{Bench, Undisturbed, Work};
 use self::disturbed::{CASES, Case};
 use super::Extent;
-use super::jobs::{self, Job, Plan};
+use super::jobs::{self, Plan, Wanted};
 use super::row::Row;
 
 /// Each has an API server of 400 MB, and half of a run is waiting.
@@ -33,11 +33,11 @@ pub fn kubernetes_programs() -> Result<(), Error> {
     programs()?.path("kubelet-stand-in").map(drop)
 }
 
-/// Runs the sweep with the binary `kcl`, of it the rows whose names are wanted; `tell` is given each row once it is done.
+/// Runs the sweep with the binary `kcl`, of it what is wanted; `tell` is given each row once it is done.
 pub fn kubernetes(
     kcl: &Path,
     extent: Extent,
-    is_wanted: impl Fn(&str) -> bool,
+    wanted: &Wanted,
     mut tell: impl FnMut(&Row) + Send,
 ) -> Result<Vec<Row>, Error> {
     // Worlds want it as long as the process lives; there is one.
@@ -52,7 +52,7 @@ pub fn kubernetes(
     let applied = Undisturbed::run(&benches[0], Work::Apply)?;
     let pruned = Undisturbed::run(&benches[0], Work::Prune)?;
     let of_case = |case: &Case| [&applied, &pruned].map(|undisturbed| plan(*case, undisturbed, extent));
-    let plans: Vec<_> = CASES.iter().flat_map(of_case).filter(|plan| is_wanted(&plan.name)).collect();
+    let plans = wanted.of(CASES.iter().flat_map(of_case));
     let benches = Mutex::new(benches);
     jobs::run(&plans, count, || locked(&benches).pop().ok_or_else(lost), &mut tell)
 }
@@ -64,15 +64,11 @@ fn lost() -> Error {
 fn plan(case: Case, undisturbed: &Undisturbed, extent: Extent) -> Plan<'_, Bench> {
     let name = format!("{}: {}", case.name(), undisturbed.work.name());
     if case.is_everywhere() {
-        let jobs = (0..extent.seeds()).map(|index| -> Job<'_, Bench> {
-            let seed = extent.seed + index;
-            Box::new(move |bench| case.run(bench, undisturbed, None, seed))
-        });
-        return Plan { name, jobs: jobs.collect(), wanted: None, note: None };
+        return Plan::of_seeds(name, extent, move |bench, seed| case.run(bench, undisturbed, None, seed));
     }
     let fitting: Vec<Point> = undisturbed.points.iter().filter(|point| case.fits(point)).cloned().collect();
-    let mut plan = Plan::of_points(name, &fitting, extent, |point| -> Job<'_, Bench> {
-        Box::new(move |bench| case.run(bench, undisturbed, Some(&point), extent.seed))
+    let mut plan = Plan::of_points(name, &fitting, extent, move |bench, point| {
+        case.run(bench, undisturbed, Some(point), extent.seed)
     });
     if case.is_lasting() {
         plan.note = Some(Box::new(|slowest| format!("stopped after {slowest:.1} s at most")));
