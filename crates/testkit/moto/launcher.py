@@ -30,6 +30,7 @@ import moto.elbv2.models
 import moto.iam.models
 import moto.kms.models
 import moto.s3.models
+from moto.core.base_backend import BackendDict
 from moto.moto_server.werkzeug_app import (
     DomainDispatcherApplication,
     MotoRequestHandler,
@@ -46,6 +47,14 @@ def look_once():
     moto.core.responses.method_names_from_class = functools.cache(moto.core.utils.method_names_from_class)
     services = {name.replace("-", ""): name for name in botocore.session.Session().get_available_services()}
     moto.core.utils.service_name_from_moto_package_name = lambda package: services.get(package, package)
+    make = BackendDict._create_account_specific_backend
+
+    def once(self, account_id):
+        # It compares this service with all others, at each look at what an account has.
+        if not dict.__contains__(self, account_id):
+            make(self, account_id)
+
+    BackendDict._create_account_specific_backend = once
 
 
 def make_once():
