@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use kcl_engine::{Action, Attrs, Plan, ResourceId, Schedule, Step, StepState, UnresolvedRef, resolve};
@@ -38,7 +40,7 @@ pub enum Event<'a, E> {
     },
     /// No further step is started.
     Stopping {
-        /// How many are running still.
+        /// How many steps are running still.
         running: usize,
     },
 }
@@ -48,11 +50,13 @@ type StepResult<E> = Result<Attrs, E>;
 
 struct Finished<E> {
     indices: Vec<usize>,
-    results: Vec<StepResult<E>>,
+    /// `None`: all ended before it was their turn.
+    results: Option<Vec<StepResult<E>>>,
     took: Duration,
 }
 
-/// Applies `plan` through `provider`. `stop` ends it early: running steps are finished, no other is started.
+/// Applies `plan` through `provider`. `stop` ends it early: running steps are finished, no other is started, be it that
+/// it waits for its turn already.
 /// `broken` makes the provider's error of a reference that is not known, which only a mistake in kcl causes.
 pub async fn apply<P: Provider>(
     plan: &Plan,
@@ -62,33 +66,44 @@ pub async fn apply<P: Provider>(
     mut on_event: impl FnMut(Event<'_, P::Error>),
 ) -> Report<P::Error> {
     let lanes = lanes(plan, provider);
+    let in_turn = AtomicUsize::new(0);
     let mut schedule = Schedule::new(plan);
     let mut known = plan.known.clone();
     let mut running: FuturesUnordered<BoxFuture<'_, Finished<P::Error>>> = FuturesUnordered::new();
     let mut report =
         Report { done: 0, failures: Vec::new(), not_started: Vec::new(), attrs: BTreeMap::new() };
     let mut stop = Box::pin(stop);
-    let mut stopped = false;
+    let (mut asked, mut stopped) = (false, false);
     loop {
+        // Before anything is started, too: it may have come while nothing ran.
+        asked = asked || stop.as_mut().now_or_never().is_some();
+        if asked && !stopped {
+            stopped = true;
+            lanes.values().for_each(Limiter::close);
+            on_event(Event::Stopping { running: in_turn.load(Ordering::Relaxed) });
+        }
         if !stopped {
             for batch in batches(plan, provider, schedule.start_ready()) {
                 for index in &batch {
                     on_event(Event::Started { index: *index });
                 }
-                running.push(start(plan, provider, &lanes, &known, batch, &broken));
+                running.push(start(plan, provider, &lanes, &in_turn, &known, batch, &broken));
             }
         }
         provider.under_way(running.len(), stopped || !report.failures.is_empty());
         let finished = tokio::select! {
             finished = running.next() => finished,
-            () = &mut stop, if !stopped => {
-                stopped = true;
-                on_event(Event::Stopping { running: running.len() });
+            () = &mut stop, if !asked => {
+                asked = true;
                 continue;
             }
         };
         let Some(finished) = finished else { break };
-        for (index, result) in finished.indices.into_iter().zip(finished.results) {
+        let Some(results) = finished.results else {
+            finished.indices.into_iter().for_each(|index| schedule.put_back(index));
+            continue;
+        };
+        for (index, result) in finished.indices.into_iter().zip(results) {
             let planned = &plan.steps[index];
             match result {
                 Ok(attrs) => {
@@ -148,6 +163,7 @@ fn start<'a, P: Provider>(
     plan: &'a Plan,
     provider: &'a P,
     lanes: &'a HashMap<&'static str, Limiter>,
+    in_turn: &'a AtomicUsize,
     known: &BTreeMap<String, Attrs>,
     indices: Vec<usize>,
     broken: &impl Fn(UnresolvedRef) -> P::Error,
@@ -157,7 +173,7 @@ fn start<'a, P: Provider>(
         match resolve_step(&plan.steps[*index], known, &plan.known) {
             Ok(step) => resolved.push(step),
             Err(unresolved) => {
-                let results = indices.iter().map(|_| Err(broken(unresolved.clone()))).collect();
+                let results = Some(indices.iter().map(|_| Err(broken(unresolved.clone()))).collect());
                 let finished = Finished { indices, results, took: Duration::ZERO };
                 return Box::pin(std::future::ready(finished));
             }
@@ -168,15 +184,20 @@ fn start<'a, P: Provider>(
     Box::pin(async move {
         let refused = || provider.refused(lane);
         let turn = match limiter {
-            Some(limiter) => Some((limiter, limiter.enter(refused).await)),
+            Some(limiter) => match limiter.enter(refused).await {
+                Some(turn) => Some((limiter, turn)),
+                None => return Finished { indices, results: None, took: Duration::ZERO },
+            },
             None => None,
         };
+        in_turn.fetch_add(indices.len(), Ordering::Relaxed);
         let begun = Instant::now();
         let results = provider.run(resolved).await;
+        in_turn.fetch_sub(indices.len(), Ordering::Relaxed);
         if let Some((limiter, turn)) = turn {
             limiter.leave(turn, refused());
         }
-        Finished { indices, results, took: begun.elapsed() }
+        Finished { indices, results: Some(results), took: begun.elapsed() }
     })
 }
 

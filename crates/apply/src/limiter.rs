@@ -31,7 +31,7 @@ struct State {
 /// A step's turn, from the moment that it may run.
 #[derive(Debug)]
 pub(crate) struct Turn<'a> {
-    permit: Option<SemaphorePermit<'a>>,
+    permit: SemaphorePermit<'a>,
     /// How often the cloud had refused when it began.
     refused: u64,
 }
@@ -44,12 +44,16 @@ impl Limiter {
         Self { semaphore: Semaphore::new(most), most, state: Mutex::new(state) }
     }
 
-    /// Waits for its turn. `refused`: how often the cloud has refused this lane's calls so far.
-    pub(crate) async fn enter(&self, refused: impl Fn() -> u64) -> Turn<'_> {
+    /// Waits for its turn. `refused`: how often the cloud has refused this lane's calls so far. `None`: it is closed.
+    pub(crate) async fn enter(&self, refused: impl Fn() -> u64) -> Option<Turn<'_>> {
         self.hear(refused());
-        // A closed semaphore cannot happen (nobody closes it), and would only mean no limit.
-        let permit = self.semaphore.acquire().await.ok();
-        Turn { permit, refused: refused() }
+        let permit = self.semaphore.acquire().await.ok()?;
+        Some(Turn { permit, refused: refused() })
+    }
+
+    /// Nobody gets a turn any more, not even who waits for one.
+    pub(crate) fn close(&self) {
+        self.semaphore.close();
     }
 
     /// A step has ended.
@@ -71,9 +75,7 @@ impl Limiter {
                 }
             }
         }
-        if let Some(permit) = permit
-            && state.surplus > 0
-        {
+        if state.surplus > 0 {
             state.surplus -= 1;
             permit.forget();
         }
@@ -108,20 +110,20 @@ mod tests {
     #[tokio::test]
     async fn refusals_halve_it_and_peace_widens_it() {
         let limiter = Limiter::new(8);
-        let permit = limiter.enter(|| 0).await;
+        let permit = limiter.enter(|| 0).await.unwrap();
         limiter.leave(permit, 1);
         assert_eq!(free(&limiter), 4);
         // The same refusal counts once.
-        let permit = limiter.enter(|| 1).await;
+        let permit = limiter.enter(|| 1).await.unwrap();
         limiter.leave(permit, 1);
         assert_eq!(free(&limiter), 4);
         for refused in 2..6 {
-            let permit = limiter.enter(|| 1).await;
+            let permit = limiter.enter(|| 1).await.unwrap();
             limiter.leave(permit, refused);
         }
         assert_eq!(free(&limiter), 1, "one at least");
         for _ in 0..100 {
-            let permit = limiter.enter(|| 5).await;
+            let permit = limiter.enter(|| 5).await.unwrap();
             limiter.leave(permit, 5);
         }
         assert_eq!(free(&limiter), 8, "no more than at first");
@@ -132,7 +134,7 @@ mod tests {
         let limiter = Limiter::new(4);
         let mut running = Vec::new();
         for _ in 0..4 {
-            running.push(limiter.enter(|| 0).await);
+            running.push(limiter.enter(|| 0).await.unwrap());
         }
         limiter.leave(running.pop().unwrap(), 1);
         limiter.leave(running.pop().unwrap(), 1);
@@ -140,5 +142,18 @@ mod tests {
         // It ran when the cloud refused: that is no peace, whoever heard of it first.
         limiter.leave(running.pop().unwrap(), 1);
         assert_eq!(free(&limiter), 1);
+    }
+
+    #[tokio::test]
+    async fn nobody_enters_what_is_closed() {
+        let limiter = Limiter::new(1);
+        let turn = limiter.enter(|| 0).await.unwrap();
+        let mut waits = std::pin::pin!(limiter.enter(|| 0));
+        assert!(futures::poll!(&mut waits).is_pending());
+        limiter.close();
+        assert!(waits.await.is_none());
+        // Who is in goes on.
+        limiter.leave(turn, 0);
+        assert!(limiter.enter(|| 0).await.is_none());
     }
 }

@@ -218,3 +218,38 @@ async fn stopping_finishes_what_runs_and_starts_nothing() {
     let left: Vec<_> = report.not_started.iter().map(|(action, id)| (*action, id.name.as_str())).collect();
     assert_eq!(left, [(Action::Create, "t")]);
 }
+
+#[tokio::test]
+async fn what_waits_for_its_turn_when_it_is_stopped_is_not_started() {
+    let parts: &[(&str, &str, &[&str])] = &[("s", "", &[]), ("t", "", &[]), ("u", "", &[])];
+    let plan = plan_of(parts);
+    let provider = Recorder { slow: "s", limit: 1, ..Recorder::default() };
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let stopped = async move { drop(stopped.await) };
+    let mut stop = Some(stop);
+    let mut stopping = None;
+    let report = apply(&plan, &provider, stopped, unresolved, |event| match event {
+        Event::Started { .. } => drop(stop.take()),
+        Event::Stopping { running } => {
+            stopping = Some(running);
+            provider.go.notify_one();
+        }
+        _ => {}
+    })
+    .await;
+    assert_eq!(stopping, Some(1), "one lane, one step");
+    assert_eq!((report.done, report.not_started.len()), (1, 2));
+    assert_eq!(report.outcome(), Outcome::Stopped);
+    assert_eq!(provider.calls.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn who_stops_it_before_it_begins_sees_nothing_started() {
+    let provider = Recorder::default();
+    let plan = plan_of(DIAMOND);
+    let mut events = 0;
+    let report = apply(&plan, &provider, std::future::ready(()), unresolved, |_| events += 1).await;
+    assert_eq!((report.done, report.not_started.len(), events), (0, 4, 1));
+    assert_eq!(report.outcome(), Outcome::Stopped);
+    assert!(provider.calls.lock().unwrap().is_empty());
+}

@@ -61,6 +61,14 @@ impl Schedule {
         started
     }
 
+    /// Step `index` was taken and has not begun: it is ready as before.
+    pub fn put_back(&mut self, index: usize) {
+        if self.states.get(index) == Some(&StepState::Running) {
+            self.states[index] = StepState::Ready;
+            self.ready.insert(index);
+        }
+    }
+
     /// Step `index` is done: what waited only for it is ready now.
     pub fn done(&mut self, index: usize) {
         if self.states.get(index) != Some(&StepState::Running) {
