@@ -4,8 +4,9 @@ use std::cell::Cell;
 use std::future::Future;
 use std::sync::Arc;
 
+use futures::FutureExt;
 use kcl_aws::store::Store;
-use kcl_aws::store::lock::{Holder, Lock, LockError, Options, SystemClock};
+use kcl_aws::store::lock::{Holder, Lock, LockError, Lost, Options, SystemClock};
 
 use crate::error::CommandError;
 use crate::interrupt::Interrupts;
@@ -36,12 +37,13 @@ impl Locked {
         // Before the lock is there: one that is taken is given back, whenever the user stops.
         let interrupts = Interrupts::listen();
         let clock = Arc::new(SystemClock::new());
-        let acquired =
-            Lock::acquire(Arc::clone(store), cluster, holder(command, region), &options, clock, on_wait);
-        let lock = tokio::select! {
-            lock = acquired => lock?,
-            () = interrupts.asked() => return Err(LockError::Store(stopped())),
-        };
+        let holder = holder(command, region);
+        let stop = interrupts.asked();
+        let lock = Lock::acquire(Arc::clone(store), cluster, holder, &options, clock, on_wait, stop).await?;
+        if interrupts.are_asked() {
+            lock.release().await?;
+            return Err(LockError::Stopped);
+        }
         Ok(Self { lock, interrupts, removed: Cell::new(false) })
     }
 
@@ -55,7 +57,8 @@ impl Locked {
         let removed = self.removed.get();
         match (result, self.lock.release().await) {
             (result, Ok(())) => result,
-            (result, Err(LockError::Lost { .. })) if removed => result,
+            // It went with the rest of the state.
+            (result, Err(LockError::Lost { lost: Lost::Broken, .. })) if removed => result,
             (Ok(value), Err(error)) => {
                 // What was to be done is done.
                 printer.warning(&error.to_string(), error.hint());
@@ -85,7 +88,7 @@ impl Locked {
         &self,
         reading: impl Future<Output = Result<T, CommandError>>,
     ) -> Result<T, CommandError> {
-        self.until_stopped(reading, || stopped().into()).await
+        self.until_stopped(reading, stopped).await
     }
 
     /// Runs `looking`, which changes nothing; `stopped` is the error where it is stopped.
@@ -95,9 +98,15 @@ impl Locked {
         stopped: impl FnOnce() -> CommandError,
     ) -> Result<T, CommandError> {
         tokio::select! {
-            result = looking => result,
+            biased;
             () = self.stop() => Err(stopped()),
+            result = looking => result,
         }
+    }
+
+    /// Whether nothing more may be started.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stop().now_or_never().is_some()
     }
 
     /// The lock's own object is being removed, with the rest of the state.
@@ -106,8 +115,9 @@ impl Locked {
     }
 }
 
-fn stopped() -> kcl_aws::Error {
-    kcl_aws::Error::new(kcl_aws::ErrorKind::Refused, "kcl", "stopped before anything was changed")
+/// The error where the user asked to stop before anything was changed.
+pub(crate) fn stopped() -> CommandError {
+    LockError::Stopped.into()
 }
 
 /// Who we are, for whoever finds the lock taken.

@@ -16,7 +16,7 @@ use super::reconcile::apply;
 use crate::cli::{Delete, PlanFormat};
 use crate::error::CommandError;
 use crate::interrupt::Interrupts;
-use crate::locked::Locked;
+use crate::locked::{Locked, stopped};
 use crate::output::{PlanView, Printer};
 use crate::session::{
     Input, cluster_name, connect, connect_unregistered, no_store, only_cluster, open_store,
@@ -141,9 +141,10 @@ async fn delete(
     locked: Option<&Locked>,
 ) -> Result<(), CommandError> {
     aws.forget_reads();
+    let looking = teardown(aws, &target.name);
     let plan = match locked {
-        Some(locked) => locked.reading(teardown(aws, &target.name)).await?,
-        None => teardown(aws, &target.name).await?,
+        Some(locked) => locked.reading(looking).await?,
+        None => Interrupts::listen().unless_asked(looking).await.unwrap_or_else(|| Err(stopped()))?,
     };
     check_protection(&plan, target)?;
     if args.yes {
@@ -326,9 +327,7 @@ async fn purge(
     locked: Option<&Locked>,
 ) -> Result<(), CommandError> {
     let (true, Some(store)) = (args.purge_state, &target.store) else { return Ok(()) };
-    if let Some(locked) = locked {
-        locked.is_removed();
-    }
+    go_on_purging(target, store.as_ref(), locked)?;
     if let Some(place) = &target.issuer
         && kcl_aws::discovery::purge(aws, place).await?.bucket_deleted
     {
@@ -337,10 +336,30 @@ async fn purge(
             place.name
         ));
     }
+    go_on_purging(target, store.as_ref(), locked)?;
+    if let Some(locked) = locked {
+        locked.is_removed();
+    }
     let purged = store.purge(&target.name).await?;
     printer.note(&format!("removed {} objects of {} from {}", purged.objects, target.name, store.location()));
     if purged.bucket_deleted {
         printer.note(&format!("deleted the bucket of {}, which is empty now", store.location()));
     }
     Ok(())
+}
+
+/// An error where nothing more may be started. What would go now cannot be made again, and may be a newer cluster's
+/// where the lock is lost.
+fn go_on_purging(target: &Target, store: &dyn Store, locked: Option<&Locked>) -> Result<(), CommandError> {
+    let is_stopped = match locked {
+        Some(locked) => locked.is_stopped(),
+        None => Interrupts::listen().are_asked(),
+    };
+    if !is_stopped {
+        return Ok(());
+    }
+    let (name, place) = (&target.name, store.location());
+    let error =
+        format!("stopped: nothing of {name} is left on AWS, and its objects in {place} are still there");
+    Err(CommandError::failed(error).hint("run the same command again: it goes on from here"))
 }

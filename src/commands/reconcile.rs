@@ -27,7 +27,7 @@ use crate::cli::{Machines, PlanFormat, Run};
 use crate::error::CommandError;
 use crate::health;
 use crate::interrupt::Interrupts;
-use crate::locked::Locked;
+use crate::locked::{Locked, stopped};
 use crate::node_agents::NodeAgents;
 use crate::output::{KubernetesView, PlanView, Printer, Progress};
 use crate::releases;
@@ -92,8 +92,17 @@ pub(super) async fn reconcile(
     }
 
     // What is shown before anybody is asked takes no lock, so it is looked at again once there is one.
-    let input = with_objects(input, store.as_ref(), mode).await?;
-    let shown = Box::pin(prepare(input.validate()?, &aws, mode, printer)).await?;
+    let looking = async {
+        let input = with_objects(input, store.as_ref(), mode).await?;
+        let shown = Box::pin(prepare(input.validate()?, &aws, mode, printer)).await?;
+        Ok::<_, CommandError>((input, shown))
+    };
+    // Who has not been asked can leave at any time; whoever said yes already is heard from the first call on.
+    let (input, shown) = if mode.run.yes {
+        Interrupts::listen().unless_asked(looking).await.unwrap_or_else(|| Err(stopped()))?
+    } else {
+        looking.await?
+    };
     shown.show(printer, &mode.run).await?;
     shown.check()?;
     if shown.is_in_step() && !mode.run.yes {
@@ -246,8 +255,12 @@ async fn make_bucket(
         return Ok(());
     }
     let interrupts = Interrupts::listen();
-    let stop = async move { interrupts.asked().await };
-    apply(aws, &plan, cluster, printer, stop).await.map(drop)
+    apply(aws, &plan, cluster, printer, interrupts.asked()).await?;
+    if interrupts.are_asked() {
+        let error = format!("stopped after the bucket {} was made; nothing else was changed", bucket.name);
+        return Err(CommandError::failed(error).hint("run the same command again: it goes on from here"));
+    }
+    Ok(())
 }
 
 fn is_bucket(step: &Step, bucket: &NewBucket) -> bool {

@@ -111,7 +111,9 @@ pub async fn apply(
         run.keep();
         return Ok(run.applied);
     }
-    if let Some(grown) = plan.set.grown() {
+    if let Some(grown) = plan.set.grown()
+        && !run.hears_stop(0)
+    {
         run.write_parent(&grown).await?;
     }
     let mut hook = before_workloads;
@@ -201,11 +203,7 @@ impl<S: Future<Output = ()> + Send> Run<'_, S> {
         let mut running = FuturesUnordered::new();
         let mut goes_on = !self.applied.stopped;
         loop {
-            if goes_on && (&mut self.stop).now_or_never().is_some() {
-                self.applied.stopped = true;
-                goes_on = false;
-                (self.on_event)(Event::Stopping { running: running.len() });
-            }
+            goes_on = goes_on && !self.hears_stop(running.len());
             while goes_on && running.len() < MAX_IN_FLIGHT {
                 let Some((_, next)) = waiting.next() else { break };
                 running.push(next);
@@ -226,6 +224,15 @@ impl<S: Future<Output = ()> + Send> Run<'_, S> {
             self.note(sent);
         }
         self.applied.not_started.extend(waiting.map(|(object, _)| object));
+    }
+
+    /// Whether it is to stop, with so many running.
+    fn hears_stop(&mut self, running: usize) -> bool {
+        if !self.applied.stopped && (&mut self.stop).now_or_never().is_some() {
+            self.applied.stopped = true;
+            (self.on_event)(Event::Stopping { running });
+        }
+        self.applied.stopped
     }
 
     fn note(&mut self, sent: Sent) {

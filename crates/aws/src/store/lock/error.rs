@@ -42,6 +42,8 @@ pub enum LockError {
         /// How.
         lost: Lost,
     },
+    /// Whoever wanted it did not want to wait any longer.
+    Stopped,
     /// The store failed.
     Store(Error),
 }
@@ -83,6 +85,7 @@ impl fmt::Display for LockError {
                 write!(f, "{place} is no lock that can be read: {reason}")
             }
             Self::Lost { place, lost } => write!(f, "the lock {place} was lost: {lost}"),
+            Self::Stopped => f.write_str("stopped before anything was changed"),
             Self::Store(error) => error.fmt(f),
         }
     }
@@ -103,7 +106,7 @@ impl LockError {
                 "make sure that nobody is changing the cluster, then remove it with `kcl unlock --force`",
             ),
             Self::Lost { .. } => Some("run the same command again: it goes on where this one stopped"),
-            Self::NoBucket { .. } | Self::Store(_) => None,
+            Self::NoBucket { .. } | Self::Stopped | Self::Store(_) => None,
         }
     }
 }

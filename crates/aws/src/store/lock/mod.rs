@@ -22,6 +22,7 @@ mod tests;
 
 use std::fmt;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -216,7 +217,9 @@ impl Drop for Lock {
 
 impl Lock {
     /// Takes the lock of `cluster` for `holder`, and keeps it until it is released. Where somebody else has it:
-    /// waits as long as the options say; `on_wait` is told of each holder that is waited for.
+    /// waits as long as the options say, and no longer than until `stop`; `on_wait` is told of each holder that is waited
+    /// for. Nothing is written after `stop`, and what is being written then is seen to its end: the lock may be held all
+    /// the same.
     pub async fn acquire(
         store: Arc<dyn Store>,
         cluster: &str,
@@ -224,6 +227,7 @@ impl Lock {
         options: &Options,
         clock: Arc<dyn Clock>,
         on_wait: impl FnMut(&Lease) + Send,
+        stop: impl Future<Output = ()> + Send,
     ) -> Result<Self, LockError> {
         let key = lock_key(cluster);
         let place = place(store.as_ref(), cluster);
@@ -236,7 +240,7 @@ impl Lock {
             options,
             clock: clock.as_ref(),
         };
-        let keeper = contender.contend(on_wait).await?;
+        let keeper = contender.contend(on_wait, std::pin::pin!(stop)).await?;
         let keeper = keeper.with(Arc::clone(&store), key.clone(), options.lease, clock);
         let (stop, stopped) = oneshot::channel();
         let (tell, lost) = watch::channel(None);
@@ -361,7 +365,11 @@ struct Seen {
 }
 
 impl Contender<'_> {
-    async fn contend(&self, mut on_wait: impl FnMut(&Lease) + Send) -> Result<Won, LockError> {
+    async fn contend(
+        &self,
+        mut on_wait: impl FnMut(&Lease) + Send,
+        mut stop: Pin<&mut (impl Future<Output = ()> + Send)>,
+    ) -> Result<Won, LockError> {
         let deadline = self.clock.elapsed() + self.options.wait;
         let mut seen: Option<Seen> = None;
         let mut told: Option<String> = None;
@@ -370,7 +378,12 @@ impl Contender<'_> {
         // When we first wrote, if we did: what is ours is no younger.
         let mut since = None;
         loop {
-            let lease = match self.look(&mut seen).await? {
+            let look = tokio::select! {
+                biased;
+                () = &mut stop => return Err(LockError::Stopped),
+                look = self.look(&mut seen) => look?,
+            };
+            let lease = match look {
                 Look::Ours(lease, version) => {
                     return self.checked(lease, version, since.unwrap_or_default()).await;
                 }
@@ -397,7 +410,11 @@ impl Contender<'_> {
                 on_wait(&lease);
                 told = Some(lease.id);
             }
-            self.clock.sleep(jittered(pause)?.min(left)).await;
+            tokio::select! {
+                biased;
+                () = &mut stop => return Err(LockError::Stopped),
+                () = self.clock.sleep(jittered(pause)?.min(left)) => {}
+            }
             pause = (pause * 3 / 2).min(LONGEST_PAUSE);
             tries = 0;
         }

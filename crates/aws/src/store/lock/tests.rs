@@ -1,5 +1,6 @@
 //! Locks in both kinds of store: exactly one holder, whatever happens.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
@@ -167,7 +168,7 @@ fn holder(pid: u32) -> Holder {
 }
 
 async fn take(store: Arc<dyn Store>, pid: u32, clock: &Arc<TestClock>) -> Result<Lock, LockError> {
-    Lock::acquire(store, CLUSTER, holder(pid), &Options::default(), clock.clone(), |_| {}).await
+    Lock::acquire(store, CLUSTER, holder(pid), &Options::default(), clock.clone(), |_| {}, pending()).await
 }
 
 async fn look(store: &dyn Store, clock: &TestClock) -> Status {
@@ -412,7 +413,7 @@ async fn waiting_for_it() {
     let (store, time) = (directory.open(), Arc::clone(&clock));
     let waiter = tokio::spawn(async move {
         let on_wait = |lease: &Lease| tell.send_modify(|told| *told += lease.holder.pid);
-        Lock::acquire(store, CLUSTER, holder(2), &options, time, on_wait).await
+        Lock::acquire(store, CLUSTER, holder(2), &options, time, on_wait, pending()).await
     });
     told.wait_for(|told| *told == 1).await.expect("it waits");
     lock.release().await.expect("it is released");
@@ -422,13 +423,38 @@ async fn waiting_for_it() {
 }
 
 #[tokio::test]
+async fn who_is_stopped_waits_no_longer_and_writes_nothing() {
+    let (directory, clock) = (Directory::new(), TestClock::new());
+    let lock = take(directory.open(), 1, &clock).await.expect("it is free");
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let (tell, mut told) = watch::channel(0);
+    let options = Options { wait: Duration::from_mins(5), ..Options::default() };
+    let (store, time) = (directory.open(), Arc::clone(&clock));
+    let waiter = tokio::spawn(async move {
+        let on_wait = |lease: &Lease| tell.send_modify(|told| *told += lease.holder.pid);
+        Lock::acquire(store, CLUSTER, holder(2), &options, time, on_wait, async { drop(stopped.await) }).await
+    });
+    told.wait_for(|told| *told == 1).await.expect("it waits");
+    drop(stop);
+    assert!(matches!(waiter.await.expect("no panic"), Err(LockError::Stopped)));
+    lock.release().await.expect("it is released");
+
+    let ready = std::future::ready(());
+    let options = Options::default();
+    let taken = Lock::acquire(directory.open(), CLUSTER, holder(3), &options, clock.clone(), |_| {}, ready);
+    assert!(matches!(taken.await, Err(LockError::Stopped)));
+    assert!(matches!(look(directory.open().as_ref(), &clock).await, Status::Free));
+}
+
+#[tokio::test]
 async fn nobody_waits_for_ever() {
     let (directory, clock) = (Directory::new(), TestClock::new());
     let lock = take(directory.open(), 1, &clock).await.expect("it is free");
     let options = Options { wait: Duration::from_secs(10), ..Options::default() };
     let (store, time) = (directory.open(), Arc::clone(&clock));
-    let waiter =
-        tokio::spawn(async move { Lock::acquire(store, CLUSTER, holder(2), &options, time, |_| {}).await });
+    let waiter = tokio::spawn(async move {
+        Lock::acquire(store, CLUSTER, holder(2), &options, time, |_| {}, pending()).await
+    });
     while !waiter.is_finished() {
         clock.advance(Duration::from_millis(100));
         tokio::task::yield_now().await;
@@ -448,8 +474,9 @@ async fn where_no_age_is_told_a_waiter_watches() {
     assert!(matches!(take(store.clone(), 2, &clock).await, Err(LockError::Taken { .. })));
     let options = Options { wait: Duration::from_mins(5), ..Options::default() };
     let (since, time) = (clock.elapsed(), Arc::clone(&clock));
-    let waiter =
-        tokio::spawn(async move { Lock::acquire(store, CLUSTER, holder(3), &options, time, |_| {}).await });
+    let waiter = tokio::spawn(async move {
+        Lock::acquire(store, CLUSTER, holder(3), &options, time, |_| {}, pending()).await
+    });
     let mut passed = Duration::ZERO;
     while !waiter.is_finished() {
         passed = clock.elapsed().saturating_sub(since);
