@@ -5,6 +5,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use futures::FutureExt;
+use kcl_aws::Aws;
 use kcl_aws::store::Store;
 use kcl_aws::store::lock::{Holder, Lock, LockError, Lost, Options, SystemClock};
 
@@ -102,6 +103,11 @@ impl Locked {
             () = self.stop() => Err(stopped()),
             result = looking => result,
         }
+    }
+
+    /// Nothing is changed in this account from now on unless the lock is held.
+    pub(crate) fn guard(&self, aws: &Aws) {
+        aws.change_under(self.lock.fence());
     }
 
     /// Whether nothing more may be started.

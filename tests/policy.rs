@@ -540,6 +540,15 @@ impl Life {
             ("TagSpecification.1.Tag.1.Value", "owned"),
         ];
         self.tamper("ec2", "CreateSecurityGroup", &security);
+        let backend = [
+            ("GroupName", "k8s-traffic-backend"),
+            ("GroupDescription", "[k8s] Shared Backend SecurityGroup for LoadBalancer"),
+            ("VpcId", &vpc),
+            ("TagSpecification.1.ResourceType", "security-group"),
+            ("TagSpecification.1.Tag.1.Key", "elbv2.k8s.aws/cluster"),
+            ("TagSpecification.1.Tag.1.Value", self.cluster),
+        ];
+        self.tamper("ec2", "CreateSecurityGroup", &backend);
         let interface =
             [("SubnetId", subnet.as_str()), ("SecurityGroupId.1", &group), ("Description", "aws-K8S-i-1")];
         self.tamper("ec2", "CreateNetworkInterface", &interface);

@@ -80,7 +80,10 @@ pub(super) async fn run(args: Delete, settings: &Settings, printer: &Printer) ->
         .await
     {
         Ok(locked) => {
-            let work = async |locked: &Locked| delete(&args, &aws, &target, printer, Some(locked)).await;
+            let work = async |locked: &Locked| {
+                locked.guard(&aws);
+                delete(&args, &aws, &target, printer, Some(locked)).await
+            };
             locked.run(printer, work).await?;
         }
         // Nothing is registered where there is no bucket, and nobody can hold a lock there.

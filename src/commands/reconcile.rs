@@ -77,6 +77,7 @@ pub(super) async fn reconcile(
         match take().await {
             Ok(locked) => {
                 let work = async |locked: &Locked| {
+                    locked.guard(&aws);
                     let prepared =
                         locked.reading(Box::pin(prepare_again(input, &aws, mode, printer))).await?;
                     prepared.show(printer, &mode.run).await?;
@@ -121,6 +122,7 @@ pub(super) async fn reconcile(
         make_bucket(&aws, &shown.plan, bucket, &name, printer).await?;
     }
     let work = async |locked: &Locked| {
+        locked.guard(&aws);
         let prepared = locked.reading(Box::pin(prepare_again(input, &aws, mode, printer))).await?;
         if !shown.is_same(&prepared) {
             prepared.show(printer, &mode.run).await?;

@@ -16,11 +16,13 @@ use sha2::{Digest, Sha256};
 use crate::discovery::PublicReads;
 use crate::error::{During, Error, ErrorKind};
 use crate::fresh::Fresh;
+use crate::guard::Guard;
 use crate::kind::Service;
 use crate::others::Others;
 use crate::refusals::Refusals;
 use crate::regional::Regional;
 use crate::store::Store;
+use crate::store::lock::Fence;
 use crate::store::registration::Registration;
 
 /// How to reach AWS. What is not given comes from the standard variables and profiles.
@@ -67,6 +69,10 @@ pub struct Aws {
     run: String,
     /// How often each service has said that there are too many calls.
     pub(crate) refusals: Refusals,
+    /// What this run has just made.
+    fresh: Fresh,
+    /// Whether anything may still be changed.
+    guard: Guard,
     /// The steps of the run under way.
     pub(crate) others: Others,
     pub(crate) ec2: aws_sdk_ec2::Client,
@@ -109,13 +115,14 @@ impl Aws {
         let account = identity.account().ok_or_else(missing)?.to_owned();
         // arn:<partition>:sts::<account>:...
         let partition = identity.arn().and_then(|arn| arn.split(':').nth(1)).ok_or_else(missing)?.to_owned();
-        let fresh = Fresh::default();
+        let (fresh, guard) = (Fresh::default(), Guard::default());
         // Each service has a type of its own for what is the same.
         macro_rules! builder {
             ($sdk:ident, $service:ident) => {
                 $sdk::config::Builder::from(config)
                     .interceptor(refusals.listener(Service::$service))
                     .interceptor(fresh.clone())
+                    .interceptor(guard.clone())
                     .retry_classifier(fresh.clone())
             };
         }
@@ -130,6 +137,8 @@ impl Aws {
             account,
             region,
             partition,
+            fresh: fresh.clone(),
+            guard: guard.clone(),
             ec2: aws_sdk_ec2::Client::from_conf(ec2.build()),
             ec2_once: aws_sdk_ec2::Client::from_conf(once),
             iam: client!(aws_sdk_iam, Iam),
@@ -205,6 +214,23 @@ impl Aws {
         }
     }
 
+    /// From now on nothing is changed unless the lock of `fence` is certainly held: what is tried all the same is an
+    /// error, be it the next try of a call that was begun before.
+    pub fn change_under(&self, fence: Fence) {
+        self.guard.set(fence);
+    }
+
+    /// Whether an error says of something that this run has just made that it is not there: that passes. What a spec
+    /// names and nobody made stays away.
+    pub(crate) fn is_not_known_yet(&self, error: &Error) -> bool {
+        error.is_not_found() && self.names_new(error)
+    }
+
+    /// Whether an error names something that this run has just made.
+    pub(crate) fn names_new(&self, error: &Error) -> bool {
+        self.fresh.is_named_in(&error.message)
+    }
+
     /// S3 for one bucket, in whichever region it lies.
     pub(crate) fn bucket(&self, name: &str) -> Regional {
         Regional::new(self.s3.clone(), name.to_owned())
@@ -234,16 +260,23 @@ async fn of_profile(profile: &str, settings: &Settings) -> ProfileFileCredential
     ProfileFileCredentialsProvider::builder().configure(&provider).profile_name(profile).build()
 }
 
-/// The SDK's configuration for `settings`.
-pub(crate) async fn load(settings: &Settings) -> SdkConfig {
-    let timeouts = TimeoutConfig::builder()
+/// How long one try of a call may take that sends so many bytes.
+pub(crate) fn timeouts(bytes: usize) -> TimeoutConfig {
+    /// A line of half a megabit a second is worth waiting for.
+    const BYTES_PER_SECOND: usize = 64 * 1024;
+    let sending = Duration::from_secs((bytes / BYTES_PER_SECOND) as u64);
+    TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(5))
         // A stalled answer is given up well before a person gives up on kcl.
-        .operation_attempt_timeout(Duration::from_secs(30))
-        .build();
+        .operation_attempt_timeout(Duration::from_secs(30) + sending)
+        .build()
+}
+
+/// The SDK's configuration for `settings`.
+pub(crate) async fn load(settings: &Settings) -> SdkConfig {
     let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
         .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
-        .timeout_config(timeouts);
+        .timeout_config(timeouts(0));
     if let Some(region) = &settings.region {
         loader = loader.region(Region::new(region.clone()));
     }

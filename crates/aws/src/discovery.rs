@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aws_config::SdkConfig;
-use aws_sdk_s3::types::PublicAccessBlockConfiguration;
+use aws_sdk_s3::types::{PublicAccessBlockConfiguration, ServerSideEncryption};
 use kcl_pki::{JWKS_PATH, OPENID_CONFIGURATION_PATH};
 use kcl_spec::cluster::IssuerBucket;
 
@@ -116,7 +116,7 @@ pub(crate) async fn read(bucket: &Regional, key: &str) -> Result<Seen, Error> {
         Ok(answer) => answer,
         Err(error) if error.is_code(&["NoSuchBucket"]) => return Ok(Seen::NoBucket),
         Err(error) if error.is_not_found() => return Ok(Seen::Missing),
-        Err(error) if error.kind == ErrorKind::Denied => return Ok(Seen::Hidden),
+        Err(error) if error.kind == ErrorKind::Denied || needs_signature(&error) => return Ok(Seen::Hidden),
         Err(mut error) => {
             error.message = format!("bucket {name}: {}", error.message);
             return Err(error);
@@ -129,6 +129,11 @@ pub(crate) async fn read(bucket: &Regional, key: &str) -> Result<Seen, Error> {
     Ok(Seen::Document(Document { body: body.to_vec(), content_type }))
 }
 
+/// What S3 says to whoever has no credentials of an object that a key of KMS encrypts.
+fn needs_signature(error: &Error) -> bool {
+    error.is_code(&["InvalidArgument", "InvalidRequest"]) && error.message.contains("KMS")
+}
+
 /// Writes a document, and makes sure that anybody can read just that.
 pub(crate) async fn write(aws: &Aws, bucket: &str, key: &str, document: &Document) -> Result<(), Error> {
     aws.public.forget(bucket, key);
@@ -136,6 +141,8 @@ pub(crate) async fn write(aws: &Aws, bucket: &str, key: &str, document: &Documen
     let place = aws.bucket(bucket);
     let put = |client: aws_sdk_s3::Client| {
         let call = client.put_object().bucket(bucket).key(key).content_type(&document.content_type);
+        // Whatever the bucket's default is: what a key of KMS encrypts cannot be read without credentials.
+        let call = call.server_side_encryption(ServerSideEncryption::Aes256);
         call.body(document.body.clone().into()).send()
     };
     place.call("s3:PutObject", put).await.map_err(|mut error| {

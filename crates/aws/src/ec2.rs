@@ -1,19 +1,20 @@
 //! What the EC2 kinds share: tags in EC2's types, filters, and how an EC2 resource is recognised.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ec2::types::{
     AttributeBooleanValue, Filter, NetworkInterface, ResourceType, RouteTable, SecurityGroup, Subnet, Tag,
     TagSpecification,
 };
+use futures::try_join;
 use kcl_engine::{Attrs, LiveNode, Owner, Resource};
 use kcl_model::resource::{self, Tags};
 
 use crate::client::Aws;
 use crate::error::{During, Error, ErrorKind};
-use crate::observe::Scope;
+use crate::observe::{Depth, Scope};
 use crate::permission::{Ground, Permission};
-use crate::tags::{self, CLUSTER_TAG};
+use crate::tags::{self, CLUSTER_TAG, LOAD_BALANCER_CONTROLLER_TAG};
 
 /// How many values a filter may have:
 /// <https://docs.aws.amazon.com/AWSEC2/latest/APIReference/Query-Requests.html>.
@@ -231,10 +232,26 @@ pub(crate) async fn route_tables<'a>(scope: &'a Scope<'_>) -> Result<&'a [RouteT
 /// The cluster's security groups, read once.
 pub(crate) async fn security_groups<'a>(scope: &'a Scope<'_>) -> Result<&'a [SecurityGroup], Error> {
     let read = || async {
-        let call = scope.aws.ec2.describe_security_groups().filters(scope.ec2_filter());
-        call.into_paginator().items().send().try_collect().await.during("ec2:DescribeSecurityGroups")
+        let of_ours = describe_security_groups(scope.aws, scope.ec2_filter());
+        if scope.depth != Depth::Everything {
+            return of_ours.await;
+        }
+        // The load balancer controller's have its own mark and none of ours, and stand in the way of the VPC's end.
+        let mark =
+            Filter::builder().name(format!("tag:{LOAD_BALANCER_CONTROLLER_TAG}")).values(scope.cluster);
+        let of_controller = describe_security_groups(scope.aws, mark.build());
+        let (mut groups, of_controller) = try_join!(of_ours, of_controller)?;
+        let known: BTreeSet<_> = groups.iter().filter_map(|group| group.group_id.clone()).collect();
+        let is_new = |group: &SecurityGroup| group.group_id().is_some_and(|id| !known.contains(id));
+        groups.extend(of_controller.into_iter().filter(is_new));
+        Ok(groups)
     };
     scope.shared.security_groups.get_or_try_init(read).await.map(Vec::as_slice)
+}
+
+async fn describe_security_groups(aws: &Aws, filter: Filter) -> Result<Vec<SecurityGroup>, Error> {
+    let call = aws.ec2.describe_security_groups().filters(filter);
+    call.into_paginator().items().send().try_collect().await.during("ec2:DescribeSecurityGroups")
 }
 
 /// Network interfaces.

@@ -9,6 +9,8 @@ use aws_smithy_types::error::display::DisplayErrorContext;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use aws_smithy_types::error::operation::BuildError;
 
+use crate::guard::LOCK_LOST;
+
 /// What kind of trouble an error is. Decides whether trying again makes sense, and which hint is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
@@ -147,6 +149,9 @@ where
         headers.get("x-amzn-requestid").or_else(|| headers.get("x-amz-request-id")).map(str::to_owned)
     });
     let text = DisplayErrorContext(error).to_string();
+    if text.contains(LOCK_LOST) {
+        return Error::new(ErrorKind::Conflict, action, LOCK_LOST);
+    }
     let kind = match error {
         SdkError::ServiceError(_) => kind_of(code.as_deref(), status),
         SdkError::ConstructionFailure(_) => ErrorKind::Refused,

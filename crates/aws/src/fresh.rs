@@ -50,14 +50,17 @@ impl Fresh {
     }
 
     /// Whether an error says of something just made that it is not there.
-    fn is_about(&self, error: &str) -> bool {
+    pub(crate) fn is_about(&self, error: &str) -> bool {
         // A role's policy is looked for where the role is known.
-        if !MISSING.iter().any(|mark| error.contains(mark)) || error.to_ascii_lowercase().contains("policy") {
-            return false;
-        }
+        let is_of_policy = error.to_ascii_lowercase().contains("policy");
+        MISSING.iter().any(|mark| error.contains(mark)) && !is_of_policy && self.is_named_in(message(error))
+    }
+
+    /// Whether a message names something just made.
+    pub(crate) fn is_named_in(&self, message: &str) -> bool {
         let is_part = |c: char| c.is_ascii_alphanumeric() || "-_.:/".contains(c);
         // Whatever stands around it is the same in all answers.
-        let mut names = message(error)
+        let mut names = message
             .split(|c| !is_part(c))
             // Names hold digits or dots; what is left are words.
             .map(|word| word.trim_matches(['.', ':', '/']))

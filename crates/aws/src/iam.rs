@@ -130,13 +130,14 @@ pub(crate) fn is_role_unknown_yet(error: &Error) -> bool {
 
 /// The instance profile (or launch template) was made a moment ago and Auto Scaling does not know it yet.
 pub(crate) fn is_machine_config_unknown_yet(error: &Error) -> bool {
-    const MARKS: [&str; 3] = [
-        "Invalid IAM Instance Profile",
-        "The specified launch template, with template",
-        // The role that Auto Scaling itself works with is made with an account's first group.
-        "AWSServiceRoleForAutoScaling",
-    ];
-    error.kind == ErrorKind::Refused && MARKS.iter().any(|mark| error.message.contains(mark))
+    const MARKS: [&str; 2] = ["Invalid IAM Instance Profile", "The specified launch template, with template"];
+    let is_marked = is_about_own_role(error) || MARKS.iter().any(|mark| error.message.contains(mark));
+    error.kind == ErrorKind::Refused && is_marked
+}
+
+/// Whether it is about the role that Auto Scaling itself works with, which is made with an account's first group.
+pub(crate) fn is_about_own_role(error: &Error) -> bool {
+    error.message.contains("AWSServiceRoleForAutoScaling")
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ mod ec2;
 mod elb;
 mod error;
 mod fresh;
+mod guard;
 pub mod health;
 mod iam;
 mod kind;

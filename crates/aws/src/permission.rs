@@ -10,7 +10,7 @@ use kcl_engine::{Attrs, Resource, Wanted};
 use kcl_spec::Cluster;
 
 use crate::store::Location;
-use crate::tags::{CLUSTER_TAG, ownership_key};
+use crate::tags::{CLUSTER_TAG, LOAD_BALANCER_CONTROLLER_TAG, ownership_key};
 
 /// Conditions: operator, key, values. All keys must hold, and one value of each.
 pub(crate) type Conditions = BTreeMap<&'static str, BTreeMap<String, BTreeSet<String>>>;
@@ -143,6 +143,14 @@ impl<'a> Ground<'a> {
     pub(crate) fn ec2_delete(&self, actions: &[&'static str]) -> Vec<Permission> {
         let marked = self.marked(Permission::new("Ec2Marked", actions, self.any_ec2()));
         [self.ec2_change(actions), vec![marked]].concat()
+    }
+
+    /// Likewise, and on what only has the mark of the cluster's load balancer controller.
+    pub(crate) fn ec2_delete_of_controllers(&self, actions: &[&'static str]) -> Vec<Permission> {
+        let tag = format!("aws:ResourceTag/{LOAD_BALANCER_CONTROLLER_TAG}");
+        let of_controller = Permission::new("Ec2OfController", actions, self.any_ec2());
+        let of_controller = of_controller.when("StringEquals", tag, [self.name()]);
+        [self.ec2_delete(actions), vec![of_controller]].concat()
     }
 
     /// Tagging EC2 resources that have one of the marks: the other one can be put back.

@@ -41,8 +41,7 @@ impl Provider for Aws {
                     Ok(attrs) if attrs.len() == steps.len() => return attrs.into_iter().map(Ok).collect(),
                     // One of them is in the way of all: run one by one, so that each gets its own answer.
                     Ok(_) => {}
-                    // What nobody allows is not allowed one by one either.
-                    Err(error) if matches!(error.kind, ErrorKind::Denied | ErrorKind::Credentials) => {
+                    Err(error) if is_of_all(error.kind) => {
                         return steps.iter().map(|_| Err(error.clone())).collect();
                     }
                     Err(error) => tracing::debug!(%error, "a batch failed; running its steps one by one"),
@@ -54,6 +53,27 @@ impl Provider for Aws {
             }
             results
         })
+    }
+}
+
+/// Whether a batch failed for a reason that has nothing to do with what is in it: what nobody allows, or where nobody
+/// answers, is no better one by one, and whoever is asked too much is not asked for each single one.
+fn is_of_all(kind: ErrorKind) -> bool {
+    match kind {
+        ErrorKind::Credentials
+        | ErrorKind::NoRegion
+        | ErrorKind::Denied
+        | ErrorKind::Unreachable
+        | ErrorKind::Throttled
+        | ErrorKind::Ambiguous
+        | ErrorKind::TimedOut => true,
+        ErrorKind::NotFound
+        | ErrorKind::AlreadyExists
+        | ErrorKind::Conflict
+        | ErrorKind::InUse
+        | ErrorKind::Refused
+        | ErrorKind::Unsupported
+        | ErrorKind::Unexpected => false,
     }
 }
 

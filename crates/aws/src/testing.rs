@@ -89,7 +89,8 @@ impl World {
         Self::with(FrontConfig::default()).await
     }
 
-    async fn with(config: FrontConfig) -> Self {
+    /// Likewise, where things take as long as this says.
+    pub(crate) async fn with(config: FrontConfig) -> Self {
         // It blocks, and may drop a runtime that lost a race: neither is for an asynchronous thread.
         let local = tokio::task::spawn_blocking(move || LocalAws::shared_with(config)).await;
         let local = local.expect("nothing panics").expect("the local AWS starts");

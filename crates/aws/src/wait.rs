@@ -25,14 +25,17 @@ impl Pauses {
 
     /// Sleeps once; false when the time is used up.
     pub(crate) async fn pause(&mut self) -> bool {
-        if self.left.is_zero() {
-            return false;
-        }
+        let Some(pause) = self.take() else { return false };
+        tokio::time::sleep(pause).await;
+        true
+    }
+
+    /// The next pause; `None` when the time is used up.
+    fn take(&mut self) -> Option<Duration> {
         let pause = self.next.min(self.left);
         self.left -= pause;
         self.next = (self.next * 3 / 2).min(LONGEST_PAUSE);
-        tokio::time::sleep(pause).await;
-        true
+        (!pause.is_zero()).then_some(pause)
     }
 }
 
@@ -86,36 +89,107 @@ where
     }
 }
 
+/// A resource just made may not be listed at once, so one empty look proves nothing.
+const LISTED: Duration = Duration::from_secs(3);
+/// A request whose connection broke, or whose answer did not come in time, may still be on its way: AWS may do what it
+/// asks for after that.
+const ARRIVES: Duration = Duration::from_secs(12);
+
 /// Makes something whose API has no client token. The SDK must not retry `create` by itself (see
 /// [`crate::client::Aws::once`]); when its answer is lost, `find` looks by tag whether it was made after all.
 pub(crate) async fn create_once<T, C, F>(
-    mut create: impl FnMut() -> C,
-    mut find: impl FnMut() -> F,
+    create: impl FnMut() -> C,
+    find: impl FnMut() -> F,
 ) -> Result<T, Error>
 where
     C: Future<Output = Result<T, Error>>,
     F: Future<Output = Result<Option<T>, Error>>,
 {
+    create_with(create, find, tokio::time::sleep).await
+}
+
+async fn create_with<T, C, F, S>(
+    mut create: impl FnMut() -> C,
+    mut find: impl FnMut() -> F,
+    sleep: impl Fn(Duration) -> S,
+) -> Result<T, Error>
+where
+    C: Future<Output = Result<T, Error>>,
+    F: Future<Output = Result<Option<T>, Error>>,
+    S: Future<Output = ()>,
+{
     let mut pauses = Pauses::up_to(PROPAGATION);
+    // For how long to look whether one of the tries so far was carried out.
+    let mut doubt = Duration::ZERO;
     loop {
         let error = match create().await {
             Ok(made) => return Ok(made),
             Err(error) => error,
         };
-        let ambiguous = error.kind == ErrorKind::Ambiguous;
-        if !ambiguous && error.kind != ErrorKind::Throttled {
-            return Err(error);
+        match error.kind {
+            ErrorKind::Ambiguous => doubt = doubt.max(if error.code.is_some() { LISTED } else { ARRIVES }),
+            ErrorKind::Throttled => {}
+            _ => return Err(error),
         }
-        if !pauses.pause().await {
-            return Err(error);
+        let Some(pause) = pauses.take() else { return Err(error) };
+        sleep(pause).await;
+        if doubt.is_zero() {
+            continue;
         }
-        // A resource just made may not be listed at once, so one empty look proves nothing: look a few times.
-        let looks = if ambiguous { 4 } else { 0 };
-        for _ in 0..looks {
+        let end = pauses.left.saturating_sub(doubt);
+        loop {
             if let Some(made) = find().await? {
                 return Ok(made);
             }
-            pauses.pause().await;
+            if pauses.left <= end {
+                break;
+            }
+            let Some(pause) = pauses.take() else { break };
+            sleep(pause).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    fn lost(code: Option<&str>) -> Error {
+        let mut error = Error::new(ErrorKind::Ambiguous, "ec2:CreateVpc", "there was no answer");
+        error.code = code.map(str::to_owned);
+        error
+    }
+
+    /// How often something is asked for whose first try is carried out `after` its answer did not come.
+    async fn tries(after: Duration, errors: Vec<Error>) -> usize {
+        let (tries, passed) = (Cell::new(0), Cell::new(Duration::ZERO));
+        let create = || async {
+            tries.set(tries.get() + 1);
+            errors.get(tries.get() - 1).cloned().map_or(Ok(()), Err)
+        };
+        let find = || async { Ok((passed.get() >= after).then_some(())) };
+        let sleep = |pause| {
+            passed.set(passed.get() + pause);
+            std::future::ready(())
+        };
+        create_with(create, find, sleep).await.expect("it is made");
+        tries.get()
+    }
+
+    #[tokio::test]
+    async fn what_arrives_late_is_not_asked_for_again() {
+        let late = Duration::from_secs(10);
+        assert_eq!(tries(late, vec![lost(None)]).await, 1);
+        // AWS answered that it failed: nothing is on its way any more.
+        assert_eq!(tries(late, vec![lost(Some("InternalError"))]).await, 2);
+        let throttled = Error::new(ErrorKind::Throttled, "ec2:CreateVpc", "too many");
+        assert_eq!(tries(Duration::ZERO, vec![throttled.clone()]).await, 2, "nothing was done");
+        // Whatever is said of the second try, the first one may still be carried out.
+        assert_eq!(tries(Duration::from_secs(18), vec![lost(None), throttled]).await, 2);
+        let refused = Error::new(ErrorKind::Refused, "ec2:CreateVpc", "no");
+        let result = create_once(|| async { Err::<(), _>(refused.clone()) }, || async { Ok(None) }).await;
+        assert!(result.is_err());
     }
 }

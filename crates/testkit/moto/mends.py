@@ -20,6 +20,8 @@ from moto.ec2.responses import subnets as subnet_responses
 from moto.ec2.utils import parse_user_data
 from moto.elbv2 import models as elbv2
 from moto.iam.access_control import IAMPolicy
+from moto.iam.exceptions import NotFoundException as IamNotFound
+from moto.iam.models import IAMBackend
 from moto.iam.responses import IamResponse
 from moto.s3 import models as s3
 from moto.s3.responses import S3Response
@@ -477,6 +479,20 @@ def bucket_policies():
     s3.FakeBucket.get_permission = get_permission
 
 
+def roles_of_profiles():
+    """A role that is not in a profile (any more) cannot be taken out of it: `NoSuchEntity`. moto crashes."""
+
+    def remove_role_from_instance_profile(self, profile_name, role_name):
+        profile = self.get_instance_profile(profile_name)
+        role = self.get_role(role_name)
+        try:
+            profile.roles.remove(role)
+        except ValueError:
+            raise IamNotFound(f"The role with name {role_name} cannot be found.") from None
+
+    IAMBackend.remove_role_from_instance_profile = remove_role_from_instance_profile
+
+
 def apply():
     """All of them."""
     images()
@@ -496,3 +512,4 @@ def apply():
     machines_of_groups()
     one_write_at_a_time()
     bucket_policies()
+    roles_of_profiles()

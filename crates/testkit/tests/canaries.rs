@@ -486,6 +486,15 @@ fn attached_policy_goes_and_profiles_take_two_roles() {
 }
 
 #[test]
+fn a_role_that_is_not_in_a_profile_is_a_crash() {
+    let moto = plain();
+    let trust = r#"{"Version":"2012-10-17","Statement":[]}"#;
+    moto.query("iam", "CreateRole", &[("RoleName", "r"), ("AssumeRolePolicyDocument", trust)]).ok();
+    moto.call("iam CreateInstanceProfile InstanceProfileName=p").ok();
+    html_500(&moto.call("iam RemoveRoleFromInstanceProfile InstanceProfileName=p RoleName=r"));
+}
+
+#[test]
 fn only_amazon_linux_is_current() {
     let moto = plain();
     let find = "ec2 DescribeImages Filter.1.Name=name Filter.1.Value.1=ubuntu/images/hvm-ssd-gp3/*26.04*";

@@ -218,7 +218,7 @@ fn nat_gateway_takes_its_time() {
 
     let release = format!("ec2 ReleaseAddress AllocationId={address}");
     let detach = format!("ec2 DetachInternetGateway VpcId={vpc} InternetGatewayId={gateway}");
-    refused(&client, &release, "InvalidIPAddress.InUse");
+    refused(&client, &release, "AuthFailure");
     refused(&client, &detach, "DependencyViolation");
     let interfaces = format!("ec2 DescribeNetworkInterfaces Filter.1.Name=vpc-id Filter.1.Value.1={vpc}");
     let found = client.call(&interfaces).ok();

@@ -98,10 +98,19 @@ impl Kind for AutoScalingGroup {
     }
 
     async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
-        let filter = Filter::builder().name(format!("tag:{CLUSTER_TAG}")).values(scope.cluster).build();
-        let call = scope.aws.autoscaling.describe_auto_scaling_groups().filters(filter);
-        let groups = call.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
-        let groups = groups.during("autoscaling:DescribeAutoScalingGroups")?;
+        let of_ours = Filter::builder().name(format!("tag:{CLUSTER_TAG}")).values(scope.cluster).build();
+        let mut groups = describe_all(scope.aws, of_ours).await?;
+        // One that has lost our mark has the other one still. Left alone it would go on making machines.
+        if scope.depth == Depth::Everything {
+            let of_cluster =
+                Filter::builder().name("tag-key").values(tags::ownership_key(scope.cluster)).build();
+            for group in describe_all(scope.aws, of_cluster).await? {
+                let is_known = |one: &Live| one.auto_scaling_group_name() == group.auto_scaling_group_name();
+                if !groups.iter().any(is_known) {
+                    groups.push(group);
+                }
+            }
+        }
         // One that is going away counts as gone: making it anew waits for that. Only where the cluster goes
         // must it be waited for.
         let groups = groups.iter().filter(|group| scope.depth == Depth::Everything || !is_going(group));
@@ -109,7 +118,8 @@ impl Kind for AutoScalingGroup {
             let Some(name) = group.auto_scaling_group_name() else { return Ok(None) };
             let wanted = scope.wanted.get::<Wanted>(name);
             let owner = named::owner(scope.cluster, &all_tags(group), wanted.is_some());
-            let Some(owner) = owner.filter(|owner| *owner == Owner::Cluster) else { return Ok(None) };
+            let is_ours = |owner: &Owner| *owner == Owner::Cluster || scope.depth == Depth::Everything;
+            let Some(owner) = owner.filter(is_ours) else { return Ok(None) };
             let hooks = match wanted {
                 _ if scope.is_deep() => hooks(scope.aws, name).await?,
                 Some(wanted) if recorded_hooks(group) == record(&wanted.lifecycle_hooks) => {
@@ -379,10 +389,24 @@ async fn request_creation(aws: &Aws, name: &str, want: &Wanted) -> Result<(), Er
         .capacity_rebalance(want.capacity_rebalance)
         .set_lifecycle_hook_specification_list(some(hooks))
         .set_tags(some(tags));
-    wait::retry(PROPAGATION, iam::is_machine_config_unknown_yet, || async {
-        call.clone().send().await.during("autoscaling:CreateAutoScalingGroup").map(|_| ())
-    })
+    wait::retry(
+        PROPAGATION,
+        |error| is_not_known_yet(aws, error),
+        || async { call.clone().send().await.during("autoscaling:CreateAutoScalingGroup").map(|_| ()) },
+    )
     .await
+}
+
+async fn describe_all(aws: &Aws, filter: Filter) -> Result<Vec<Live>, Error> {
+    let call = aws.autoscaling.describe_auto_scaling_groups().filters(filter);
+    let groups = call.into_paginator().items().send().collect::<Result<Vec<_>, _>>().await;
+    groups.during("autoscaling:DescribeAutoScalingGroups")
+}
+
+/// What it is to be made of was made a moment ago, and Auto Scaling does not know it yet. What a spec names and nobody
+/// made will not be known later either.
+fn is_not_known_yet(aws: &Aws, error: &Error) -> bool {
+    iam::is_machine_config_unknown_yet(error) && (iam::is_about_own_role(error) || aws.names_new(error))
 }
 
 /// What the creating call has no room for.
@@ -431,9 +455,11 @@ async fn update_group(aws: &Aws, name: &str, old: &Wanted, want: &Wanted) -> Res
         .max_instance_lifetime(want.max_instance_lifetime)
         .new_instances_protected_from_scale_in(want.protect_from_scale_in)
         .capacity_rebalance(want.capacity_rebalance);
-    wait::retry(PROPAGATION, iam::is_machine_config_unknown_yet, || async {
-        call.clone().send().await.during("autoscaling:UpdateAutoScalingGroup").map(|_| ())
-    })
+    wait::retry(
+        PROPAGATION,
+        |error| is_not_known_yet(aws, error),
+        || async { call.clone().send().await.during("autoscaling:UpdateAutoScalingGroup").map(|_| ()) },
+    )
     .await
 }
 
@@ -715,5 +741,16 @@ mod tests {
         call.force_delete(true).send().await.expect("it is being deleted");
         let done = world.reach(&wanted).await;
         assert_eq!(done, [(Action::Create, format!("auto-scaling-group/{}", name()))]);
+    }
+
+    #[tokio::test]
+    async fn one_that_lost_our_mark_goes_with_the_cluster() {
+        let world = World::start().await;
+        world.reach(&wanted(&testing::auto_scaling_group(&name()))).await;
+        let tag = super::Tag::builder().resource_id(name()).resource_type("auto-scaling-group");
+        let tag = tag.key(super::CLUSTER_TAG).build();
+        world.aws.autoscaling.delete_tags().tags(tag).send().await.expect("the mark is taken away");
+        world.remove().await;
+        assert_eq!(world.local.count("autoscaling", "DeleteAutoScalingGroup"), 1);
     }
 }

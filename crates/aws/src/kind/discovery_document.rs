@@ -124,10 +124,14 @@ async fn jwks(aws: &Aws, planned: &str) -> Result<Vec<u8>, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     use kcl_pki::{JWKS_PATH, OPENID_CONFIGURATION_PATH};
     use kcl_spec::cluster::IssuerBucket;
-    use kcl_testkit::{Fault, Point, When};
+    use kcl_testkit::{Decision, Fault, Point, Response, When};
 
+    use crate::discovery::{self, Document, Seen};
     use crate::testing::World;
 
     /// That it cannot be read does not mean that it is not there.
@@ -148,5 +152,36 @@ mod tests {
         world.local.clear_rules();
         let left = s3.list_objects_v2().bucket(&name).send().await.expect("it is listed");
         assert_eq!(left.key_count(), Some(0), "{left:?}");
+    }
+
+    /// A bucket whose default is a key of KMS: nobody reads what that encrypts without credentials.
+    #[tokio::test]
+    async fn they_are_encrypted_with_no_key() {
+        let world = World::start().await;
+        let name = world.bucket("documents", "eu-north-1").await;
+        let s3 = world.s3();
+        s3.put_object().bucket(&name).key("jwks").body(b"{}".to_vec().into()).send().await.expect("written");
+        let readable = Arc::new(AtomicBool::new(false));
+        world.local.before(move |call| {
+            if call.action == "PutObject" {
+                let asked = call.headers.get("x-amz-server-side-encryption");
+                readable.store(asked.is_some_and(|value| value == "AES256"), Ordering::SeqCst);
+            }
+            if call.action != "GetObject" || call.signed || readable.load(Ordering::SeqCst) {
+                return Decision::Forward;
+            }
+            let message = "Requests specifying Server Side Encryption with AWS KMS managed keys require AWS \
+                           Signature Version 4.";
+            Decision::Respond(Response::error(call.protocol, 400, "InvalidArgument", message))
+        });
+        let (seen, _) = world.aws.public.read(&name, "jwks").await.expect("it is looked at");
+        assert_eq!(seen, Seen::Hidden);
+        let policy = format!(
+            r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":"*","Action":"s3:GetObject","Resource":"arn:aws:s3:::{name}/*"}}]}}"#
+        );
+        s3.delete_public_access_block().bucket(&name).send().await.expect("it may be public");
+        s3.put_bucket_policy().bucket(&name).policy(policy).send().await.expect("it is public");
+        let document = Document { body: b"{}".to_vec(), content_type: "application/json".to_owned() };
+        discovery::write(&world.aws, &name, "jwks", &document).await.expect("anybody can read it");
     }
 }

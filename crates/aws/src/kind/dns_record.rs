@@ -9,11 +9,14 @@
 //! machines wrote ([`super::machine_records`]).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::Future;
 
 use aws_sdk_route53::types::{
     AliasTarget, Change, ChangeAction, ChangeBatch, ResourceRecordSet as Live, RrType,
 };
+use futures::TryStreamExt;
 use futures::future::try_join_all;
+use futures::stream::{self, StreamExt};
 use kcl_engine::{Attrs, LiveNode, Owner, Ref, Resource};
 use kcl_model::resource::{DnsRecord as Wanted, LoadBalancer};
 
@@ -69,9 +72,9 @@ impl Kind for DnsRecord {
         let reads = if scope.is_exhaustive() || targets.iter().any(|target| !target.is_wanted) {
             let zones = lookup::hosted_zones(scope.aws).await?.into_iter().map(|zone| zone.id);
             let zones: BTreeSet<String> = zones.chain(names.into_keys()).collect();
-            try_join_all(zones.into_iter().map(|zone| read_whole(scope.aws, zone))).await?
+            few_at_once(zones.into_iter().map(|zone| read_whole(scope.aws, zone))).await?
         } else {
-            try_join_all(names.iter().map(|(zone, names)| read_names(scope.aws, zone, names))).await?
+            few_at_once(names.iter().map(|(zone, names)| read_names(scope.aws, zone, names))).await?
         };
         let mut nodes = Vec::new();
         for (zone, records) in reads {
@@ -122,20 +125,46 @@ impl Kind for DnsRecord {
     async fn delete_all(aws: &Aws, live: Vec<(Attrs, Wanted)>) -> Result<(), Error> {
         let Some((_, first)) = live.first() else { return Ok(()) };
         // Route53 deletes what is named exactly, with all its values: each is read anew.
-        let records = try_join_all(live.iter().map(|(_, old)| read_one(aws, old))).await?;
-        let records: Vec<Live> = records.into_iter().flatten().collect();
-        if records.is_empty() {
-            return Ok(());
-        }
-        or_gone(change(aws, &first.zone, &ChangeAction::Delete, records).await)
+        delete_read(aws, &first.zone, || async {
+            let records = few_at_once(live.iter().map(|(_, old)| read_one(aws, old))).await?;
+            Ok(records.into_iter().flatten().collect())
+        })
+        .await
     }
 }
 
-/// What is gone already is deleted.
-fn or_gone(deleted: Result<(), Error>) -> Result<(), Error> {
-    match deleted {
-        Err(error) if error.is_not_found() || error.message.contains("not found") => Ok(()),
-        deleted => deleted,
+/// Route53 takes a few calls a second of an account, which may have hundreds of zones.
+fn few_at_once<T, F>(reads: impl Iterator<Item = F>) -> impl Future<Output = Result<Vec<T>, Error>>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    let reads: Vec<F> = reads.collect();
+    stream::iter(reads).buffer_unordered(Service::Route53.lane().limit).try_collect()
+}
+
+/// Deletes the records of a zone that `read` gives. What is gone already is deleted.
+async fn delete_read<F>(aws: &Aws, zone: &str, read: impl Fn() -> F) -> Result<(), Error>
+where
+    F: Future<Output = Result<Vec<Live>, Error>>,
+{
+    const TRIES: usize = 3;
+    let mut tries = 0;
+    loop {
+        let records = read().await?;
+        if records.is_empty() {
+            return Ok(());
+        }
+        let is_one = records.len() == 1;
+        tries += 1;
+        match change(aws, zone, &ChangeAction::Delete, records).await {
+            Err(error) if !(error.is_not_found() || error.message.contains("not found")) => {
+                return Err(error);
+            }
+            // One of several has gone since, or changed, and so nothing was done.
+            Err(error) if !is_one && tries == TRIES => return Err(error),
+            Err(_) if !is_one => {}
+            _ => return Ok(()),
+        }
     }
 }
 
@@ -200,13 +229,13 @@ pub(super) async fn remove_kept(aws: &Aws, names: &BTreeSet<KeptName>) -> Result
         zones.entry(&kept.zone).or_default().push(&kept.name);
     }
     let removed = zones.into_iter().map(async |(zone, names)| {
-        let records = names.iter().map(|name| read_first(aws, zone, name, RrType::A));
-        let records = try_join_all(records).await?.into_iter().flatten();
-        let records: Vec<Live> = records.filter(is_by_machines).collect();
-        if records.is_empty() {
-            return Ok(());
-        }
-        or_gone(change(aws, zone, &ChangeAction::Delete, records).await)
+        let names = &names;
+        delete_read(aws, zone, || async move {
+            let reads = names.iter().map(|name| read_first(aws, zone, name, RrType::A));
+            let records = few_at_once(reads).await?.into_iter().flatten();
+            Ok(records.filter(is_by_machines).collect())
+        })
+        .await
     });
     try_join_all(removed).await.map(drop)
 }
@@ -407,8 +436,12 @@ mod tests {
 
 #[cfg(test)]
 mod life {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use kcl_engine::{Action, Ref, Wanted};
     use kcl_model::resource::DnsRecord;
+    use kcl_testkit::{Decision, Reply, Response};
 
     use crate::Depth;
     use crate::store::configurations;
@@ -481,5 +514,48 @@ mod life {
         assert_eq!(done, [(Action::Update, "dns-record/api.internal.example.org A".to_owned())]);
         world.remove().await;
         assert_eq!(world.records(&zone).await, ["A docs.example.org."]);
+    }
+
+    #[tokio::test]
+    async fn one_record_that_is_gone_does_not_keep_the_others() {
+        let world = World::start().await;
+        let zone = world.zone("example.org.").await;
+        world.reach(&wanted(&zone, &["docs.example.org", "www.example.org"])).await;
+        let refused = std::sync::atomic::AtomicBool::new(false);
+        world.local.before(move |call| {
+            let deletes = call.action == "ChangeResourceRecordSets" && call.body.contains("DELETE");
+            if !deletes || refused.swap(true, std::sync::atomic::Ordering::SeqCst) {
+                return Decision::Forward;
+            }
+            let message = "Tried to delete resource record set [name='docs.example.org.', type='A'] but it was not found";
+            Decision::Respond(Response::error(call.protocol, 400, "InvalidChangeBatch", message))
+        });
+        world.remove().await;
+        assert_eq!(world.records(&zone).await, Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn zones_are_read_a_few_at_once() {
+        let world = World::start().await;
+        for number in 0..12 {
+            world.zone(&format!("z{number}.example.org.")).await;
+        }
+        let (under_way, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (begun, seen, ended) = (under_way.clone(), most.clone(), under_way);
+        world.local.before(move |call| {
+            if call.action == "ListResourceRecordSets" {
+                seen.fetch_max(begun.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            }
+            Decision::Forward
+        });
+        world.local.after(move |call, response| {
+            if call.action == "ListResourceRecordSets" {
+                ended.fetch_sub(1, Ordering::SeqCst);
+            }
+            Reply::Send(response)
+        });
+        world.live(&Wanted::default(), Depth::Everything).await;
+        assert_eq!(world.local.count("route53", "ListResourceRecordSets"), 12);
+        assert!(most.load(Ordering::SeqCst) <= 2, "{most:?}");
     }
 }

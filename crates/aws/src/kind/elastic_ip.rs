@@ -8,7 +8,7 @@ use super::{Kind, Service};
 use crate::blockers;
 use crate::client::Aws;
 use crate::ec2::{self, Ours};
-use crate::error::{During, Error};
+use crate::error::{During, Error, ErrorKind};
 use crate::observe::Scope;
 use crate::permission::{Ground, Permission};
 use crate::wait;
@@ -68,8 +68,16 @@ impl Kind for ElasticIp {
     async fn delete(aws: &Aws, _name: &str, live: &Attrs, old: &resource::ElasticIp) -> Result<(), Error> {
         let id = ec2::id_of(live)?;
         let call = || async {
-            aws.ec2.release_address().allocation_id(id).send().await.during("ec2:ReleaseAddress")?;
-            Ok(())
+            match aws.ec2.release_address().allocation_id(id).send().await.during("ec2:ReleaseAddress") {
+                // About an address that a NAT gateway holds still, which is Amazon's to give back, not about who asks.
+                Err(mut error)
+                    if error.is_code(&["AuthFailure"]) && error.message.contains("permission to access") =>
+                {
+                    error.kind = ErrorKind::InUse;
+                    Err(error)
+                }
+                result => result.map(drop),
+            }
         };
         blockers::delete(&aws.others, id, call, || blockers::of_address(aws, ec2::cluster_of(&old.tags), id))
             .await

@@ -66,7 +66,7 @@ impl Kind for NatGateway {
             let call = call.tag_specifications(ec2::specification(ResourceType::Natgateway, &want.tags));
             call.send().await.during("ec2:CreateNatGateway")
         };
-        let answer = wait::retry(PROPAGATION, Error::is_not_found, call).await?;
+        let answer = wait::retry(PROPAGATION, |error| aws.is_not_known_yet(error), call).await?;
         let id = answer.nat_gateway().and_then(types::NatGateway::nat_gateway_id);
         let id = ec2::required(id, "ec2:CreateNatGateway", "NAT gateway id")?;
         let what = format!("the NAT gateway {id} to become available");
@@ -140,6 +140,8 @@ mod tests {
     use kcl_engine::{Action, Ref, Wanted};
     use kcl_model::resource::{ElasticIp, NatGateway, Route, RouteTable, RouteTableAssociation, RouteTarget};
 
+    use kcl_testkit::FrontConfig;
+
     use crate::testing::{self, CLUSTER, World};
 
     /// With its address and the routes and tables that lead to it.
@@ -200,5 +202,40 @@ mod tests {
             (Action::Update, format!("route-table-association/{subnet}")),
         ];
         assert_eq!(done.iter().collect::<BTreeSet<_>>(), expected.iter().collect::<BTreeSet<_>>());
+    }
+
+    #[tokio::test]
+    async fn its_address_waits_for_one_that_is_going_already() {
+        let world = World::with(FrontConfig { nat_asks: 6, ..FrontConfig::instant() }).await;
+        world.reach(&wanted("1")).await;
+        // As a run that was killed leaves it: it is no longer listed, and holds its address.
+        let gateways = world.local.direct("ec2", "DescribeNatGateways", &[]).expect("it is listed");
+        let id = gateways.value("natGatewaySet/item/natGatewayId").to_owned();
+        world.aws.ec2.delete_nat_gateway().nat_gateway_id(id).send().await.expect("it goes");
+        world.local.take_calls();
+        world.remove().await;
+        let calls = world.local.calls();
+        let releases = calls.iter().filter(|call| call.is("ec2", "ReleaseAddress"));
+        let answers: Vec<_> = releases.map(|call| call.error_code.as_deref().unwrap_or("done")).collect();
+        assert_eq!(answers.first().copied(), Some("AuthFailure"), "{answers:?}");
+        assert!(answers.contains(&"done"), "{answers:?}");
+        assert_eq!(world.local.unsupported(), Vec::<String>::new());
+    }
+
+    #[tokio::test]
+    async fn what_nobody_made_is_not_waited_for() {
+        let world = World::start().await;
+        world.reach(&testing::network("a")).await;
+        let route = Route {
+            route_table: Ref::id("route-table", "id", "rtb-0aaaaaaaaaaaaaaaa"),
+            destination: "0.0.0.0/0".to_owned(),
+            target: RouteTarget {
+                target_type: "gateway".to_owned(),
+                target: Ref::id("gateway", "id", "igw-0aaaaaaaaaaaaaaaa"),
+            },
+        };
+        let made = <crate::kind::route::Route as crate::kind::Kind>::create(&world.aws, "r", &route).await;
+        assert!(made.is_err_and(|error| error.is_not_found()));
+        assert_eq!(world.local.count("ec2", "CreateRoute"), 1);
     }
 }

@@ -50,7 +50,7 @@ impl Kind for Route {
     }
 
     async fn create(aws: &Aws, _name: &str, want: &resource::Route) -> Result<Attrs, Error> {
-        match wait::retry(PROPAGATION, Error::is_not_found, || create(aws, want)).await {
+        match wait::retry(PROPAGATION, |error| aws.is_not_known_yet(error), || create(aws, want)).await {
             // A destination has one route: this one becomes ours.
             Err(error) if error.kind == ErrorKind::AlreadyExists => replace(aws, want).await?,
             result => result?,
@@ -65,7 +65,7 @@ impl Kind for Route {
         _old: &resource::Route,
         want: &resource::Route,
     ) -> Result<Attrs, Error> {
-        wait::retry(PROPAGATION, Error::is_not_found, || replace(aws, want)).await?;
+        wait::retry(PROPAGATION, |error| aws.is_not_known_yet(error), || replace(aws, want)).await?;
         Ok(Attrs::new())
     }
 

@@ -32,7 +32,7 @@ impl Kind for SecurityGroup {
         [
             Permission::read(&["ec2:DescribeSecurityGroups"]),
             ground.if_wanted::<resource::SecurityGroup>(manage.concat()),
-            ground.ec2_delete(&["ec2:DeleteSecurityGroup"]),
+            ground.ec2_delete_of_controllers(&["ec2:DeleteSecurityGroup"]),
         ]
         .concat()
     }
@@ -195,5 +195,33 @@ mod tests {
             error.message.starts_with(&format!("{vpc} has a security group nodes already (sg-")),
             "{error}"
         );
+    }
+
+    #[tokio::test]
+    async fn one_that_only_the_load_balancer_controller_has_marked_goes_with_the_cluster() {
+        let world = World::start().await;
+        let mut wanted = Wanted::default();
+        testing::add(&mut wanted, CLUSTER, &testing::vpc());
+        world.reach(&wanted).await;
+        let live = world.live(&wanted, Depth::Deep).await;
+        let vpc = live.first().and_then(|node| node.attrs.get("id")).expect("there is a VPC").clone();
+        for (name, cluster) in [("k8s-traffic-ours", CLUSTER), ("k8s-traffic-theirs", "other.example.com")] {
+            let params = [
+                ("GroupName", name),
+                ("GroupDescription", "[k8s] Shared Backend SecurityGroup for LoadBalancer"),
+                ("VpcId", vpc.as_str()),
+                ("TagSpecification.1.ResourceType", "security-group"),
+                ("TagSpecification.1.Tag.1.Key", "elbv2.k8s.aws/cluster"),
+                ("TagSpecification.1.Tag.1.Value", cluster),
+            ];
+            world.local.direct("ec2", "CreateSecurityGroup", &params).expect("a group");
+        }
+        let names = |live: Vec<kcl_engine::LiveNode>| {
+            let groups = live.into_iter().filter(|node| node.id.kind.as_str() == "security-group");
+            groups.map(|node| node.id.name).collect::<Vec<_>>()
+        };
+        assert_eq!(names(world.live(&wanted, Depth::Owned).await), Vec::<String>::new());
+        let groups = names(world.live(&Wanted::default(), Depth::Everything).await);
+        assert_eq!(groups.len(), 1, "{groups:?}");
     }
 }

@@ -35,7 +35,10 @@ impl Kind for SecurityGroupRule {
         [
             Permission::read(&["ec2:DescribeSecurityGroupRules"]),
             ground.if_wanted::<resource::SecurityGroupRule>(ground.ec2_change(&AUTHORIZE)),
-            ground.ec2_delete(&["ec2:RevokeSecurityGroupEgress", "ec2:RevokeSecurityGroupIngress"]),
+            ground.ec2_delete_of_controllers(&[
+                "ec2:RevokeSecurityGroupEgress",
+                "ec2:RevokeSecurityGroupIngress",
+            ]),
         ]
         .concat()
     }

@@ -1,6 +1,8 @@
 //! EBS volumes that outlive machines.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use aws_sdk_ec2::primitives::DateTime;
 use aws_sdk_ec2::types::{self, Filter, ResourceType, VolumeModificationState, VolumeState, VolumeType};
@@ -79,6 +81,11 @@ impl Kind for Volume {
         let call = call.tag_specifications(ec2::specification(ResourceType::Volume, &want.tags));
         let answer = call.send().await.during("ec2:CreateVolume")?;
         let id = ec2::required(answer.volume_id(), "ec2:CreateVolume", "volume id")?;
+        if answer.state() != Some(&VolumeState::Available) {
+            let what = format!("the volume {id} to become available");
+            let was_seen = AtomicBool::new(false);
+            wait::until(CREATION, "ec2:DescribeVolumes", &what, || made(aws, id, want, &was_seen)).await?;
+        }
         Ok(ec2::attrs(id))
     }
 
@@ -125,6 +132,42 @@ async fn marked(scope: &Scope<'_>) -> Result<Vec<types::Volume>, Error> {
 async fn describe(aws: &Aws, filter: Filter) -> Result<Vec<types::Volume>, Error> {
     let call = aws.ec2.describe_volumes().filters(filter);
     call.into_paginator().items().send().try_collect().await.during("ec2:DescribeVolumes")
+}
+
+/// Without data in them they are there in seconds.
+const CREATION: Duration = Duration::from_mins(2);
+
+/// Whether a new volume can be used. EC2 says that it makes one and looks at its key later: where that cannot be used,
+/// the volume fails, or is gone again.
+async fn made(
+    aws: &Aws,
+    id: &str,
+    want: &resource::Volume,
+    was_seen: &AtomicBool,
+) -> Result<Option<()>, Error> {
+    const ACTION: &str = "ec2:CreateVolume";
+    let call = aws.ec2.describe_volumes().volume_ids(id);
+    let state = match call.send().await.during("ec2:DescribeVolumes") {
+        Ok(answer) => {
+            was_seen.store(true, Ordering::Relaxed);
+            answer.volumes().first().and_then(|volume| volume.state().cloned())
+        }
+        Err(error) if error.is_not_found() => {
+            was_seen.load(Ordering::Relaxed).then_some(VolumeState::Deleted)
+        }
+        Err(error) => return Err(error),
+    };
+    match state {
+        Some(VolumeState::Available | VolumeState::InUse) => Ok(Some(())),
+        Some(VolumeState::Error | VolumeState::Deleting | VolumeState::Deleted) => {
+            // It is of no use to anybody; what cannot be removed goes with the cluster.
+            let _ = aws.ec2.delete_volume().volume_id(id).send().await;
+            let key = want.kms_key.as_ref().map(|key| format!(": look whether the key {key} may be used"));
+            let message = format!("AWS could not make the volume {id}{}", key.unwrap_or_default());
+            Err(Error::new(ErrorKind::Refused, ACTION, message))
+        }
+        _ => Ok(None),
+    }
 }
 
 fn is_there(volume: &types::Volume) -> bool {
@@ -211,6 +254,7 @@ mod tests {
     use super::kms_key;
     use kcl_engine::{Action, Because, Wanted};
     use kcl_model::resource::Volume;
+    use kcl_testkit::Reply;
 
     use crate::testing::{self, CLUSTER, World};
 
@@ -266,5 +310,27 @@ mod tests {
         let because =
             Because::Immutable { field: "size".to_owned(), why: "a volume cannot shrink".to_owned() };
         assert_eq!(refused, [vec![because]]);
+    }
+
+    #[tokio::test]
+    async fn one_whose_key_cannot_be_used_is_an_error() {
+        let world = World::start().await;
+        world.local.after(|call, mut response| {
+            let state = match call.action.as_str() {
+                "CreateVolume" => "creating",
+                "DescribeVolumes" => "error",
+                _ => return Reply::Send(response),
+            };
+            let text = response.text().replace("<status>available<", &format!("<status>{state}<"));
+            response.body = text.into();
+            Reply::Send(response)
+        });
+        let name = format!("a.etcd-main.{CLUSTER}");
+        let want: Volume =
+            wanted(|volume| volume.kms_key = Some("alias/gone".to_owned())).get(&name).expect("it is wanted");
+        let made = <super::Volume as crate::kind::Kind>::create(&world.aws, &name, &want).await;
+        let error = made.expect_err("it cannot be made");
+        assert!(error.message.ends_with("look whether the key alias/gone may be used"), "{error}");
+        assert_eq!(world.local.count("ec2", "DeleteVolume"), 1);
     }
 }

@@ -248,11 +248,17 @@ async fn blocks(aws: &Aws, id: &str) -> Result<Vec<Block>, Error> {
 /// Adds an IPv4 block, or Amazon's IPv6 block, and waits until subnets can be cut from it.
 async fn associate(aws: &Aws, id: &str, cidr: Option<&str>) -> Result<(), Error> {
     let call = || async {
-        let call = aws.ec2.associate_vpc_cidr_block().vpc_id(id).set_cidr_block(cidr.map(str::to_owned));
+        let call = aws.ec2_once.associate_vpc_cidr_block().vpc_id(id).set_cidr_block(cidr.map(str::to_owned));
         let call = call.set_amazon_provided_ipv6_cidr_block(cidr.is_none().then_some(true));
-        call.send().await.during("ec2:AssociateVpcCidrBlock")
+        call.send().await.during("ec2:AssociateVpcCidrBlock").map(drop)
     };
-    wait::retry(PROPAGATION, Error::is_not_found, call).await?;
+    // Asked for again after a lost answer, the VPC would get another block of Amazon's, or refuse its own.
+    let there = || async {
+        let mut blocks = blocks(aws, id).await?.into_iter();
+        Ok(blocks.any(|block| block.cidr.as_deref() == cidr).then_some(()))
+    };
+    let is_new = |error: &Error| aws.is_not_known_yet(error);
+    wait::create_once(|| wait::retry(PROPAGATION, is_new, call), there).await?;
     let what = format!("the block {} of {id}", cidr.unwrap_or("for IPv6"));
     let probe = || async {
         let blocks = blocks(aws, id).await?;
@@ -368,5 +374,23 @@ mod tests {
         world.reach(&wanted).await;
         assert_eq!(world.local.count("ec2", "CreateVpc"), 1);
         world.remove().await;
+    }
+
+    #[tokio::test]
+    async fn a_lost_answer_adds_no_second_block() {
+        let world = World::start().await;
+        let mut wanted = Wanted::default();
+        testing::add(&mut wanted, CLUSTER, &Vpc { amazon_ipv6: false, ..testing::vpc() });
+        world.reach(&wanted).await;
+        let lost = std::sync::atomic::AtomicBool::new(false);
+        world.local.after(move |call, response| {
+            let associates = call.is("ec2", "AssociateVpcCidrBlock");
+            let first = associates && !lost.swap(true, std::sync::atomic::Ordering::SeqCst);
+            if first { Reply::Drop } else { Reply::Send(response) }
+        });
+        let mut wanted = Wanted::default();
+        testing::add(&mut wanted, CLUSTER, &Vpc { amazon_ipv6: true, ..testing::vpc() });
+        world.reach(&wanted).await;
+        assert_eq!(world.local.count("ec2", "AssociateVpcCidrBlock"), 1);
     }
 }

@@ -21,6 +21,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use futures::future::BoxFuture;
 
 use super::{Condition, Listed, Object, Purged, Store, Version, conflict};
+use crate::client::timeouts;
 use crate::error::{Error, ErrorKind};
 use crate::regional::Regional;
 use crate::tags::BUCKET_MARK;
@@ -124,6 +125,8 @@ impl S3Store {
                 Condition::IfAbsent => call.if_none_match("*"),
                 Condition::IfUnchanged(version) => call.if_match(&version.0),
             }
+            .customize()
+            .config_override(aws_sdk_s3::config::Builder::new().timeout_config(timeouts(body.len())))
             .send()
         });
         version("s3:PutObject", answer.await?.e_tag)

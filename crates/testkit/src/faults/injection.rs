@@ -67,6 +67,8 @@ struct State {
     fresh: Fresh,
     /// New roles.
     roles: HashSet<String>,
+    /// The newest instance profile.
+    profile: Option<String>,
 }
 
 /// `fault` at the calls that `when` means, and what it has done.
@@ -101,6 +103,11 @@ impl Injection {
         is_use && locked(&self.state).roles.contains(call.param("RoleName"))
     }
 
+    /// Whether it makes machines, after somebody has made an instance profile.
+    fn takes_new_profile(&self, call: &Call) -> bool {
+        takes_profile(call) && locked(&self.state).profile.is_some()
+    }
+
     fn answer(&self, response: Response) -> Decision {
         self.strikes.tell();
         Decision::Respond(response)
@@ -133,9 +140,13 @@ impl Injection {
             Fault::CredentialsExpired if call.signed => self.answer(words::expired(call)),
             Fault::Denied => self.answer(words::denied(call)),
             Fault::Refused => self.answer(words::refused(call)),
-            Fault::ProfileUnknown { tries } if takes_profile(call) && self.tries(call, tries) => {
-                let message = "Invalid IAM Instance Profile name";
-                self.answer(Response::error(call.protocol, 400, "ValidationError", message))
+            Fault::ProfileUnknown { tries } if self.takes_new_profile(call) && self.tries(call, tries) => {
+                let profile = locked(&self.state).profile.clone().unwrap_or_default();
+                let message = format!(
+                    "You must use a valid fully-formed launch template. Value ({profile}) for parameter \
+                     iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name"
+                );
+                self.answer(Response::error(call.protocol, 400, "ValidationError", &message))
             }
             Fault::RoleUnknown { tries } if self.takes_new_role(call) && self.tries(call, tries) => {
                 let message = format!("The role with name {} cannot be found.", call.param("RoleName"));
@@ -182,6 +193,10 @@ impl Injection {
             }
             Fault::RoleUnknown { .. } if call.is("iam", "CreateRole") => {
                 locked(&self.state).roles.insert(call.param("RoleName").to_owned());
+                response
+            }
+            Fault::ProfileUnknown { .. } if call.is("iam", "CreateInstanceProfile") => {
+                locked(&self.state).profile = Some(call.param("InstanceProfileName").to_owned());
                 response
             }
             Fault::NoSpotCapacity => self.without_machines(call, response),

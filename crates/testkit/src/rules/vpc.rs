@@ -208,6 +208,16 @@ impl Vpcs {
         if !read().await? {
             return Ok(());
         }
+        // It hangs on an interface of Amazon's then, which nobody else may touch.
+        let gateways = ask.ec2("DescribeNatGateways", &[]).await?;
+        let held = gateways.all("natGatewaySet/item").into_iter().any(|gateway| {
+            let addresses = gateway.values("natGatewayAddressSet/item/allocationId");
+            gateway.value("state") != "deleted" && addresses.contains(&id)
+        });
+        if held {
+            let message = "You do not have permission to access the specified resource.";
+            return Err(refusal(call, "AuthFailure", message));
+        }
         Err(refusal(call, "InvalidIPAddress.InUse", &format!("Address with allocation id {id} is in use.")))
     }
 }

@@ -20,7 +20,24 @@ pub(super) struct Keeper {
     clock: Arc<dyn Clock>,
     lease: Lease,
     version: Version,
-    renewed: Moment,
+    renewed: watch::Sender<Moment>,
+}
+
+/// Tells whether a lock is held. It closes for good once the lock is lost, and no later than its lease has run out,
+/// whether its keeper knows or not.
+#[derive(Clone, Debug)]
+pub struct Fence {
+    lost: watch::Receiver<Option<Lost>>,
+    renewed: watch::Receiver<Moment>,
+    duration: Duration,
+    clock: Arc<dyn Clock>,
+}
+
+impl Fence {
+    /// Whether somebody else may hold the lock.
+    pub fn is_closed(&self) -> bool {
+        self.lost.borrow().is_some() || self.renewed.borrow().age(self.clock.as_ref()) >= self.duration
+    }
 }
 
 /// A moment by both counts: a machine that sleeps stops one of them, setting its time turns the other.
@@ -28,6 +45,15 @@ pub(super) struct Keeper {
 struct Moment {
     elapsed: Duration,
     time: OffsetDateTime,
+}
+
+impl Moment {
+    /// How long ago it was, by the count by which that is longer.
+    fn age(self, clock: &dyn Clock) -> Duration {
+        let elapsed = clock.elapsed().saturating_sub(self.elapsed);
+        let by_time = Duration::try_from(clock.now() - self.time).unwrap_or_default();
+        elapsed.max(by_time)
+    }
 }
 
 impl Keeper {
@@ -41,12 +67,18 @@ impl Keeper {
         version: Version,
         elapsed: Duration,
     ) -> Self {
-        let renewed = Moment { elapsed, time: lease.acquired };
+        let renewed = watch::Sender::new(Moment { elapsed, time: lease.acquired });
         Self { store, key, duration, clock, lease, version, renewed }
     }
 
     pub(super) fn lease(&self) -> &Lease {
         &self.lease
+    }
+
+    /// Tells whether the lock is held; `lost` is what [`Self::keep`] says so by.
+    pub(super) fn fence(&self, lost: watch::Receiver<Option<Lost>>) -> Fence {
+        let (renewed, clock) = (self.renewed.subscribe(), Arc::clone(&self.clock));
+        Fence { lost, renewed, duration: self.duration, clock }
     }
 
     pub(super) fn into_version(self) -> Version {
@@ -82,9 +114,7 @@ impl Keeper {
 
     /// How long ago the lease was certainly good for its whole duration.
     fn age(&self) -> Duration {
-        let elapsed = self.clock.elapsed().saturating_sub(self.renewed.elapsed);
-        let by_time = Duration::try_from(self.clock.now() - self.renewed.time).unwrap_or_default();
-        elapsed.max(by_time)
+        self.renewed.borrow().age(self.clock.as_ref())
     }
 
     fn left(&self) -> Duration {
@@ -126,7 +156,8 @@ impl Keeper {
         let condition = Condition::IfUnchanged(self.version.clone());
         match self.store.try_put(&self.key, lease.body()?, condition).await {
             Ok(version) => {
-                (self.lease, self.version, self.renewed) = (lease, version, renewed);
+                (self.lease, self.version) = (lease, version);
+                self.renewed.send_replace(renewed);
                 Ok(())
             }
             Err(error) if error.kind == ErrorKind::Conflict => {

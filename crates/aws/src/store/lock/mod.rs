@@ -32,6 +32,7 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 pub use error::{LockError, Lost};
+pub use heartbeat::Fence;
 pub use lease::{Holder, Lease};
 
 use super::{Condition, Object, Store, Version};
@@ -207,6 +208,7 @@ pub struct Lock {
     stop: Option<oneshot::Sender<()>>,
     heartbeat: JoinHandle<Keeper>,
     lost: watch::Receiver<Option<Lost>>,
+    fence: Fence,
 }
 
 impl Drop for Lock {
@@ -244,14 +246,19 @@ impl Lock {
         let keeper = keeper.with(Arc::clone(&store), key.clone(), options.lease, clock);
         let (stop, stopped) = oneshot::channel();
         let (tell, lost) = watch::channel(None);
-        let lease = keeper.lease().clone();
+        let (lease, fence) = (keeper.lease().clone(), keeper.fence(lost.clone()));
         let heartbeat = tokio::spawn(keeper.keep(stopped, tell));
-        Ok(Self { store, key, place, lease, stop: Some(stop), heartbeat, lost })
+        Ok(Self { store, key, place, lease, stop: Some(stop), heartbeat, lost, fence })
     }
 
     /// The lease as it was when the lock was taken.
     pub fn lease(&self) -> &Lease {
         &self.lease
+    }
+
+    /// Tells, to whoever changes something under it, whether it is held.
+    pub fn fence(&self) -> Fence {
+        self.fence.clone()
     }
 
     /// Ends when the lock is lost: from then on nothing may be started under it any more. Never ends while it is
