@@ -12,6 +12,7 @@ use kcl_aws::store::lock;
 use kcl_pki::{KeyId, KeysetName};
 
 use crate::commands;
+use crate::error::CommandError;
 use crate::error::exit_code;
 use crate::output::Printer;
 use crate::settings::Settings;
@@ -48,9 +49,17 @@ pub(crate) struct Global {
     /// When to use colour
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
     pub(crate) color: Color,
-    /// Log what is done (-v), and every AWS call (-vv)
+    /// Log retries and waits (-v), every call as well (-vv), and what the AWS SDK says (-vvv)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     pub(crate) verbose: u8,
+}
+
+/// The cluster's name as kOps takes it.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Named {
+    /// The cluster's name
+    #[arg(long, value_name = "CLUSTER", hide = true)]
+    pub(crate) name: Option<String>,
 }
 
 /// When to use colour.
@@ -252,6 +261,8 @@ pub(crate) struct ExportKubeconfig {
     /// The cluster; may be left out where the state store has only one
     #[arg(value_name = "NAME")]
     pub(crate) cluster: Option<String>,
+    #[command(flatten)]
+    pub(crate) named: Named,
     /// Sign a client certificate for an administrator, good for as long as this says
     #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, default_missing_value = "18h",
           value_parser = duration)]
@@ -270,6 +281,8 @@ pub(crate) struct Restore {
     /// The cluster; may be left out where the state store has only one
     #[arg(value_name = "NAME")]
     pub(crate) cluster: Option<String>,
+    #[command(flatten)]
+    pub(crate) named: Named,
     /// The backup, as `kcl get backups` names it, or `latest`
     #[arg(long, value_name = "BACKUP")]
     pub(crate) backup: String,
@@ -288,6 +301,8 @@ pub(crate) struct Unlock {
     /// The cluster; may be left out where the state store has only one
     #[arg(value_name = "NAME")]
     pub(crate) cluster: Option<String>,
+    #[command(flatten)]
+    pub(crate) named: Named,
     /// Remove the lock even if its holder may still be at work
     #[arg(long)]
     pub(crate) force: bool,
@@ -308,6 +323,8 @@ pub(crate) struct Update {
     /// The cluster's name; may be left out where the spec or the state store has only one
     #[arg(value_name = "NAME")]
     pub(crate) cluster: Vec<String>,
+    #[command(flatten)]
+    pub(crate) named: Named,
     /// Spec file to take instead of the registered one; - reads standard input
     #[arg(short, long = "filename", value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
@@ -457,13 +474,15 @@ pub(crate) struct Delete {
     /// The cluster's name; may be left out where the spec or the state store has only one
     #[arg(value_name = "NAME")]
     pub(crate) cluster: Vec<String>,
+    #[command(flatten)]
+    pub(crate) named: Named,
     /// Spec file that names the cluster and its region; - reads standard input
     #[arg(short, long = "filename", value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
     /// Delete; without it what would go is only shown
     #[arg(short, long)]
     pub(crate) yes: bool,
-    /// Also remove the cluster's objects from the state store, and its bucket if nothing else is in it
+    /// Also remove the cluster's objects from the state store, and its bucket if kcl made it and nothing else is in it
     #[arg(long)]
     pub(crate) purge_state: bool,
     /// Exit with 2 when there is something to delete, 0 when there is nothing
@@ -495,6 +514,8 @@ pub(crate) struct Validate {
     /// The cluster's name; may be left out where the state store has only one
     #[arg(value_name = "NAME")]
     pub(crate) cluster: Vec<String>,
+    #[command(flatten)]
+    pub(crate) named: Named,
     /// Wait until it is healthy, for at most this long: 90s, 10m
     #[arg(long, value_name = "DURATION", value_parser = wait)]
     pub(crate) wait: Option<Duration>,
@@ -526,6 +547,8 @@ pub(crate) struct Policy {
     /// The cluster's name; may be left out where the spec or the state store has only one
     #[arg(value_name = "NAME")]
     pub(crate) cluster: Option<String>,
+    #[command(flatten)]
+    pub(crate) named: Named,
     /// Spec file to take instead of the registered one; may be given several times; - reads standard input
     #[arg(short, long = "filename", value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
@@ -604,7 +627,9 @@ pub(crate) fn run() -> ExitCode {
             // Help and version are printed by clap too; only what is wrong is a failure.
             if error.use_stderr() {
                 let text = error.render().ansi().to_string();
-                let folded: Vec<String> = text.lines().map(fold).collect();
+                // What begins with a dash is no name of a cluster, whatever clap thinks.
+                let is_of_use = |line: &&str| !line.contains("to pass '");
+                let folded: Vec<String> = text.lines().filter(is_of_use).map(fold).collect();
                 let _ = writeln!(anstream::stderr(), "{}", folded.join("\n"));
             } else {
                 let _ = error.print();
@@ -624,7 +649,11 @@ pub(crate) fn run() -> ExitCode {
         Command::Delete(delete) => delete.detailed_exitcode,
         _ => false,
     };
-    match commands::run(cli.command, &settings, &printer) {
+    let done = commands::run(cli.command, &settings, &printer).and_then(|done| match printer.unwritten() {
+        Some(why) => Err(CommandError::failed(format!("the output could not be written: {why}"))),
+        None => Ok(done),
+    });
+    match done {
         Ok(done) => done.exit_code(detailed),
         Err(error) => {
             printer.error(&error);

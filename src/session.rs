@@ -9,6 +9,7 @@ use kcl_aws::store::{Location, Remembering, Store};
 use kcl_aws::{Aws, ErrorKind};
 use kcl_spec::{Cluster, Diagnostic, Loaded, Source};
 
+use crate::cli::Named;
 use crate::error::CommandError;
 use crate::settings::Settings;
 
@@ -158,8 +159,8 @@ fn read_text(name: &str, reader: impl Read) -> Result<String, CommandError> {
 }
 
 /// The name in `[cluster] NAME`.
-pub(crate) fn cluster_name(words: Vec<String>) -> Result<Option<String>, CommandError> {
-    let mut words = words.into_iter().peekable();
+pub(crate) fn cluster_name(words: Vec<String>, named: Named) -> Result<Option<String>, CommandError> {
+    let mut words = words.into_iter().chain(named.name).peekable();
     if words.peek().is_some_and(|word| word == "cluster") {
         words.next();
     }
@@ -168,6 +169,11 @@ pub(crate) fn cluster_name(words: Vec<String>) -> Result<Option<String>, Command
         Some(extra) => Err(CommandError::usage(format!("`{extra}` is one argument too many"))),
         None => name.map(checked_name).transpose(),
     }
+}
+
+/// The name of an argument, or of `--name`.
+pub(crate) fn one_name(argument: Option<String>, named: Named) -> Result<Option<String>, CommandError> {
+    cluster_name(argument.into_iter().collect(), named)
 }
 
 /// `name`, which becomes part of names and paths: nothing but a cluster's name will do.
@@ -249,7 +255,13 @@ pub(crate) async fn unknown_cluster(name: &str, store: &dyn Store) -> CommandErr
         Ok(clusters) if !clusters.is_empty() => {
             error.hint(format!("registered there: {}", clusters.join(", ")))
         }
-        _ => error.hint("`kcl create cluster -f FILE --yes` registers and creates it"),
+        _ if [".yaml", ".yml"].iter().any(|ending| name.ends_with(ending)) => {
+            error.hint(format!("a file with a spec is given with -f {name}"))
+        }
+        _ => error.hint(
+            "nothing is registered there: look whether the name and --state are right, or create it with \
+             `kcl create cluster -f FILE --yes`",
+        ),
     }
 }
 

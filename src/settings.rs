@@ -67,8 +67,11 @@ impl Settings {
 fn start_logging(global: &Global) {
     let level = match global.verbose {
         0 => return,
-        1 => "kcl=debug,kcl_aws=debug,kcl_apply=debug",
-        _ => "kcl=trace,kcl_aws=trace,kcl_apply=trace,aws_config=debug,aws_smithy_runtime=debug",
+        1 => "kcl=debug,kcl_aws=debug,kcl_apply=debug,kcl_kube=debug",
+        2 => "kcl=trace,kcl_aws=trace,kcl_apply=trace,kcl_kube=trace",
+        _ => {
+            "kcl=trace,kcl_aws=trace,kcl_apply=trace,kcl_kube=trace,aws_config=debug,aws_smithy_runtime=debug"
+        }
     };
     // Bodies are never logged, at any level: they hold policies and user data.
     let filter = tracing_subscriber::EnvFilter::new(level);

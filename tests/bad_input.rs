@@ -322,7 +322,7 @@ fn no_permission_to_look() {
 fn a_log_holds_no_secret_and_no_colour() {
     let world = world();
     let path = world.folder.path().join("cluster.yaml").display().to_string();
-    let log = world.kcl(&["create", "cluster", "-f", &path, "-vv"]).expect(0).stderr;
+    let log = world.kcl(&["create", "cluster", "-f", &path, "-vvv"]).expect(0).stderr;
     assert!(log.lines().count() > 100);
     for secret in ["local-aws-secret", "Signature=", "\u{1b}", "BEGIN"] {
         assert!(!log.contains(secret), "holds {secret:?}");

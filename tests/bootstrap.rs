@@ -1,5 +1,5 @@
 //! From an API server that answers to a cluster that serves: the real kcl, kube-apiserver, controller manager and
-//! scheduler with the cluster's own keys. Only the machines are stand-ins: no container can run here.
+//! scheduler with the cluster's own keys. Only the machines are stand-ins: no container is run.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is wrong")]
 

@@ -769,7 +769,7 @@ const REFERENCE: &[&[&Entry]] = &[
         &Entry {
             what: "a managed policy in place of statements",
             edits: &[(
-                "          inlinePolicy: |\n            [\n              {\n                \"Effect\": \"Allow\",\n                \"Action\": [\n                  \"s3:PutObject\",\n                  \"dynamodb:PutItem\",\n                  \"dynamodb:DeleteItem\",\n                  \"dynamodb:GetItem\",\n                  \"dynamodb:Scan\"\n                ],\n                \"Resource\": [\n                  \"arn:aws:s3:::karlaru-mb/*\",\n                  \"arn:aws:dynamodb:eu-north-1:978039897892:table/messages\",\n                  \"arn:aws:dynamodb:eu-north-1:978039897892:table/users\"\n                ]\n              }\n            ]\n",
+                "          inlinePolicy: |\n            [\n              {\n                \"Effect\": \"Allow\",\n                \"Action\": [\n                  \"s3:PutObject\",\n                  \"dynamodb:PutItem\",\n                  \"dynamodb:DeleteItem\",\n                  \"dynamodb:GetItem\",\n                  \"dynamodb:Scan\"\n                ],\n                \"Resource\": [\n                  \"arn:aws:s3:::karlaru-mb/*\",\n                  \"arn:aws:dynamodb:eu-north-1:123456789012:table/messages\",\n                  \"arn:aws:dynamodb:eu-north-1:123456789012:table/users\"\n                ]\n              }\n            ]\n",
                 "          policyARNs: [\"arn:aws:iam::aws:policy/AmazonS3ReadOnlyAccess\"]\n",
             )],
             on: "
@@ -940,7 +940,7 @@ const REFERENCE: &[&[&Entry]] = &[
         &Entry {
             what: "no service account",
             edits: &[(
-                "  iam:\n    serviceAccountExternalPermissions:\n      - name: iam-account\n        namespace: default\n        aws:\n          inlinePolicy: |\n            [\n              {\n                \"Effect\": \"Allow\",\n                \"Action\": [\n                  \"s3:PutObject\",\n                  \"dynamodb:PutItem\",\n                  \"dynamodb:DeleteItem\",\n                  \"dynamodb:GetItem\",\n                  \"dynamodb:Scan\"\n                ],\n                \"Resource\": [\n                  \"arn:aws:s3:::karlaru-mb/*\",\n                  \"arn:aws:dynamodb:eu-north-1:978039897892:table/messages\",\n                  \"arn:aws:dynamodb:eu-north-1:978039897892:table/users\"\n                ]\n              }\n            ]\n",
+                "  iam:\n    serviceAccountExternalPermissions:\n      - name: iam-account\n        namespace: default\n        aws:\n          inlinePolicy: |\n            [\n              {\n                \"Effect\": \"Allow\",\n                \"Action\": [\n                  \"s3:PutObject\",\n                  \"dynamodb:PutItem\",\n                  \"dynamodb:DeleteItem\",\n                  \"dynamodb:GetItem\",\n                  \"dynamodb:Scan\"\n                ],\n                \"Resource\": [\n                  \"arn:aws:s3:::karlaru-mb/*\",\n                  \"arn:aws:dynamodb:eu-north-1:123456789012:table/messages\",\n                  \"arn:aws:dynamodb:eu-north-1:123456789012:table/users\"\n                ]\n              }\n            ]\n",
                 "",
             )],
             on: "

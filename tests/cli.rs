@@ -306,3 +306,39 @@ fn replace() {
     assert_snapshot!(text);
     world.kcl(&["update", "--detailed-exitcode"]).expect(2);
 }
+
+#[test]
+fn the_name_may_be_given_as_kops_takes_it() {
+    let world = created();
+    let in_step =
+        world.kcl(&["update", "cluster", "--name", "minimal.example.com", "--skip-bootstrap"]).expect(0);
+    assert!(in_step.stderr.contains("minimal.example.com is in step"), "{}", in_step.stderr);
+    let both = kcl(&["delete", "a.example.com", "--name", "b.example.com"]).expect(2);
+    assert!(both.stderr.contains("`b.example.com` is one argument too many"), "{}", both.stderr);
+}
+
+/// A disk that is full, and a reader that has seen enough.
+#[test]
+fn what_cannot_be_written_is_an_error_unless_nobody_wants_it() {
+    let run = |to: std::process::Stdio| {
+        let mut command = std::process::Command::new(KCL);
+        command.arg("schema").stdout(to).stderr(std::process::Stdio::piped()).output().unwrap()
+    };
+    let full = run(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap().into());
+    let said = String::from_utf8_lossy(&full.stderr).into_owned();
+    assert_eq!(full.status.code(), Some(1), "{said}");
+    assert!(said.starts_with("error: the output could not be written: No space left on device"), "{said}");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let unread = run(writer.into());
+    assert!(unread.status.success(), "{}", String::from_utf8_lossy(&unread.stderr));
+}
+
+#[test]
+fn each_call_is_logged_and_nothing_of_the_sdks_own() {
+    let world = created();
+    let log = world.kcl(&["get", "resources", "-vv"]).expect(0).stderr;
+    assert!(log.lines().any(|line| line.contains("DescribeVpcs") && line.contains("200")), "{log}");
+    assert!(!log.contains("phase"), "{log}");
+    assert!(!world.kcl(&["get", "resources", "-v"]).expect(0).stderr.contains("DescribeVpcs"));
+}

@@ -446,7 +446,7 @@ fn secrets_of_the_spec_stand_in_no_plan() {
     };
     for password in ["HUNTER2", "HUNTER3"] {
         let path = world.spec(&secret(password));
-        for more in [&["-o", "json"][..], &["--full"], &["-vv"], &["--yes"]] {
+        for more in [&["-o", "json"][..], &["--full"], &["-vvv"], &["--yes"]] {
             let run = world.kcl(&[&["update", "-f", &path], more].concat()).expect(0);
             assert!(!run.all().contains("HUNTER"), "{}", run.all());
         }

@@ -234,18 +234,20 @@ fn private_keys_stand_nowhere_but_in_the_store() {
     let world = World::new(KCL);
     let path = world.spec(&example("minimal.yaml"));
     let mut said = String::new();
-    for more in
-        [&["create", "cluster", "--yes", "-vv"][..], &["update", "-o", "json", "-vv"], &["update", "--full"]]
-    {
+    for more in [
+        &["create", "cluster", "--yes", "-vvv"][..],
+        &["update", "-o", "json", "-vvv"],
+        &["update", "--full"],
+    ] {
         said.push_str(&world.kcl(&[more, &["-f", &path]].concat()).expect(0).all());
     }
-    said.push_str(&world.kcl(&["create", "keypair", "all", "-vv"]).expect(0).all());
-    said.push_str(&world.kcl(&["get", "keypairs", "-o", "yaml", "-vv"]).expect(0).all());
+    said.push_str(&world.kcl(&["create", "keypair", "all", "-vvv"]).expect(0).all());
+    said.push_str(&world.kcl(&["get", "keypairs", "-o", "yaml", "-vvv"]).expect(0).all());
     let kubeconfig = world.folder.path().join("kubeconfig").display().to_string();
     said.push_str(
-        &world.kcl(&["export", "kubeconfig", "--admin", "--kubeconfig", &kubeconfig, "-vv"]).expect(0).all(),
+        &world.kcl(&["export", "kubeconfig", "--admin", "--kubeconfig", &kubeconfig, "-vvv"]).expect(0).all(),
     );
-    said.push_str(&world.kcl(&["delete", CLUSTER, "-o", "json", "-vv"]).expect(0).all());
+    said.push_str(&world.kcl(&["delete", CLUSTER, "-o", "json", "-vvv"]).expect(0).all());
     let keys = private_keys(&world);
     assert_eq!(keys.len(), 8);
     for (name, key) in keys {

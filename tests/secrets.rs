@@ -21,7 +21,7 @@ struct Said(Vec<(String, String)>);
 
 impl Said {
     fn run(&mut self, world: &World, args: &[&str], code: i32) {
-        let mut command = world.command(&[args, &["-vv"]].concat());
+        let mut command = world.command(&[args, &["-vvv"]].concat());
         command.env("AWS_SESSION_TOKEN", SESSION).env("RUST_BACKTRACE", "full").env("RUST_LOG", "trace");
         let output = command.output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();

@@ -95,7 +95,16 @@ pub(super) async fn run(args: Delete, settings: &Settings, printer: &Printer) ->
 }
 
 fn say_nothing_is_left(aws: &Aws, target: &Target, printer: &Printer) {
-    printer.note(&format!("nothing of {} is left in {} (account {})", target.name, aws.region, aws.account));
+    let (name, region, account) = (&target.name, &aws.region, &aws.account);
+    match target.store.as_ref().filter(|_| !target.registered) {
+        Some(store) => {
+            let place = store.location();
+            printer.note(&format!(
+                "{name} is not registered in {place}, and nothing of it is left in {region} (account {account})"
+            ));
+        }
+        None => printer.note(&format!("nothing of {name} is left in {region} (account {account})")),
+    }
 }
 
 /// What whoever looked at the plan wants.
@@ -171,7 +180,7 @@ fn check_protection(plan: &Plan, target: &Target) -> Result<(), CommandError> {
 
 /// Finds out which cluster, where, and whether it may be deleted.
 async fn target(args: &Delete, settings: &Settings) -> Result<Target, CommandError> {
-    let given = cluster_name(args.cluster.clone())?;
+    let given = cluster_name(args.cluster.clone(), args.named.clone())?;
     let region = settings.aws.region.clone();
     if !args.files.is_empty() {
         let input = Input::read(&args.files)?.expect_cluster(given.as_deref());

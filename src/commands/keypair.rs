@@ -33,9 +33,11 @@ pub(super) async fn create(
     };
     let made = change(&args.options, "kcl create keypair", &args.keysets.0, settings, printer, add);
     let done = Box::pin(made).await?;
-    printer.note(
-        "`kcl update --yes` publishes it; once every machine trusts it, `kcl promote keypair` signs with it",
-    );
+    printer.note(if args.primary {
+        "`kcl update --yes` publishes it"
+    } else {
+        "`kcl update --yes` publishes it; once every machine trusts it, `kcl promote keypair` signs with it"
+    });
     Ok(done)
 }
 

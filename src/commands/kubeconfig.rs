@@ -16,7 +16,7 @@ use crate::api::{ADMINS, admin_certificate};
 use crate::cli::ExportKubeconfig;
 use crate::error::CommandError;
 use crate::output::Printer;
-use crate::session::{Input, connect, registered_name, unknown_cluster};
+use crate::session::{Input, connect, one_name, registered_name, unknown_cluster};
 use crate::settings::Settings;
 
 /// What the API server lets do everything, whatever RBAC says.
@@ -28,7 +28,8 @@ pub(super) async fn run(
     settings: &Settings,
     printer: &Printer,
 ) -> Result<Done, CommandError> {
-    let (store, name) = registered_name(args.cluster.clone(), settings).await?;
+    let (store, name) =
+        registered_name(one_name(args.cluster.clone(), args.named.clone())?, settings).await?;
     let Some(input) = Input::registered_in(store.as_ref(), &name).await? else {
         return Err(unknown_cluster(&name, store.as_ref()).await);
     };

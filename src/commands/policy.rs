@@ -10,12 +10,12 @@ use super::Done;
 use crate::cli::Policy;
 use crate::error::CommandError;
 use crate::output::Printer;
-use crate::session::{Input, Validated, checked_name};
+use crate::session::{Input, Validated, one_name};
 use crate::settings::Settings;
 
 /// Runs the command.
 pub(super) async fn run(args: Policy, settings: &Settings, printer: &Printer) -> Result<Done, CommandError> {
-    let name = args.cluster.map(checked_name).transpose()?;
+    let name = one_name(args.cluster, args.named)?;
     let input = if args.files.is_empty() {
         Input::registered(name, settings)
             .await

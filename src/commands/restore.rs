@@ -18,7 +18,7 @@ use crate::cli::Restore;
 use crate::error::{CommandError, Failure};
 use crate::locked::Locked;
 use crate::output::Printer;
-use crate::session::{Input, connect, registered_name, unknown_cluster};
+use crate::session::{Input, connect, one_name, registered_name, unknown_cluster};
 use crate::settings::Settings;
 
 /// How often the machines' words are read. They look for requests every half minute.
@@ -29,7 +29,8 @@ const LATEST: &str = "latest";
 
 /// Runs the command.
 pub(super) async fn run(args: Restore, settings: &Settings, printer: &Printer) -> Result<Done, CommandError> {
-    let (store, name) = registered_name(args.cluster.clone(), settings).await?;
+    let (store, name) =
+        registered_name(one_name(args.cluster.clone(), args.named.clone())?, settings).await?;
     let Some(input) = Input::registered_in(store.as_ref(), &name).await? else {
         return Err(unknown_cluster(&name, store.as_ref()).await);
     };

@@ -6,12 +6,12 @@ use super::Done;
 use crate::cli::Unlock;
 use crate::error::CommandError;
 use crate::output::Printer;
-use crate::session::registered_name;
+use crate::session::{one_name, registered_name};
 use crate::settings::Settings;
 
 /// Runs the command.
 pub(super) async fn run(args: Unlock, settings: &Settings, printer: &Printer) -> Result<Done, CommandError> {
-    let (store, name) = registered_name(args.cluster, settings).await?;
+    let (store, name) = registered_name(one_name(args.cluster, args.named)?, settings).await?;
     let found = status(store.as_ref(), &name, &Options::default(), &SystemClock::new()).await?;
     let (version, what) = match found {
         Status::Free => {

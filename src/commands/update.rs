@@ -18,7 +18,7 @@ fn or_a_file(error: CommandError) -> CommandError {
 
 /// Runs the command.
 pub(super) async fn run(args: Update, settings: &Settings, printer: &Printer) -> Result<Done, CommandError> {
-    let name = cluster_name(args.cluster)?;
+    let name = cluster_name(args.cluster, args.named)?;
     let input = if args.files.is_empty() {
         Input::registered(name, settings).await.map_err(or_a_file)?
     } else {

@@ -19,7 +19,7 @@ pub(super) async fn run(
     settings: &Settings,
     printer: &Printer,
 ) -> Result<Done, CommandError> {
-    let input = Input::registered(cluster_name(args.cluster)?, settings).await?;
+    let input = Input::registered(cluster_name(args.cluster, args.named)?, settings).await?;
     let cluster = input.validate()?.cluster;
     let store = store_of(&cluster, settings).await?;
     let aws = connect(settings, &cluster.region).await?.with_state(store.clone(), &cluster.name);

@@ -1,6 +1,7 @@
 //! The only thing in kcl that writes to the terminal.
 
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
+use std::sync::OnceLock;
 
 use anstream::{AutoStream, ColorChoice};
 use anstyle::{AnsiColor, Style};
@@ -35,6 +36,7 @@ pub(crate) struct Printer {
     pub(crate) width: usize,
     /// Whether progress may be redrawn in place.
     pub(crate) live: bool,
+    unwritten: OnceLock<String>,
 }
 
 impl Printer {
@@ -45,14 +47,30 @@ impl Printer {
             Color::Always => ColorChoice::Always,
             Color::Never => ColorChoice::Never,
         };
-        Self { choice, width: settings.width, live: std::io::stderr().is_terminal() }
+        Self {
+            choice,
+            width: settings.width,
+            live: std::io::stderr().is_terminal(),
+            unwritten: OnceLock::new(),
+        }
     }
 
-    /// Data, to stdout. A reader that went away (`| head`) is no error.
+    /// Data, to stdout. A reader that went away (`| head`) is no error; whatever else keeps it from being written is
+    /// kept, see [`Self::unwritten`].
     pub(crate) fn data(&self, text: &str) {
         let mut stdout = AutoStream::new(std::io::stdout().lock(), self.choice);
         let newline = if text.ends_with('\n') { "" } else { "\n" };
-        let _ = write!(stdout, "{text}{newline}");
+        match write!(stdout, "{text}{newline}").and_then(|()| stdout.flush()) {
+            Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+                let _ = self.unwritten.set(error.to_string());
+            }
+            _ => {}
+        }
+    }
+
+    /// Why data could not be written, if that is so.
+    pub(crate) fn unwritten(&self) -> Option<&str> {
+        self.unwritten.get().map(String::as_str)
     }
 
     /// Data as JSON, to stdout.

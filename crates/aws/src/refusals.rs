@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
 use aws_smithy_runtime_api::client::interceptors::context::FinalizerInterceptorContextRef;
-use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::orchestrator::{HttpResponse, Metadata};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 
@@ -48,8 +48,11 @@ impl Intercept for Listener {
         &self,
         context: &FinalizerInterceptorContextRef<'_>,
         _components: &RuntimeComponents,
-        _config: &mut ConfigBag,
+        config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
+        let call = config.load::<Metadata>().map(Metadata::name).unwrap_or_default();
+        let status = context.response().map(|response| response.status().as_u16());
+        tracing::trace!(service = ?self.service, call, status, "call to AWS");
         if context.response().is_some_and(is_refusal) {
             self.refusals.0[self.service.place()].fetch_add(1, Ordering::Relaxed);
         }

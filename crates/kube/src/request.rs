@@ -259,7 +259,7 @@ impl Connection {
             (_, false) => &self.counters.writes,
         };
         counter.fetch_add(1, Ordering::Relaxed);
-        tracing::debug!(method = %request.method, path = request.path, "request to the API server");
+        tracing::trace!(method = %request.method, path = request.path, "request to the API server");
         let broken = |cause, reason| Fault::Connection { cause, reason };
         let mut built = hyper::Request::builder()
             .method(request.method.clone())

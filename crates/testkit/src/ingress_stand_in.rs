@@ -1,6 +1,6 @@
 //! [`IngressStandIn`]: what answers in place of an ingress controller.
 //!
-//! A fake, because no container runs here: it answers every HTTP request with 404, as a controller does that has no
+//! A fake, because no container is run: it answers every HTTP request with 404, as a controller does that has no
 //! rule for the host. On 127.0.0.1 only.
 
 use std::io::{BufRead as _, BufReader, Write as _};

@@ -3,7 +3,7 @@
 //! It creates, finds nothing to do, changes, finds and repairs what was tampered with, deletes, and has an
 //! independent listing confirm that nothing is left. All of it happens on this machine, in a folder that goes
 //! with it. Kubernetes' control plane is the real one, with the cluster's own keys; the kubelets of its machines are
-//! stand-ins, and so is what answers at the ingress, because no container runs here.
+//! stand-ins, and so is what answers at the ingress, because no container is run.
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;

@@ -280,7 +280,7 @@ const DEFAULT_KUBERNETES: KubernetesVersion = KubernetesVersion { major: 1, mino
 /// The first release whose kubeadm reads the configuration (v1beta4) that the node agent writes.
 const OLDEST_MINOR: u16 = 31;
 /// The newest release this kcl has been tried with.
-const NEWEST_MINOR: u16 = 37;
+const NEWEST_MINOR: u16 = 36;
 
 fn kubernetes_version(scope: &Scope<'_>, check: &mut Check) -> KubernetesVersion {
     let Some(written) = &scope.spec.kubernetes_version else {
