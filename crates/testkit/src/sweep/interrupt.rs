@@ -68,7 +68,7 @@ fn interrupted(
     } else {
         halt.let_go();
         let ended = run.wait()?;
-        let trouble = finished(&world.aws.calls(), before, &ended);
+        let trouble = finished(&world.aws.calls(), before, point, &ended);
         (ended, trouble)
     };
     let trouble = trouble.or_else(|| unheard(&world.aws.calls(), before, &ended));
@@ -87,17 +87,20 @@ fn gone_at_once(ended: &Run, took: Duration) -> Option<String> {
 
 /// What is wrong with how it ended after one signal, that came after the first `before` of its calls: a change was cut,
 /// or begun all the same, or nobody was told.
-fn finished(calls: &[Call], before: usize, ended: &Run) -> Option<String> {
+fn finished(calls: &[Call], before: usize, held: &Point, ended: &Run) -> Option<String> {
     let cut = calls.iter().find(|call| call.mutating && call.status == 0);
     if let Some(cut) = cut {
         return Some(format!("{} was cut", cut.name()));
     }
     match ended.code {
         BY_SIGNAL => None,
-        // The last step was under way; giving the lock back is no change.
+        // The last step was under way, and may take more calls like the one that was held; giving the lock back is no
+        // change.
         0 => {
-            let mut after = calls.iter().skip(before);
-            let change = after.find(|call| call.mutating && !call.path.ends_with("/lock"))?;
+            let says_so = ended.stderr.contains("stopping");
+            let is_of_step = |call: &Call| says_so && call.is(&held.service, &held.action);
+            let mut after = calls.iter().skip(before).filter(|call| call.mutating && !is_of_step(call));
+            let change = after.find(|call| !call.path.ends_with("/lock"))?;
             Some(format!("{} was begun after the signal, and it went on to the end", change.name()))
         }
         _ if ended.stderr.contains("stopped") => None,
@@ -124,13 +127,17 @@ mod tests {
         let run = |code, stderr: &str| Run { code, stdout: String::new(), stderr: stderr.to_owned() };
         let calls =
             [call("DescribeVpcs", false, "/"), call("CreateVpc", true, "/"), call("CreateSubnet", true, "/")];
-        assert!(finished(&calls, 2, &run(0, "applied")).is_some());
-        assert!(finished(&calls, 3, &run(0, "applied")).is_none());
-        assert!(finished(&calls, 2, &run(0, "stopping: 1 running steps are finished first")).is_some());
-        assert!(finished(&calls, 2, &run(1, "error: stopped after 1 of 2 steps")).is_none());
-        assert!(finished(&calls, 2, &run(1, "error: something else")).is_some());
+        let held = |at: usize| Point::of(&calls[at..=at]).remove(0);
+        let finished = |calls: &[Call], before, at, run: &Run| super::finished(calls, before, &held(at), run);
+        assert!(finished(&calls, 2, 1, &run(0, "applied")).is_some());
+        assert!(finished(&calls, 3, 1, &run(0, "applied")).is_none());
+        let stopping = "stopping: 1 running steps are finished first";
+        assert!(finished(&calls, 2, 1, &run(0, stopping)).is_some(), "another step was begun");
+        assert!(finished(&calls, 2, 2, &run(0, stopping)).is_none(), "the last one was finished");
+        assert!(finished(&calls, 2, 1, &run(1, "error: stopped after 1 of 2 steps")).is_none());
+        assert!(finished(&calls, 2, 1, &run(1, "error: something else")).is_some());
         let unlocked = [call("DeleteObject", true, "/bucket/k8s.karlaru.com/lock")];
-        assert!(finished(&unlocked, 0, &run(0, "applied")).is_none());
+        assert!(finished(&unlocked, 0, 1, &run(0, "applied")).is_none());
         assert!(unheard(&calls, 1, &run(BY_SIGNAL, "")).is_none());
         assert!(unheard(&calls, 2, &run(BY_SIGNAL, "")).is_some());
         assert!(unheard(&calls, 2, &run(INTERRUPTED, "")).is_none());
