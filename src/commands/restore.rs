@@ -66,8 +66,10 @@ pub(super) async fn run(args: Restore, settings: &Settings, printer: &Printer) -
             .await?;
     let work = async |locked: &Locked| {
         let restoring = Restoring { store: store.as_ref(), cluster: &cluster, printer };
+        // What asks for it is not cut short: only the waiting is.
+        let id = restoring.ask(&aws, &backup).await?;
         tokio::select! {
-            done = restoring.run(&aws, &backup, args.timeout) => done,
+            done = restoring.follow(&id, args.timeout) => done,
             () = locked.stop() => Err(CommandError::failed("stopped; the control plane goes on restoring")
                 .hint("`kcl get instances` shows how far each machine is")),
         }
@@ -107,12 +109,13 @@ struct Restoring<'a> {
 }
 
 impl Restoring<'_> {
-    async fn run(&self, aws: &Aws, backup: &Backup, patience: Duration) -> Result<Done, CommandError> {
+    /// Asks the control plane for it; gives the request's id.
+    async fn ask(&self, aws: &Aws, backup: &Backup) -> Result<String, CommandError> {
         let by = format!("the account {}", aws.account);
         let request = RestoreRequest::new(OffsetDateTime::now_utc(), &backup.name, &by);
         reports::request_restore(self.store, &self.cluster.name, &request).await?;
         self.printer.note(&format!("asked for the restore {}; waiting for the control plane", request.id));
-        self.follow(&request.id, patience).await
+        Ok(request.id)
     }
 
     /// Shows what becomes of it until every member is done.

@@ -91,7 +91,8 @@ const CASES: [Case; 20] = [
     case(Fault::CredentialsExpired, Scope::Rest, &["have expired"]),
     in_stages(Fault::NotSeenYet { reads: 5 }, MAKING),
     in_stages(Fault::NotUsableYet { uses: 4 }, MAKING),
-    in_stages(Fault::ProfileUnknown { tries: 3 }, MAKING),
+    // The update makes none.
+    in_stages(Fault::ProfileUnknown { tries: 3 }, &[Stage::Create]),
     in_stages(Fault::RoleUnknown { tries: 3 }, MAKING),
     in_stages(Fault::InUse { tries: 4 }, REMOVING),
     // kcl looks at balancers that are there, and waits for none that it makes.
