@@ -186,6 +186,7 @@ fn exit_codes_and_words_from_create_to_delete() {
         kcl(&world, &["delete", "minimal.example.com", "--region", "eu-north-1", "--detailed-exitcode"])
             .expect(0);
     assert!(gone.stderr.contains("nothing of minimal.example.com is left"), "{}", gone.stderr);
+    assert!(gone.stderr.contains("not registered"), "{}", gone.stderr);
     assert_nothing_was_changed(&world);
 }
 

@@ -95,16 +95,11 @@ pub(super) async fn run(args: Delete, settings: &Settings, printer: &Printer) ->
 }
 
 fn say_nothing_is_left(aws: &Aws, target: &Target, printer: &Printer) {
-    let (name, region, account) = (&target.name, &aws.region, &aws.account);
-    match target.store.as_ref().filter(|_| !target.registered) {
-        Some(store) => {
-            let place = store.location();
-            printer.note(&format!(
-                "{name} is not registered in {place}, and nothing of it is left in {region} (account {account})"
-            ));
-        }
-        None => printer.note(&format!("nothing of {name} is left in {region} (account {account})")),
+    let mut text = format!("nothing of {} is left in {} (account {})", target.name, aws.region, aws.account);
+    if let Some(store) = target.store.as_ref().filter(|_| !target.registered) {
+        text += &format!("; it is not registered in {}", store.location());
     }
+    printer.note(&text);
 }
 
 /// What whoever looked at the plan wants.
