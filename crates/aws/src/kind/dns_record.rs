@@ -439,11 +439,12 @@ mod life {
     use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use kcl_engine::{Action, Ref, Wanted};
+    use kcl_engine::{Action, Attrs, Ref, Wanted};
     use kcl_model::resource::DnsRecord;
     use kcl_testkit::{Decision, Reply, Response};
 
     use crate::Depth;
+    use crate::kind::Kind;
     use crate::store::configurations;
     use crate::testing::{self, CLUSTER, World};
 
@@ -530,7 +531,16 @@ mod life {
             let message = "Tried to delete resource record set [name='docs.example.org.', type='A'] but it was not found";
             Decision::Respond(Response::error(call.protocol, 400, "InvalidChangeBatch", message))
         });
-        world.remove().await;
+        let live = world.live(&Wanted::default(), Depth::Everything).await.into_iter();
+        let records = live.filter(|node| node.id.kind.as_str() == "dns-record");
+        let records = records.map(|node| {
+            let old: DnsRecord = serde_json::from_value(node.fields).expect("it is a record");
+            (Attrs::new(), old)
+        });
+        let records: Vec<_> = records.collect();
+        assert_eq!(records.len(), 2);
+        let deleted = <super::DnsRecord as Kind>::delete_all(&world.aws, records).await;
+        deleted.expect("what is there is deleted");
         assert_eq!(world.records(&zone).await, Vec::<String>::new());
     }
 
