@@ -166,14 +166,21 @@ pub(crate) fn cluster_name(words: Vec<String>, named: Named) -> Result<Option<St
     }
     let name = words.next();
     match words.next() {
-        Some(extra) => Err(CommandError::usage(format!("`{extra}` is one argument too many"))),
+        Some(extra) => Err(one_too_many(&extra)),
         None => name.map(checked_name).transpose(),
     }
 }
 
 /// The name of an argument, or of `--name`.
 pub(crate) fn one_name(argument: Option<String>, named: Named) -> Result<Option<String>, CommandError> {
-    cluster_name(argument.into_iter().collect(), named)
+    match (argument, named.name) {
+        (Some(_), Some(extra)) => Err(one_too_many(&extra)),
+        (argument, named) => argument.or(named).map(checked_name).transpose(),
+    }
+}
+
+fn one_too_many(extra: &str) -> CommandError {
+    CommandError::usage(format!("`{extra}` is one argument too many"))
 }
 
 /// `name`, which becomes part of names and paths: nothing but a cluster's name will do.

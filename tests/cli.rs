@@ -313,8 +313,13 @@ fn the_name_may_be_given_as_kops_takes_it() {
     let in_step =
         world.kcl(&["update", "cluster", "--name", "minimal.example.com", "--skip-bootstrap"]).expect(0);
     assert!(in_step.stderr.contains("minimal.example.com is in step"), "{}", in_step.stderr);
-    let both = kcl(&["delete", "a.example.com", "--name", "b.example.com"]).expect(2);
-    assert!(both.stderr.contains("`b.example.com` is one argument too many"), "{}", both.stderr);
+    for command in ["delete", "unlock"] {
+        let both = kcl(&[command, "a.example.com", "--name", "b.example.com"]).expect(2);
+        assert!(both.stderr.contains("`b.example.com` is one argument too many"), "{}", both.stderr);
+    }
+    // A word that some commands have before the name is nobody's name.
+    let unlock = world.kcl(&["unlock", "cluster", "--force"]).expect(2);
+    assert!(unlock.stderr.contains("`cluster` is no cluster's name"), "{}", unlock.stderr);
 }
 
 /// A disk that is full, and a reader that has seen enough.
@@ -338,7 +343,9 @@ fn what_cannot_be_written_is_an_error_unless_nobody_wants_it() {
 fn each_call_is_logged_and_nothing_of_the_sdks_own() {
     let world = created();
     let log = world.kcl(&["get", "resources", "-vv"]).expect(0).stderr;
-    assert!(log.lines().any(|line| line.contains("DescribeVpcs") && line.contains("200")), "{log}");
+    for call in ["GetCallerIdentity", "DescribeVpcs", "GetObject"] {
+        assert!(log.lines().any(|line| line.contains(call) && line.contains("200")), "{call}: {log}");
+    }
     assert!(!log.contains("phase"), "{log}");
     assert!(!world.kcl(&["get", "resources", "-v"]).expect(0).stderr.contains("DescribeVpcs"));
 }

@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is wrong")]
 
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use kcl_testkit::{Call, Decision, Request, Response, World, example};
+use kcl_testkit::{Call, Decision, Reply, Request, Response, World, example};
 
 const KCL: &str = env!("CARGO_BIN_EXE_kcl");
 const CLUSTER: &str = "minimal.example.com";
@@ -161,6 +163,36 @@ fn ctrl_c_while_applying_finishes_what_runs_and_gives_the_lock_back() {
     assert!(unlock.stderr.contains("nobody holds the lock"), "{}", unlock.stderr);
     world.kcl(&["create", "cluster", "-f", &path, "--yes"]).expect(0);
     assert_eq!(world.aws.count("ec2", "CreateVpc"), 1);
+}
+
+/// What is purged cannot be made again: whoever stops in the last moment keeps it.
+#[test]
+fn ctrl_c_keeps_the_state_from_being_purged() {
+    let world = World::with_bucket(KCL);
+    let path = world.spec(&example("minimal.yaml"));
+    world.kcl(&["create", "cluster", "-f", &path, "--yes", "--skip-bootstrap"]).expect(0);
+    world.aws.take_calls();
+    let (process, said) = (Arc::new(OnceLock::new()), Arc::new(AtomicBool::new(false)));
+    let (pid, is_said) = (Arc::clone(&process), Arc::clone(&said));
+    world.aws.after(move |call, response| {
+        // With this one the last step ends.
+        let is_last =
+            call.mutating && format!("{}{}", call.path, call.body).contains("cluster-completed.spec");
+        if is_last && !is_said.swap(true, Ordering::SeqCst) {
+            let pid: &u32 = pid.wait();
+            assert!(Command::new("kill").args(["-INT", &pid.to_string()]).status().unwrap().success());
+        }
+        Reply::Send(response)
+    });
+    let run = start(world.command(&["delete", CLUSTER, "--yes", "--purge-state"]));
+    process.set(run.id()).unwrap();
+    let (code, stderr) = finish(run);
+    assert!(said.load(Ordering::SeqCst), "{stderr}");
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.replace('\n', " ").contains("are still there"), "{stderr}");
+    assert_eq!(world.aws.count("s3", "ListObjectVersions"), 0, "nothing is purged");
+    world.aws.clear_rules();
+    world.kcl(&["delete", CLUSTER, "--region", "eu-north-1", "--yes", "--purge-state"]).expect(0);
 }
 
 #[test]

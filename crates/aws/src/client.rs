@@ -106,7 +106,8 @@ impl Aws {
         let Some(region) = config.region().map(ToString::to_string) else {
             return Err(Error::new(ErrorKind::NoRegion, "connecting to AWS", "no region is set"));
         };
-        let identity = aws_sdk_sts::Client::new(config)
+        let sts = aws_sdk_sts::config::Builder::from(config).interceptor(refusals.listener(Service::Other));
+        let identity = aws_sdk_sts::Client::from_conf(sts.build())
             .get_caller_identity()
             .send()
             .await
@@ -151,6 +152,7 @@ impl Aws {
             ssm: client!(aws_sdk_ssm, Other),
             s3: client!(aws_sdk_s3, Other),
             tagging: client!(aws_sdk_resourcegroupstagging, Other),
+            public: Arc::new(PublicReads::new(config, &refusals)),
             refusals,
             others: Others::default(),
             state: None,
@@ -158,7 +160,6 @@ impl Aws {
             registration: None,
             node_agents: Arc::default(),
             issuer: None,
-            public: Arc::new(PublicReads::new(config)),
             run: run_id(),
         })
     }

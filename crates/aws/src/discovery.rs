@@ -15,7 +15,9 @@ use kcl_model::resource::DiscoveryDocument;
 
 use crate::client::Aws;
 use crate::error::{Error, ErrorKind};
+use crate::kind::Service;
 use crate::permission::{Ground, Permission};
+use crate::refusals::Refusals;
 use crate::regional::Regional;
 use crate::store::{Purged, S3Store};
 use crate::wait::Pauses;
@@ -65,11 +67,12 @@ pub(crate) struct PublicReads {
 }
 
 impl PublicReads {
-    pub(crate) fn new(config: &SdkConfig) -> Self {
+    pub(crate) fn new(config: &SdkConfig, refusals: &Refusals) -> Self {
         let mut config = config.to_builder();
         config.set_credentials_provider(None);
-        let config = aws_sdk_s3::config::Builder::from(&config.build()).allow_no_auth().build();
-        let client = aws_sdk_s3::Client::from_conf(config);
+        let config = aws_sdk_s3::config::Builder::from(&config.build()).allow_no_auth();
+        let client =
+            aws_sdk_s3::Client::from_conf(config.interceptor(refusals.listener(Service::Other)).build());
         Self { client, seen: Mutex::default(), removed: Mutex::default() }
     }
 

@@ -1,6 +1,6 @@
 //! What the EC2 kinds share: tags in EC2's types, filters, and how an EC2 resource is recognised.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use aws_sdk_ec2::types::{
     AttributeBooleanValue, Filter, NetworkInterface, ResourceType, RouteTable, SecurityGroup, Subnet, Tag,
@@ -12,7 +12,7 @@ use kcl_model::resource::{self, Tags};
 
 use crate::client::Aws;
 use crate::error::{During, Error, ErrorKind};
-use crate::observe::{Depth, Scope};
+use crate::observe::{Depth, Scope, each_once};
 use crate::permission::{Ground, Permission};
 use crate::tags::{self, CLUSTER_TAG, LOAD_BALANCER_CONTROLLER_TAG};
 
@@ -240,11 +240,8 @@ pub(crate) async fn security_groups<'a>(scope: &'a Scope<'_>) -> Result<&'a [Sec
         let mark =
             Filter::builder().name(format!("tag:{LOAD_BALANCER_CONTROLLER_TAG}")).values(scope.cluster);
         let of_controller = describe_security_groups(scope.aws, mark.build());
-        let (mut groups, of_controller) = try_join!(of_ours, of_controller)?;
-        let known: BTreeSet<_> = groups.iter().filter_map(|group| group.group_id.clone()).collect();
-        let is_new = |group: &SecurityGroup| group.group_id().is_some_and(|id| !known.contains(id));
-        groups.extend(of_controller.into_iter().filter(is_new));
-        Ok(groups)
+        let (groups, of_controller) = try_join!(of_ours, of_controller)?;
+        Ok(each_once(groups, of_controller, SecurityGroup::group_id))
     };
     scope.shared.security_groups.get_or_try_init(read).await.map(Vec::as_slice)
 }

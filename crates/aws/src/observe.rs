@@ -219,6 +219,13 @@ fn kind_of_arn(arn: &str) -> Option<String> {
     }
 }
 
+/// What one question found, and what another one did beside it: each once, by its `id`.
+pub(crate) fn each_once<T>(mut found: Vec<T>, others: Vec<T>, id: impl Fn(&T) -> Option<&str>) -> Vec<T> {
+    let known: BTreeSet<String> = found.iter().filter_map(|one| id(one).map(str::to_owned)).collect();
+    found.extend(others.into_iter().filter(|one| id(one).is_some_and(|id| !known.contains(id))));
+    found
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;

@@ -1,4 +1,4 @@
-//! Hears how often each service says that there are too many calls.
+//! Hears what each service answers: how often it says that there are too many calls, and, for the log, to which call.
 //!
 //! The SDK tries such a call again by itself, so that nobody else would learn of it; whoever decides how much is
 //! done at a time has to.

@@ -14,6 +14,7 @@ use aws_sdk_autoscaling::types::{
     LifecycleHookSpecification, MemoryMiBRequest, MixedInstancesPolicy, Tag, VCpuCountRequest,
 };
 use futures::future::try_join_all;
+use futures::try_join;
 use kcl_engine::{Attrs, LiveNode, Owner, Ref, Resource, Set};
 use kcl_model::resource::{
     AutoScalingGroup as Wanted, InstanceRequirements, LaunchTemplate, LifecycleHook, MixedInstances, Subnet,
@@ -24,7 +25,7 @@ use sha2::{Digest, Sha256};
 use super::{Kind, Service};
 use crate::client::Aws;
 use crate::error::{During, Error, ErrorKind};
-use crate::observe::{Depth, Scope};
+use crate::observe::{Depth, Scope, each_once};
 use crate::permission::{self, Ground, Permission};
 use crate::tags::CLUSTER_TAG;
 use crate::wait::{self, PROPAGATION, SLOW_RESOURCE};
@@ -99,18 +100,15 @@ impl Kind for AutoScalingGroup {
 
     async fn observe(scope: &Scope<'_>) -> Result<Vec<LiveNode>, Error> {
         let of_ours = Filter::builder().name(format!("tag:{CLUSTER_TAG}")).values(scope.cluster).build();
-        let mut groups = describe_all(scope.aws, of_ours).await?;
-        // One that has lost our mark has the other one still. Left alone it would go on making machines.
-        if scope.depth == Depth::Everything {
-            let of_cluster =
-                Filter::builder().name("tag-key").values(tags::ownership_key(scope.cluster)).build();
-            for group in describe_all(scope.aws, of_cluster).await? {
-                let is_known = |one: &Live| one.auto_scaling_group_name() == group.auto_scaling_group_name();
-                if !groups.iter().any(is_known) {
-                    groups.push(group);
-                }
-            }
-        }
+        let of_ours = describe_all(scope.aws, of_ours);
+        let groups = if scope.depth == Depth::Everything {
+            // One that has lost our mark has the other one still. Left alone it would go on making machines.
+            let mark = Filter::builder().name("tag-key").values(tags::ownership_key(scope.cluster)).build();
+            let (groups, marked) = try_join!(of_ours, describe_all(scope.aws, mark))?;
+            each_once(groups, marked, Live::auto_scaling_group_name)
+        } else {
+            of_ours.await?
+        };
         // One that is going away counts as gone: making it anew waits for that. Only where the cluster goes
         // must it be waited for.
         let groups = groups.iter().filter(|group| scope.depth == Depth::Everything || !is_going(group));

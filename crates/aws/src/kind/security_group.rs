@@ -174,14 +174,20 @@ mod tests {
         assert_eq!(done, [(Action::Update, format!("security-group/{name}"))]);
     }
 
-    #[tokio::test]
-    async fn somebody_elses_group_is_in_the_way() {
+    /// An account with the cluster's VPC, what is wanted then, and the VPC's id.
+    async fn with_vpc() -> (World, Wanted, String) {
         let world = World::start().await;
         let mut wanted = Wanted::default();
         testing::add(&mut wanted, CLUSTER, &testing::vpc());
         world.reach(&wanted).await;
         let live = world.live(&wanted, Depth::Deep).await;
         let vpc = live.first().and_then(|node| node.attrs.get("id")).expect("there is a VPC").clone();
+        (world, wanted, vpc)
+    }
+
+    #[tokio::test]
+    async fn somebody_elses_group_is_in_the_way() {
+        let (world, _, vpc) = with_vpc().await;
         let params = [("GroupName", "nodes"), ("GroupDescription", "theirs"), ("VpcId", vpc.as_str())];
         world.local.direct("ec2", "CreateSecurityGroup", &params).expect("a group of theirs");
         let group = SecurityGroup {
@@ -199,12 +205,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_that_only_the_load_balancer_controller_has_marked_goes_with_the_cluster() {
-        let world = World::start().await;
-        let mut wanted = Wanted::default();
-        testing::add(&mut wanted, CLUSTER, &testing::vpc());
-        world.reach(&wanted).await;
-        let live = world.live(&wanted, Depth::Deep).await;
-        let vpc = live.first().and_then(|node| node.attrs.get("id")).expect("there is a VPC").clone();
+        let (world, wanted, vpc) = with_vpc().await;
         for (name, cluster) in [("k8s-traffic-ours", CLUSTER), ("k8s-traffic-theirs", "other.example.com")] {
             let params = [
                 ("GroupName", name),

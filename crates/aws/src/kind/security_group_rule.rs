@@ -304,6 +304,7 @@ async fn revoke(aws: &Aws, group: &str, direction: Direction, ids: Vec<String>) 
 mod tests {
     use super::*;
     use kcl_engine::Action;
+    use kcl_testkit::{Decision, Response};
 
     use crate::testing::{self, CLUSTER, World};
 
@@ -381,6 +382,28 @@ mod tests {
             (Action::Create, format!("security-group-rule/{new}")),
         ];
         assert_eq!(done, expected);
+    }
+
+    /// Whoever is asked too much is not asked for each rule by itself.
+    #[tokio::test]
+    async fn a_batch_that_is_throttled_stays_one_call() {
+        let world = World::start().await;
+        let mut wanted = testing::network("");
+        world.reach(&wanted).await;
+        add_rule(&mut wanted, Protocol::tcp(22, 22), Peer::Cidr("10.0.0.0/8".to_owned()));
+        add_rule(&mut wanted, Protocol::tcp(443, 443), Peer::Cidr("10.0.0.0/8".to_owned()));
+        let plan = world.plan(&wanted).await;
+        world.local.before(|call| {
+            if call.action != "AuthorizeSecurityGroupIngress" {
+                return Decision::Forward;
+            }
+            Decision::Respond(Response::error(call.protocol, 503, "RequestLimitExceeded", "too many calls"))
+        });
+        world.local.take_calls();
+        let failed = world.try_apply(&plan).await.expect_err("nothing is made");
+        assert_eq!(failed.lines().count(), 2, "{failed}");
+        // What the SDK tries for one call.
+        assert_eq!(world.local.count("ec2", "AuthorizeSecurityGroupIngress"), 3);
     }
 
     #[tokio::test]

@@ -14,7 +14,7 @@ use crate::blockers;
 use crate::client::Aws;
 use crate::ec2::{self, Ours};
 use crate::error::{During, Error, ErrorKind};
-use crate::observe::Scope;
+use crate::observe::{Scope, each_once};
 use crate::permission::{Ground, Permission};
 use crate::tags::GROUP_TAG;
 use crate::wait::{self, SLOW_RESOURCE};
@@ -117,14 +117,12 @@ impl Kind for Volume {
 /// lost it: they are asked for only where one is missing, or where the cluster goes.
 async fn marked(scope: &Scope<'_>) -> Result<Vec<types::Volume>, Error> {
     let [of_ours, of_the_cluster] = scope.ec2_exact_filters();
-    let mut volumes = describe(scope.aws, of_ours).await?;
+    let volumes = describe(scope.aws, of_ours).await?;
     let names: BTreeSet<&str> = volumes.iter().filter_map(|volume| ec2::name_of(volume.tags())).collect();
     let wanted = scope.wanted_names(resource::Volume::SCHEMA.kind);
     if scope.is_exhaustive() || wanted.iter().any(|name| !names.contains(name)) {
-        let known: BTreeSet<String> = volumes.iter().filter_map(|volume| volume.volume_id.clone()).collect();
         let others = describe(scope.aws, of_the_cluster).await?;
-        volumes
-            .extend(others.into_iter().filter(|one| one.volume_id().is_some_and(|id| !known.contains(id))));
+        return Ok(each_once(volumes, others, types::Volume::volume_id));
     }
     Ok(volumes)
 }
