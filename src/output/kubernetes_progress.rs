@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use kcl_kube::{Action, Event, ObjectRef};
 
-use super::lines::Lines;
+use super::lines::{Lines, stopping};
 use super::printer::{GREEN, Printer, RED, YELLOW, paint};
 
 /// Draws the events of one piece of work. Waiting for the same thing is told once, and again where its reason is
@@ -59,11 +59,9 @@ impl<'a> KubernetesProgress<'a> {
             Event::Failed { object, error } => {
                 state.lines.tell(&format!("{} {object} {}: {error}", paint(RED, "!"), paint(RED, "failed")));
             }
-            Event::Stopping { running } => state.lines.tell(
-                &format!(
-                    "stopping: {running} requests on their way are finished first; press Ctrl-C again to leave at once"
-                ),
-            ),
+            Event::Stopping { running } => {
+                state.lines.tell(&stopping(running, "request on its way", "requests on their way"));
+            }
             Event::Waiting { object, progress, reason } => state.waiting(object, progress, &reason),
             Event::Ready { object, waited } => {
                 let waited_for = state.waiting.remove(&object).is_some();

@@ -37,3 +37,26 @@ impl<'a> Lines<'a> {
         }
     }
 }
+
+/// What is said once somebody asked to stop while so many of something were under way.
+pub(super) fn stopping(running: usize, one: &str, many: &str) -> String {
+    const AGAIN: &str = "finished first; press Ctrl-C again to leave at once";
+    match running {
+        0 => "stopping: nothing is under way, and nothing more is started".to_owned(),
+        1 => format!("stopping: 1 {one} is {AGAIN}"),
+        _ => format!("stopping: {running} {many} are {AGAIN}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::stopping;
+
+    #[test]
+    fn what_is_finished_first() {
+        let said = |running| stopping(running, "running step", "running steps");
+        assert_eq!(said(0), "stopping: nothing is under way, and nothing more is started");
+        assert!(said(1).starts_with("stopping: 1 running step is finished first"));
+        assert!(said(2).starts_with("stopping: 2 running steps are finished first"));
+    }
+}

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use kcl_apply::Event;
 use kcl_engine::{Action, Plan};
 
-use super::lines::Lines;
+use super::lines::{Lines, stopping};
 use super::names::Names;
 use super::printer::{GREEN, Printer, RED, YELLOW, paint};
 
@@ -53,9 +53,7 @@ impl<'a> Progress<'a> {
                 ));
             }
             Event::Stopping { running } => {
-                self.lines.tell(&format!(
-                    "stopping: {running} running steps are finished first; press Ctrl-C again to leave at once"
-                ));
+                self.lines.tell(&stopping(*running, "running step", "running steps"));
             }
         }
         self.draw();

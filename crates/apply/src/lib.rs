@@ -2,8 +2,9 @@
 //!
 //! Chooses nothing: every decision was taken in the plan. Each step starts the moment its own predecessors are
 //! done; there are no waves. Steps of one kind that become ready together and share a batch key run as one
-//! call. Each lane runs so many steps at a time, fewer while the cloud is throttling. A failed step skips what comes after it, the independent rest goes on, and the [`Report`] names root
-//! causes only. When `stop` fires, what runs is finished, and nothing else starts.
+//! call. Each lane runs so many steps at a time, fewer while the cloud is throttling. A failed step skips what
+//! comes after it, the independent rest goes on, and the [`Report`] names root causes only. When `stop` fires,
+//! what runs is finished, and nothing else starts.
 
 mod executor;
 mod limiter;

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::time::Duration;
 
 use futures::future::BoxFuture;
 use kcl_apply::{Event, Lane, Outcome, Provider, Report, Resolved, apply};
@@ -48,6 +47,8 @@ struct Recorder {
     widths: Mutex<Vec<usize>>,
     fails: &'static str,
     slow: &'static str,
+    /// The slow step runs.
+    begun: Notify,
     go: Notify,
     limit: usize,
     refused: Mutex<u64>,
@@ -89,6 +90,7 @@ impl Provider for Recorder {
             *self.refused.lock().unwrap() += self.refuses;
             tokio::task::yield_now().await;
             if steps.iter().any(|step| step.name == self.slow) {
+                self.begun.notify_one();
                 self.go.notified().await;
             }
             self.running.lock().unwrap().0 -= 1;
@@ -203,9 +205,8 @@ async fn where_the_cloud_refuses_less_is_asked() {
 async fn stopping_finishes_what_runs_and_starts_nothing() {
     let plan = plan_of(&[("s", "", &[]), ("t", "", &["s"])]);
     let provider = Recorder { slow: "s", ..Recorder::default() };
-    let stop = tokio::time::sleep(Duration::ZERO);
     let mut stopping = None;
-    let report = apply(&plan, &provider, stop, unresolved, |event| {
+    let report = apply(&plan, &provider, provider.begun.notified(), unresolved, |event| {
         if let Event::Stopping { running } = event {
             stopping = Some(running);
             provider.go.notify_one();
@@ -224,17 +225,12 @@ async fn what_waits_for_its_turn_when_it_is_stopped_is_not_started() {
     let parts: &[(&str, &str, &[&str])] = &[("s", "", &[]), ("t", "", &[]), ("u", "", &[])];
     let plan = plan_of(parts);
     let provider = Recorder { slow: "s", limit: 1, ..Recorder::default() };
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let stopped = async move { drop(stopped.await) };
-    let mut stop = Some(stop);
     let mut stopping = None;
-    let report = apply(&plan, &provider, stopped, unresolved, |event| match event {
-        Event::Started { .. } => drop(stop.take()),
-        Event::Stopping { running } => {
+    let report = apply(&plan, &provider, provider.begun.notified(), unresolved, |event| {
+        if let Event::Stopping { running } = event {
             stopping = Some(running);
             provider.go.notify_one();
         }
-        _ => {}
     })
     .await;
     assert_eq!(stopping, Some(1), "one lane, one step");

@@ -131,7 +131,7 @@ mod tests {
         let finished = |calls: &[Call], before, at, run: &Run| super::finished(calls, before, &held(at), run);
         assert!(finished(&calls, 2, 1, &run(0, "applied")).is_some());
         assert!(finished(&calls, 3, 1, &run(0, "applied")).is_none());
-        let stopping = "stopping: 1 running steps are finished first";
+        let stopping = "stopping: 1 running step is finished first";
         assert!(finished(&calls, 2, 1, &run(0, stopping)).is_some(), "another step was begun");
         assert!(finished(&calls, 2, 2, &run(0, stopping)).is_none(), "the last one was finished");
         assert!(finished(&calls, 2, 1, &run(1, "error: stopped after 1 of 2 steps")).is_none());
