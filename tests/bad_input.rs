@@ -394,9 +394,14 @@ fn what_failed_is_said_though_nobody_may_look_what_is_left() {
 /// A run against an endpoint where nobody listens.
 #[track_caller]
 fn unreached(args: &[&str]) -> String {
+    unreached_at("http://127.0.0.1:1", args)
+}
+
+#[track_caller]
+fn unreached_at(endpoint: &str, args: &[&str]) -> String {
     let world = world();
     let started = Instant::now();
-    let run = kcl_with(&world, args, &[("AWS_ENDPOINT_URL", "http://127.0.0.1:1")]).expect(1);
+    let run = kcl_with(&world, args, &[("AWS_ENDPOINT_URL", endpoint)]).expect(1);
     assert!(started.elapsed() < Duration::from_secs(25), "{:?}", started.elapsed());
     error(&world, &run)
 }
@@ -408,6 +413,14 @@ const OS_ERROR: (&str, &str) = (r"\(os\s+error \d+\)", "(os error)");
 fn an_endpoint_that_cannot_be_reached() {
     let said = unreached(&[&CREATE[..], &["--yes"]].concat());
     insta::with_settings!({filters => vec![OS_ERROR]}, { assert_snapshot!(said); });
+}
+
+#[test]
+fn an_endpoint_that_is_spelled_wrongly() {
+    for endpoint in ["127.0.0.1:1", "htp://127.0.0.1:1", "http://[bad"] {
+        let said = unreached_at(endpoint, &[&CREATE[..], &["--yes"]].concat());
+        assert!(said.contains("AWS_ENDPOINT_URL if it is set"), "{endpoint}: {said}");
+    }
 }
 
 #[test]

@@ -176,10 +176,17 @@ fn is_credentials_trouble(text: &str) -> bool {
         .any(|mark| text.contains(mark))
 }
 
+/// Whether the request never left: nobody was reached, or where to is spelled wrongly.
 fn is_connect_trouble(text: &str) -> bool {
-    ["ConnectError", "Connection refused", "dns error", "tcp connect error"]
-        .iter()
-        .any(|mark| text.contains(mark))
+    const MARKS: [&str; 6] = [
+        "ConnectError",
+        "Connection refused",
+        "dns error",
+        "tcp connect error",
+        "unsupported scheme",
+        "failed to apply endpoint",
+    ];
+    MARKS.iter().any(|mark| text.contains(mark))
 }
 
 /// The SDK tells of each place where it looked for credentials; that there are none says it all.

@@ -15,7 +15,7 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use futures::future::BoxFuture;
 use kcl_engine::{Action, LiveNode, Options, Plan, Ref, Resource, Wanted, plan};
 use kcl_model::resource::{self, Tags, catalogue};
-use kcl_testkit::{FrontConfig, LocalAws};
+use kcl_testkit::{Fault, FrontConfig, LocalAws, Point, Strikes, When};
 use tempfile::TempDir;
 
 use crate::client::Aws;
@@ -77,6 +77,12 @@ impl World {
         let batch = ChangeBatch::builder().changes(change.expect("it is whole")).build();
         let call = self.aws.route53.change_resource_record_sets().hosted_zone_id(zone);
         call.change_batch(batch.expect("it is whole")).send().await.expect("it is made");
+    }
+
+    /// Loses the answer of the next call of an action, once AWS has done what it says.
+    pub(crate) fn lose_answer(&self, service: &str, action: &str) -> Strikes {
+        let point = Point { service: service.to_owned(), action: action.to_owned(), nth: 1 };
+        self.local.inject(Fault::ResponseLost, When::At(point), 0)
     }
 
     /// An account of its own on the tests' common server; nothing takes time in it.

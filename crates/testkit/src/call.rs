@@ -4,6 +4,7 @@
 //! for, as in IAM's action names (`elasticloadbalancing`, `events`, `tag`).
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use hyper::Method;
 use hyper::header::{AUTHORIZATION, HeaderMap};
@@ -45,6 +46,10 @@ pub struct Call {
     pub status: u16,
     /// The answer's error code.
     pub error_code: Option<String>,
+    /// When it came.
+    pub begun: Instant,
+    /// When it was answered or dropped; `None` as long as it is under way.
+    pub ended: Option<Instant>,
 }
 
 const READS: [&str; 11] = [
@@ -121,6 +126,8 @@ impl Call {
             mutating,
             status: 0,
             error_code: None,
+            begun: Instant::now(),
+            ended: None,
         }
     }
 

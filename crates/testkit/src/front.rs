@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use http_body_util::BodyExt as _;
 use hyper::StatusCode;
@@ -328,6 +329,7 @@ impl Inner {
     }
 
     fn finish(&self, mut call: Call, reply: &Reply) {
+        call.ended = Some(Instant::now());
         if let Reply::Send(response) | Reply::Cut(response) = reply {
             call.status = response.status.as_u16();
             call.error_code = response.error_code();

@@ -202,7 +202,6 @@ mod tests {
     use kcl_engine::{Action, Json, Wanted};
     use kcl_model::policy;
     use kcl_model::resource::Queue;
-    use kcl_testkit::Reply;
     use serde_json::json;
 
     use crate::testing::{self, World};
@@ -262,12 +261,7 @@ mod tests {
     #[tokio::test]
     async fn a_lost_answer_makes_one_queue_with_our_tags() {
         let world = World::start().await;
-        let lost = std::sync::atomic::AtomicBool::new(false);
-        world.local.after(move |call, response| {
-            let first =
-                call.is("sqs", "CreateQueue") && !lost.swap(true, std::sync::atomic::Ordering::SeqCst);
-            if first { Reply::Drop } else { Reply::Send(response) }
-        });
+        world.lose_answer("sqs", "CreateQueue");
         world.reach(&wanted(300)).await;
         world.local.clear_rules();
         // One with our tags and other attributes is brought to what is wanted.

@@ -83,8 +83,7 @@ impl Kind for Subnet {
         if old.ipv6_cidr != want.ipv6_cidr {
             disassociate_ipv6(aws, id).await?;
             if let Some(cidr) = &want.ipv6_cidr {
-                let call = aws.ec2.associate_subnet_cidr_block().subnet_id(id).ipv6_cidr_block(cidr);
-                call.send().await.during("ec2:AssociateSubnetCidrBlock")?;
+                associate_ipv6(aws, id, cidr).await?;
             }
         }
         configure(aws, id, old, want).await?;
@@ -135,10 +134,27 @@ async fn find(aws: &Aws, want: &resource::Subnet) -> Result<Option<String>, Erro
     Ok(answer.subnets().first().and_then(|subnet| subnet.subnet_id()).map(str::to_owned))
 }
 
-async fn disassociate_ipv6(aws: &Aws, id: &str) -> Result<(), Error> {
+/// Gives it a block. Asked for again after a lost answer, a subnet refuses what it has.
+async fn associate_ipv6(aws: &Aws, id: &str, cidr: &str) -> Result<(), Error> {
+    let call = || async {
+        let call = aws.ec2_once.associate_subnet_cidr_block().subnet_id(id).ipv6_cidr_block(cidr);
+        call.send().await.during("ec2:AssociateSubnetCidrBlock").map(drop)
+    };
+    let there = || async {
+        let blocks = live_ipv6_blocks(aws, id).await?;
+        Ok(blocks.iter().any(|block| block.ipv6_cidr_block() == Some(cidr)).then_some(()))
+    };
+    wait::create_once(call, there).await
+}
+
+async fn live_ipv6_blocks(aws: &Aws, id: &str) -> Result<Vec<types::SubnetIpv6CidrBlockAssociation>, Error> {
     let answer = aws.ec2.describe_subnets().subnet_ids(id).send().await.during("ec2:DescribeSubnets")?;
-    let blocks = answer.subnets().iter().flat_map(ipv6_blocks);
-    for association in blocks.filter_map(|block| block.association_id()) {
+    Ok(answer.subnets().iter().flat_map(ipv6_blocks).cloned().collect())
+}
+
+async fn disassociate_ipv6(aws: &Aws, id: &str) -> Result<(), Error> {
+    let blocks = live_ipv6_blocks(aws, id).await?;
+    for association in blocks.iter().filter_map(|block| block.association_id()) {
         let call = aws.ec2.disassociate_subnet_cidr_block().association_id(association);
         call.send().await.during("ec2:DisassociateSubnetCidrBlock")?;
     }
@@ -170,6 +186,7 @@ async fn configure(
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_ec2::types::Vpc;
     use kcl_engine::Action;
     use kcl_model::resource::Subnet;
 
@@ -192,6 +209,22 @@ mod tests {
         testing::add(&mut second, &name, &changed);
         let done = world.round_trip(&first, &second).await;
         assert_eq!(done, [(Action::Update, format!("subnet/{name}"))]);
+    }
+
+    #[tokio::test]
+    async fn a_lost_answer_adds_no_second_block() {
+        let world = World::start().await;
+        world.reach(&testing::network("a")).await;
+        let vpcs = world.aws.ec2.describe_vpcs().send().await.expect("they are told");
+        let mut blocks = vpcs.vpcs().iter().flat_map(Vpc::ipv6_cidr_block_association_set);
+        let block = blocks.find_map(|block| block.ipv6_cidr_block()).expect("Amazon's");
+        let mut wanted = testing::network("a");
+        let name = format!("a.{CLUSTER}");
+        let ipv6_cidr = Some(block.replace("/56", "/64"));
+        testing::add(&mut wanted, &name, &Subnet { ipv6_cidr, ..testing::subnet('a', &name) });
+        let lost = world.lose_answer("ec2", "AssociateSubnetCidrBlock");
+        world.reach(&wanted).await;
+        assert_eq!((lost.count(), world.local.count("ec2", "AssociateSubnetCidrBlock")), (1, 1));
     }
 
     #[tokio::test]

@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use aws_sdk_ec2::primitives::DateTime;
-use aws_sdk_ec2::types::{self, Filter, ResourceType, VolumeModificationState, VolumeState, VolumeType};
+use aws_sdk_ec2::types::{
+    self, Filter, ResourceType, VolumeModification, VolumeModificationState, VolumeState, VolumeType,
+};
 use kcl_engine::{Attrs, LiveNode, Owner, Resource};
 use kcl_model::resource;
 
@@ -209,11 +211,19 @@ async fn modify(aws: &Aws, id: &str, old: &resource::Volume, want: &resource::Vo
         );
         return Err(Error::new(ErrorKind::Refused, "ec2:ModifyVolume", message));
     }
-    let call = aws.ec2.modify_volume().volume_id(id);
-    let call = call.set_size((old.size != want.size).then_some(want.size));
-    let call = call.volume_type(VolumeType::from(want.volume_type.as_str()));
-    let call = call.set_iops(want.iops).set_throughput(want.throughput);
-    call.send().await.during("ec2:ModifyVolume").map_err(|error| explain(id, error))?;
+    let call = || async {
+        let call = aws.ec2_once.modify_volume().volume_id(id);
+        let call = call.set_size((old.size != want.size).then_some(want.size));
+        let call = call.volume_type(VolumeType::from(want.volume_type.as_str()));
+        let call = call.set_iops(want.iops).set_throughput(want.throughput);
+        call.send().await.during("ec2:ModifyVolume").map(drop).map_err(|error| explain(id, error))
+    };
+    // Asked for again after a lost answer, it would be refused: the next change is taken hours later.
+    let begun = || async {
+        let newest = newest_change(aws, id).await?;
+        Ok(newest.is_some_and(|change| leads_to(&change, want)).then_some(()))
+    };
+    wait::create_once(call, begun).await?;
     let what = format!("the change of {id} to take effect");
     wait::until(SLOW_RESOURCE, "ec2:DescribeVolumesModifications", &what, || modified(aws, id)).await
 }
@@ -228,19 +238,34 @@ fn explain(id: &str, error: Error) -> Error {
     Error { message, ..error }
 }
 
-/// The volume has its new size and speed as soon as it is being optimized.
-async fn modified(aws: &Aws, id: &str) -> Result<Option<()>, Error> {
+/// The change of the volume that was begun last, if there was ever one.
+async fn newest_change(aws: &Aws, id: &str) -> Result<Option<VolumeModification>, Error> {
     let call = aws.ec2.describe_volumes_modifications().volume_ids(id);
     let answer = match call.send().await.during("ec2:DescribeVolumesModifications") {
-        Err(error) if error.is_not_found() => return Ok(Some(())),
+        Err(error) if error.is_not_found() => return Ok(None),
         result => result?,
     };
-    let newest =
-        answer.volumes_modifications().iter().max_by_key(|change| change.start_time().map(DateTime::secs));
-    match newest.and_then(|change| change.modification_state()) {
+    let changes = answer.volumes_modifications.unwrap_or_default().into_iter();
+    Ok(changes.max_by_key(|change| change.start_time().map(DateTime::secs)))
+}
+
+/// Whether the change, by what is told of it, leads to what is wanted.
+fn leads_to(change: &VolumeModification, want: &resource::Volume) -> bool {
+    change.modification_state() != Some(&VolumeModificationState::Failed)
+        && change.target_volume_type().is_none_or(|to| to.as_str() == want.volume_type)
+        && change.target_size().is_none_or(|to| to == want.size)
+        && change.target_iops().is_none_or(|to| want.iops.is_none_or(|iops| iops == to))
+        && change.target_throughput().is_none_or(|to| want.throughput.is_none_or(|wanted| wanted == to))
+}
+
+/// The volume has its new size and speed as soon as it is being optimized.
+async fn modified(aws: &Aws, id: &str) -> Result<Option<()>, Error> {
+    let newest = newest_change(aws, id).await?;
+    match newest.as_ref().and_then(VolumeModification::modification_state) {
         Some(VolumeModificationState::Modifying) => Ok(None),
         Some(VolumeModificationState::Failed) => {
-            let why = newest.and_then(|change| change.status_message()).unwrap_or("no reason is given");
+            let why = newest.as_ref().and_then(|change| change.status_message());
+            let why = why.unwrap_or("no reason is given");
             Err(Error::new(ErrorKind::Refused, "ec2:ModifyVolume", format!("changing {id} failed: {why}")))
         }
         _ => Ok(Some(())),
@@ -295,6 +320,15 @@ mod tests {
         });
         let done = world.round_trip(&wanted(|_| {}), &bigger).await;
         assert_eq!(done, [(Action::Update, format!("volume/a.etcd-main.{CLUSTER}"))]);
+    }
+
+    #[tokio::test]
+    async fn a_lost_answer_asks_for_no_second_change() {
+        let world = World::start().await;
+        world.reach(&wanted(|_| {})).await;
+        let lost = world.lose_answer("ec2", "ModifyVolume");
+        world.reach(&wanted(|volume| volume.size = 40)).await;
+        assert_eq!((lost.count(), world.local.count("ec2", "ModifyVolume")), (1, 1));
     }
 
     #[tokio::test]

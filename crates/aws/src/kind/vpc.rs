@@ -283,7 +283,6 @@ async fn disassociate(aws: &Aws, id: &str, is_meant: impl Fn(&Block) -> bool) ->
 mod tests {
     use kcl_engine::{Action, Wanted};
     use kcl_model::resource::{DhcpOptions, Subnet, Vpc};
-    use kcl_testkit::Reply;
 
     use crate::kind::Kind;
     use crate::observe::Depth;
@@ -366,11 +365,7 @@ mod tests {
         let world = World::start().await;
         let mut wanted = Wanted::default();
         testing::add(&mut wanted, CLUSTER, &testing::vpc());
-        let lost = std::sync::atomic::AtomicBool::new(false);
-        world.local.after(move |call, response| {
-            let first = call.is("ec2", "CreateVpc") && !lost.swap(true, std::sync::atomic::Ordering::SeqCst);
-            if first { Reply::Drop } else { Reply::Send(response) }
-        });
+        world.lose_answer("ec2", "CreateVpc");
         world.reach(&wanted).await;
         assert_eq!(world.local.count("ec2", "CreateVpc"), 1);
         world.remove().await;
@@ -382,12 +377,7 @@ mod tests {
         let mut wanted = Wanted::default();
         testing::add(&mut wanted, CLUSTER, &Vpc { amazon_ipv6: false, ..testing::vpc() });
         world.reach(&wanted).await;
-        let lost = std::sync::atomic::AtomicBool::new(false);
-        world.local.after(move |call, response| {
-            let associates = call.is("ec2", "AssociateVpcCidrBlock");
-            let first = associates && !lost.swap(true, std::sync::atomic::Ordering::SeqCst);
-            if first { Reply::Drop } else { Reply::Send(response) }
-        });
+        world.lose_answer("ec2", "AssociateVpcCidrBlock");
         let mut wanted = Wanted::default();
         testing::add(&mut wanted, CLUSTER, &Vpc { amazon_ipv6: true, ..testing::vpc() });
         world.reach(&wanted).await;

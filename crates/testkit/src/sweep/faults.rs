@@ -17,6 +17,8 @@ use super::row::Fate;
 
 /// Longer than kcl waits for an answer.
 const STALL: Duration = Duration::from_secs(35);
+/// A run that can never succeed waits no longer than this before it says so.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A fault, and what a run that stops because of it has to say: one of these.
 struct Case {
@@ -50,8 +52,9 @@ impl Case {
 const SERVER: &[&str] = &["InternalError", "InternalFailure", "ServiceUnavailable", "HTTP status 50"];
 const LOST: &[&str] = &["run the same command again"];
 /// The last one is of what kcl looks at as AWS does, without credentials.
-const DENIED: &[&str] =
-    &["UnauthorizedOperation", "AccessDenied", "HTTP status 403", "without credentials, and that is refused"];
+const DENIED: &[&str] = &["UnauthorizedOperation", "AccessDenied", "HTTP status 403", HIDDEN];
+/// That takes a while to be believed: S3 allows what its policies say some seconds after they were set.
+const HIDDEN: &str = "without credentials, and that is refused";
 
 const fn case(fault: Fault, scope: Scope, causes: &'static [&'static str]) -> Case {
     Case { fault, causes, scope, stages: &Stage::ALL }
@@ -149,7 +152,8 @@ fn disturbed(
         run.env("KCL_LOCK_LEASE", SHORT_LEASE);
     }
     let run = Running::start(run)?.wait()?;
-    let took = strikes.first().map(|first| Instant::now().saturating_duration_since(first));
+    let (first, ended) = (strikes.first(), Instant::now());
+    let took = first.map(|first| ended.saturating_duration_since(first));
     let told = |fate, took: Option<Duration>| {
         Ok(Told { fates: vec![fate], measured: took.map(|took| took.as_secs_f64()) })
     };
@@ -182,6 +186,10 @@ fn disturbed(
     if !case.causes.iter().any(|cause| said.contains(cause)) {
         return failed(format!("not the right cause: {}", run.end()));
     }
+    let waited = first.map(|first| idle(&world.aws.calls(), first, ended)).unwrap_or_default();
+    if case.is_permanent() && waited > PATIENCE && !said.contains(HIDDEN) {
+        return failed(format!("waited {:.1} s before it stopped: {}", waited.as_secs_f64(), run.end()));
+    }
     let trouble = ground.again(&world, stage, auditor)?;
     trouble.map_or_else(|| told(Fate::Stopped, took), failed)
 }
@@ -203,9 +211,38 @@ fn repeated(calls: &[Call], undisturbed: &[Point]) -> Vec<String> {
     more.map(|((service, action), count)| format!("{service}:{action} {count} times")).collect()
 }
 
+/// How long no call was under way between two moments. It is what kcl waited of its own will: how long the answers of a
+/// busy local AWS take does not count.
+fn idle(calls: &[Call], from: Instant, to: Instant) -> Duration {
+    let mut spans: Vec<_> = calls.iter().map(|call| (call.begun.min(to), call.ended.unwrap_or(to))).collect();
+    spans.sort_unstable();
+    let (mut idle, mut at) = (Duration::ZERO, from);
+    for (begun, ended) in spans {
+        idle += begun.saturating_duration_since(at);
+        at = at.max(ended);
+    }
+    idle + to.saturating_duration_since(at)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_lies_between_calls_is_waiting() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let call = |begun, ended: Option<u64>| Call {
+            begun: at(begun),
+            ended: ended.map(at),
+            ..Call::named("CreateVpc", true)
+        };
+        let idle = |calls: &[Call]| super::idle(calls, at(10), at(30)).as_secs();
+        assert_eq!(idle(&[]), 20);
+        assert_eq!(idle(&[call(1, Some(5)), call(40, None)]), 20, "what came before or after is no matter");
+        assert_eq!(idle(&[call(8, Some(12)), call(11, Some(15)), call(20, Some(24))]), 11);
+        assert_eq!(idle(&[call(11, None), call(12, Some(13))]), 1, "it is under way still");
+    }
 
     #[test]
     fn what_is_changed_more_often_than_usual_is_told() {

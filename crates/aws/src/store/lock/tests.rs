@@ -2,7 +2,7 @@
 
 use std::future::pending;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
 
 use futures::future::{BoxFuture, join_all};
@@ -491,14 +491,9 @@ async fn where_no_age_is_told_a_waiter_watches() {
 async fn an_answer_that_is_lost_takes_nothing() {
     let world = World::start().await;
     let (stores, clock) = (s3_stores(&world, 1).await, TestClock::new());
-    let lost = AtomicU32::new(0);
-    world.local.after(move |call, response| {
-        let first = call.action == "PutObject" && lost.fetch_add(1, Ordering::Relaxed) == 0;
-        if first { Reply::Drop } else { Reply::Send(response) }
-    });
+    let lost = world.lose_answer("s3", "PutObject");
     let lock = take(Arc::clone(&stores[0]), 1, &clock).await.expect("it is ours");
-    let dropped = world.local.calls().into_iter().filter(|call| call.status == 0).count();
-    assert_eq!(dropped, 1, "an answer was lost");
+    assert_eq!(lost.count(), 1, "an answer was lost");
     assert_eq!(held(look(stores[0].as_ref(), &clock).await).0, *lock.lease());
     lock.release().await.expect("it is released");
     is_free(stores[0].as_ref()).await;
