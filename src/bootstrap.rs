@@ -7,7 +7,8 @@ use futures::future::try_join_all;
 use kcl_apply::Applied;
 use kcl_aws::Aws;
 use kcl_kube::{
-    Action, Connection, ErrorKind, Fate, Plan, PlanOptions, Probe, WaitOptions, Wanted, fetch_manifest,
+    Action, Connection, ErrorKind, Fate, Guard, ObjectRef, Plan, PlanOptions, Probe, WaitOptions, Wanted,
+    fetch_manifest,
 };
 use kcl_manifests::Manifest;
 use kcl_model::{Facts, ROLE_ANNOTATION};
@@ -16,7 +17,7 @@ use kcl_spec::cluster::Role;
 use serde_json::{Value, json};
 
 use crate::api;
-use crate::cli::Ways;
+use crate::cli::{PlanFormat, Ways};
 use crate::error::{CommandError, Failure};
 use crate::machines::Machines;
 use crate::output::{KubernetesProgress, KubernetesView, Printer};
@@ -28,6 +29,9 @@ const SOON: Duration = Duration::from_secs(3);
 
 /// How often is looked whether the control plane has begun.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(5);
+
+/// What gives pods their roles.
+const POLICY: &str = "MutatingAdmissionPolicy";
 
 /// How long an admission policy may take to act: API servers learn of a new one within seconds.
 const ADMISSION: Duration = Duration::from_mins(2);
@@ -76,8 +80,8 @@ impl Wishes {
 
     /// A pod that shows whether pods are given their roles; `None` where no service account has one.
     fn probe(&self) -> Option<Probe> {
-        let is_policy = |wanted: &Wanted| wanted.origin == kcl_manifests::POD_IDENTITY;
-        let has_policy = self.objects.iter().any(is_policy);
+        let of_addon = self.objects.iter().filter(|wanted| wanted.origin == kcl_manifests::POD_IDENTITY);
+        let policy = of_addon.map(|wanted| &wanted.object).find(|object| object["kind"] == POLICY)?;
         // An addon's own, where there is one: its namespace has no quota of the user's.
         let of_spec = [kcl_model::kubernetes::SERVICE_ACCOUNTS, kcl_model::kubernetes::SPEC_ORIGIN];
         let is_users = |wanted: &&Wanted| of_spec.contains(&wanted.origin.as_str());
@@ -88,9 +92,10 @@ impl Wishes {
         });
         let account = &accounts.min_by_key(is_users)?.object;
         let text = |value: &Value| value.as_str().map(str::to_owned);
-        has_policy.then_some(Probe {
+        Some(Probe {
             namespace: text(&account["metadata"]["namespace"]).unwrap_or_else(|| "default".to_owned()),
             service_account: text(&account["metadata"]["name"])?,
+            policy: text(&policy["metadata"]["name"])?,
             variable: "AWS_ROLE_ARN".to_owned(),
         })
     }
@@ -264,8 +269,12 @@ pub(crate) struct Bootstrap<'a> {
     pub(crate) ways: &'a Ways,
     /// How long each wait may take.
     pub(crate) timeout: Duration,
+    /// Nothing is changed unless it says so.
+    pub(crate) guard: Guard,
     /// Whatever has to be done was said yes to.
     pub(crate) confirmed: bool,
+    /// How plans are shown.
+    pub(crate) output: PlanFormat,
     /// Who is told.
     pub(crate) printer: &'a Printer,
 }
@@ -300,12 +309,10 @@ impl Bootstrap<'_> {
                 (wishes, connection, plan)
             }
         };
-        if !plan.is_empty() {
-            self.apply(&wishes, &connection, &plan, stop()).await?;
-        }
+        let connection = connection.change_under(Guard::clone(&self.guard));
+        let left_alone = self.apply(&wishes, &connection, &plan, stop()).await?;
         self.wait(&connection, &plan, stop()).await?;
-        let kept = plan.unwanted.iter().filter(|unwanted| unwanted.fate != Fate::Delete).count();
-        Ok(Some(Ready { left_alone: kept, connection }))
+        Ok(Some(Ready { left_alone, connection }))
     }
 
     /// Shows what nobody could see before. Objects to create were announced; anything else was not, and needs a yes.
@@ -315,7 +322,12 @@ impl Bootstrap<'_> {
             return Ok(());
         }
         let view = KubernetesView { width: self.printer.width, full: false };
-        self.printer.data(&view.render(plan));
+        let view = view.render(plan);
+        match self.output {
+            PlanFormat::Text => self.printer.data(&view),
+            // Whoever reads the document would not understand what comes behind it.
+            PlanFormat::Json => self.printer.write(&view),
+        }
         if self.confirmed {
             return Ok(());
         }
@@ -377,13 +389,14 @@ impl Bootstrap<'_> {
         begun
     }
 
+    /// Applies the plan; gives how many objects that are no longer wanted stay.
     async fn apply(
         &self,
         wishes: &Wishes,
         connection: &Connection,
         plan: &Plan,
         stop: impl Future<Output = ()> + Send,
-    ) -> Result<(), CommandError> {
+    ) -> Result<usize, CommandError> {
         let progress = KubernetesProgress::new(self.printer);
         let observer = |event| progress.event(event);
         let probe = wishes.probe();
@@ -392,8 +405,15 @@ impl Bootstrap<'_> {
         });
         let applied = kcl_kube::apply(connection, plan, hook, stop, &observer).await?;
         progress.clear();
+        // The plan says of the others that they stay.
+        let was_to_go = |object: &ObjectRef| {
+            plan.unwanted.iter().any(|unwanted| unwanted.object == *object && unwanted.fate == Fate::Delete)
+        };
+        for (object, reason) in applied.kept.iter().filter(|(object, _)| was_to_go(object)) {
+            self.printer.warning(&format!("{object} was not deleted: {reason}"), None);
+        }
         match applied.outcome() {
-            kcl_kube::Outcome::Done => Ok(()),
+            kcl_kube::Outcome::Done => Ok(applied.kept.len()),
             kcl_kube::Outcome::Failed => Err(failure(applied)),
             kcl_kube::Outcome::Stopped => {
                 let left = applied.not_started.len();
@@ -468,6 +488,10 @@ fn stopped() -> CommandError {
 fn failure(applied: kcl_kube::Applied) -> CommandError {
     let mut command = CommandError::failed(String::new());
     command.messages.clear();
+    let errors = applied.failures.iter().map(|failed| &*failed.error).chain(&applied.error);
+    if errors.map(kcl_kube::Error::kind).all(|kind| kind == ErrorKind::Unreachable) {
+        command.failure = Failure::Unreachable;
+    }
     for failed in applied.failures {
         let error = CommandError::from(*failed.error);
         command
@@ -487,4 +511,38 @@ fn failure(applied: kcl_kube::Applied) -> CommandError {
     );
     command.messages.push(count);
     command.hint("mend the cause and run the same command again: it goes on from here")
+}
+
+#[cfg(test)]
+mod tests {
+    use kcl_kube::{Applied, Cause, Error, ObjectError};
+
+    use super::*;
+
+    /// What ends a run has its exit code, when it comes midway too.
+    #[test]
+    fn a_server_that_is_gone_midway_cannot_be_reached() {
+        let gone = || Error::Unreachable {
+            server: "https://127.0.0.1:6443".to_owned(),
+            cause: Cause::Refused,
+            reason: String::new(),
+        };
+        let of = |error: Error| {
+            let object = ObjectRef {
+                group: String::new(),
+                kind: "ConfigMap".to_owned(),
+                namespace: Some("shop".to_owned()),
+                name: "prices".to_owned(),
+            };
+            ObjectError { object, origin: "spec".to_owned(), error: Box::new(error) }
+        };
+        let ended = |failures: Vec<ObjectError>, error| {
+            failure(Applied { failures, error, ..Applied::default() }).failure
+        };
+        assert_eq!(ended(vec![of(gone()), of(gone())], None), Failure::Unreachable);
+        assert_eq!(ended(Vec::new(), Some(gone())), Failure::Unreachable);
+        let stopped = || Error::Stopped { doing: "applying".to_owned() };
+        assert_eq!(ended(vec![of(gone()), of(stopped())], None), Failure::Failed);
+        assert_eq!(ended(vec![of(gone())], Some(stopped())), Failure::Failed);
+    }
 }

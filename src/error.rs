@@ -106,6 +106,7 @@ impl From<kcl_engine::PlanError> for CommandError {
 impl From<kcl_kube::Error> for CommandError {
     fn from(error: kcl_kube::Error) -> Self {
         let kind = error.kind();
+        let is_of_spec = matches!(error, kcl_kube::Error::Wanted(_));
         let messages = match error {
             // Each stands for itself.
             kcl_kube::Error::Conflicts(conflicts) => conflicts.iter().map(ToString::to_string).collect(),
@@ -117,6 +118,7 @@ impl From<kcl_kube::Error> for CommandError {
         let failure = match kind {
             kcl_kube::ErrorKind::Unreachable => Failure::Unreachable,
             kcl_kube::ErrorKind::NotReady => Failure::Unhealthy,
+            _ if is_of_spec => Failure::Usage,
             _ => Failure::Failed,
         };
         let command = Self { failure, messages, ..Self::failed(String::new()) };

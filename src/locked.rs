@@ -110,6 +110,12 @@ impl Locked {
         aws.change_under(self.lock.fence());
     }
 
+    /// Likewise of a cluster's API server.
+    pub(crate) fn kubernetes_guard(&self) -> kcl_kube::Guard {
+        let fence = self.lock.fence();
+        Arc::new(move || !fence.is_closed())
+    }
+
     /// Whether nothing more may be started.
     pub(crate) fn is_stopped(&self) -> bool {
         self.stop().now_or_never().is_some()

@@ -138,6 +138,19 @@ fn mistakes_in_a_spec() {
     assert_nothing_was_made(&world);
 }
 
+/// It stands in the spec, so that it is told before anything is made.
+#[test]
+fn an_object_that_no_cluster_takes() {
+    let world = world();
+    let secret = "---\napiVersion: v1\nkind: Secret\nmetadata:\n  name: pin\nstringData:\n  pin: 8675\n";
+    world.spec(&format!("{}{secret}", example("minimal.yaml")));
+    let run = kcl(&world, &[&CREATE[..], &["--yes"]].concat()).expect(2);
+    let said = run.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains("`stringData.pin` is not a text; numbers and truth values need quotes"), "{said}");
+    assert!(!said.contains("8675"), "{said}");
+    assert_nothing_was_made(&world);
+}
+
 #[test]
 fn a_mistake_in_color() {
     let world = world();

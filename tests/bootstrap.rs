@@ -247,6 +247,13 @@ fn what_is_wrong_is_said_and_has_its_exit_code() {
     let mut cluster = stage.start();
     stage.kcl(&cluster, &["update", "--yes"]).expect(0);
 
+    // By a kubeconfig, which asks for no proxy whatever the environment does.
+    let mut command = stage.command("", &["validate", "--kubeconfig", cluster.admin.to_str().unwrap()]);
+    let by_file =
+        command.env_remove("KCL_API_SERVER").env("HTTPS_PROXY", "http://127.0.0.1:1").output().unwrap();
+    let said = String::from_utf8(by_file.stderr).unwrap();
+    assert_eq!(by_file.status.code(), Some(0), "{said}");
+
     // A machine is lost to Kubernetes.
     let mut machines = stage.world.machines(CLUSTER);
     let worker = machines.iter().position(|machine| machine.taints.is_empty()).unwrap();

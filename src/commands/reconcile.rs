@@ -82,7 +82,7 @@ pub(super) async fn reconcile(
                         locked.reading(Box::pin(prepare_again(input, &aws, mode, printer))).await?;
                     prepared.show(printer, &mode.run).await?;
                     prepared.check()?;
-                    Box::pin(prepared.apply(printer, &mode.run, locked)).await
+                    Box::pin(prepared.apply(printer, mode, locked)).await
                 };
                 return locked.run(printer, work).await;
             }
@@ -134,7 +134,7 @@ pub(super) async fn reconcile(
             }
         }
         prepared.check()?;
-        Box::pin(prepared.apply(printer, &mode.run, locked)).await
+        Box::pin(prepared.apply(printer, mode, locked)).await
     };
     take().await?.run(printer, work).await
 }
@@ -352,7 +352,8 @@ impl Prepared {
     }
 
     /// Takes the plan: AWS, then Kubernetes, and in the end a look at whether the cluster is healthy.
-    async fn apply(self, printer: &Printer, run: &Run, locked: &Locked) -> Result<Done, CommandError> {
+    async fn apply(self, printer: &Printer, mode: &Mode, locked: &Locked) -> Result<Done, CommandError> {
+        let run = &mode.run;
         let was_in_step = self.is_in_step();
         let Self { aws, cluster, facts, plan, kubernetes, .. } = self;
         let applied = apply(&aws, &plan, &cluster.name, printer, locked.stop()).await?;
@@ -364,7 +365,9 @@ impl Prepared {
             store,
             ways: &run.ways,
             timeout: run.timeout,
+            guard: locked.kubernetes_guard(),
             confirmed: run.yes,
+            output: run.output,
             printer,
         };
         let ready = bootstrap.run(kubernetes, &applied, &|| locked.stop()).await?;
@@ -373,8 +376,9 @@ impl Prepared {
             (0, _) => printer.note(&format!("{} is in step with its spec", cluster.name)),
             (_, true) => {}
             (left, false) => printer.note(&format!(
-                "{} is as its spec wants it; {left} more left alone without --prune",
-                cluster.name
+                "{} is as its spec wants it; {left} more left alone{}",
+                cluster.name,
+                if mode.prune { "" } else { " without --prune" }
             )),
         }
         if let Some(ready) = ready.filter(|_| !run.no_validate) {

@@ -47,16 +47,23 @@ impl<'a> KubernetesProgress<'a> {
             }
             Event::Applied { action: Action::Unchanged, .. } => {}
             Event::Applied { object, action, .. } => {
+                state.waiting.remove(&object);
                 let sign = match action {
                     Action::Create => paint(GREEN, "+"),
                     _ => paint(YELLOW, "~"),
                 };
                 state.lines.tell(&format!("{sign} {object}"));
             }
+            Event::NotTried { object, reason } => {
+                let what = format!("whether pods of {object} are given their role cannot be tried");
+                state.lines.tell(&format!("{} {what}: {reason}; going on", paint(YELLOW, "!")));
+            }
             Event::Pruned { object } => {
+                state.waiting.remove(&object);
                 state.lines.tell(&format!("{} {object}", paint(RED, "-")));
             }
             Event::Failed { object, error } => {
+                state.waiting.remove(&object);
                 state.lines.tell(&format!("{} {object} {}: {error}", paint(RED, "!"), paint(RED, "failed")));
             }
             Event::Stopping { running } => {

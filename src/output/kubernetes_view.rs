@@ -74,6 +74,9 @@ impl KubernetesView {
             if object.action == Action::Adopt {
                 self.indented("it is there already, and becomes one of the cluster's objects", text);
             }
+            if let Some(why) = &object.not_compared {
+                self.indented(&format!("not compared, as {why}"), text);
+            }
             object.changes.iter().for_each(|change| self.change(change, text));
         }
     }

@@ -10,6 +10,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use serde::Serialize;
+use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use crate::applyset::Contents;
@@ -18,16 +19,20 @@ use crate::discovery::Discovery;
 use crate::error::{Error, ObjectError, Refused};
 use crate::event::{Event, Observer};
 use crate::object::{ObjectRef, Phase};
-use crate::plan::{Action, Conflict, Fate, Plan, PlannedObject, Unwanted};
+use crate::plan::{Action, Conflict, Fate, Plan, PlannedObject, Unwanted, is_about_what_it_holds};
 use crate::prune;
 use crate::request::{MAX_IN_FLIGHT, Mode, Request};
-use crate::wait::{Progress, definition_state};
+use crate::wait::{LOOKING_UP_ACCOUNT, Progress, definition_state};
 
 /// How long the server may take to serve a new kind: a second on an idle one.
 const ESTABLISH_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How often that is looked at.
 const ESTABLISH_PAUSE: Duration = Duration::from_millis(300);
+
+/// So many times the patience of a request a finalizer may take: whoever works it off may have to remove something from
+/// the cloud.
+const FINALIZER_PATIENCE: u32 = 4;
 
 /// Why an object of the planned name is not the planned one.
 const CHANGED_HANDS: &str = "another object has its name since the plan was made";
@@ -107,10 +112,6 @@ pub async fn apply(
         return Err(Error::Conflicts(blocking));
     }
     let mut run = Run { connection, plan, on_event, stop: Box::pin(stop), applied: Applied::default() };
-    if plan.is_empty() {
-        run.keep();
-        return Ok(run.applied);
-    }
     if let Some(grown) = plan.set.grown()
         && !run.hears_stop(0)
     {
@@ -218,7 +219,7 @@ impl<S: Future<Output = ()> + Send> Run<'_, S> {
                 }
             };
             let Some(sent) = sent else { break };
-            if matches!(&sent.result, Err(error) if error.is_of_the_server()) {
+            if matches!(&sent.result, Err(error) if error.is_of_all()) {
                 goes_on = false;
             }
             self.note(sent);
@@ -289,9 +290,11 @@ impl<S: Future<Output = ()> + Send> Run<'_, S> {
             self.applied.not_started.extend(left.into_iter().map(|unwanted| unwanted.object.clone()));
             return;
         }
-        for phase in Phase::ALL.into_iter().rev() {
+        // Whoever has to clear up after an object may be among the workloads that go.
+        let waves = Phase::ALL.into_iter().rev().flat_map(|phase| [(phase, true), (phase, false)]);
+        for (phase, is_held) in waves {
             let (now, later): (Vec<_>, Vec<_>) =
-                left.into_iter().partition(|unwanted| unwanted.phase == phase);
+                left.into_iter().partition(|unwanted| unwanted.phase == phase && unwanted.is_held == is_held);
             left = later;
             if !self.applied.goes_on() {
                 self.applied.not_started.extend(now.into_iter().map(|unwanted| unwanted.object.clone()));
@@ -318,6 +321,7 @@ impl<S: Future<Output = ()> + Send> Run<'_, S> {
             return;
         }
         let mut left = self.plan.set.wanted.clone();
+        left.kinds.extend(self.plan.set.out_of_sight.iter().cloned());
         for (object, _) in &self.applied.kept {
             left.add(&object.group, &object.kind, object.namespace.as_deref());
         }
@@ -340,9 +344,12 @@ async fn send(
     let request = Request::apply(format!("apply {object}"), path, manifest, Mode::Real, *force);
     let begin = Instant::now();
     loop {
+        // Each server takes a new schema a moment after its definition was written.
+        let awaits_schema = |refused: &Refused| planned.schema_is_new && is_about_what_it_holds(refused);
         match connection.send(&request, on_event).await {
             Err(Error::Refused(refused))
-                if awaits_account(object, &refused) && begin.elapsed() < connection.patience =>
+                if (awaits_account(object, &refused) || awaits_schema(&refused))
+                    && begin.elapsed() < connection.patience =>
             {
                 sleep(ESTABLISH_PAUSE).await;
             }
@@ -369,18 +376,37 @@ async fn take_away(
         }
         answer => drop(answer?),
     }
-    // A finalizer may hold it.
+    let what = format!("{object} to be gone, so that it can be made again");
+    until_gone(connection, object, path, uid, (&what, connection.patience), on_event).await
+}
+
+/// Waits, so long and no longer, until the object that is being deleted is gone: a finalizer may hold it.
+async fn until_gone(
+    connection: &Connection,
+    object: &ObjectRef,
+    path: &str,
+    uid: &str,
+    (what, patience): (&str, Duration),
+    on_event: &Observer<'_>,
+) -> Result<(), Error> {
     let begin = Instant::now();
-    let request = Request::get(&doing, path);
+    let request = Request::get(format!("read {object}"), path);
+    let mut progress = Progress::new(object.clone(), on_event);
     while let Some(live) = connection.find(&request, on_event).await? {
         if live["metadata"]["uid"] != uid {
             break;
         }
-        if begin.elapsed() > connection.patience {
-            let last = "a finalizer holds it".to_owned();
-            let what = format!("{object} to be gone, so that it can be made again");
-            return Err(Error::Timeout { what, after: begin.elapsed(), last });
+        let finalizers = live["metadata"]["finalizers"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let finalizers: Vec<_> = finalizers.iter().filter_map(Value::as_str).collect();
+        let held = if finalizers.is_empty() {
+            "it is being deleted".to_owned()
+        } else {
+            format!("held by {}", finalizers.join(", "))
+        };
+        if begin.elapsed() > patience {
+            return Err(Error::Timeout { what: what.to_owned(), after: begin.elapsed(), last: held });
         }
+        progress.waits(&held);
         sleep(ESTABLISH_PAUSE).await;
     }
     Ok(())
@@ -388,7 +414,7 @@ async fn take_away(
 
 /// A pod in a new namespace: the namespace's service account `default` comes a moment later.
 fn awaits_account(object: &ObjectRef, refused: &Refused) -> bool {
-    object.is_pod() && refused.status == 403 && refused.message.contains("error looking up service account")
+    object.is_pod() && refused.status == 403 && refused.message.contains(LOOKING_UP_ACCOUNT)
 }
 
 /// Deletes one object, if it is still the one that was planned, and still may go.
@@ -398,7 +424,7 @@ async fn delete(
     unwanted: &Unwanted,
     on_event: &Observer<'_>,
 ) -> Result<Fated, Error> {
-    let Unwanted { object, uid, path, .. } = unwanted;
+    let Unwanted { object, uid, path, is_held, .. } = unwanted;
     if (object.is_namespace() || object.is_definition())
         && let Some(reason) = changed_its_mind(connection, plan, unwanted, on_event).await?
     {
@@ -406,6 +432,12 @@ async fn delete(
     }
     let request = Request::delete(format!("delete {object}"), path, uid);
     match connection.send(&request, on_event).await {
+        Ok(_) if *is_held => {
+            let what = format!("{object} to be gone, before what clears up after it goes");
+            let patience = connection.patience.saturating_mul(FINALIZER_PATIENCE);
+            until_gone(connection, object, path, uid, (&what, patience), on_event).await?;
+            Ok(Fated::Pruned)
+        }
         Err(Error::Refused(refused)) if refused.status == 404 => Ok(Fated::Pruned),
         Err(Error::Refused(refused)) if refused.status == 409 && is_emptied(object, &refused) => {
             Ok(Fated::Pruned)

@@ -148,6 +148,8 @@ pub(crate) struct PlannedSet {
     pub(crate) now: Option<Contents>,
     /// What is wanted.
     pub(crate) wanted: Contents,
+    /// Kinds that the parent names and nobody can see just now: there may be objects of theirs.
+    pub(crate) out_of_sight: BTreeSet<GroupKind>,
 }
 
 impl PlannedSet {
@@ -235,7 +237,7 @@ mod tests {
 
         #[test]
         fn nothing_is_forgotten_before_members_change(now in contents(), wanted in contents()) {
-            let planned = PlannedSet { set: Set::of("a"), now: Some(now.clone()), wanted: wanted.clone() };
+            let planned = PlannedSet { set: Set::of("a"), now: Some(now.clone()), wanted: wanted.clone(), ..PlannedSet::default() };
             let grown = planned.after_growth();
             prop_assert!(grown.kinds.is_superset(&now.kinds) && grown.kinds.is_superset(&wanted.kinds));
             prop_assert!(grown.namespaces.is_superset(&now.namespaces));

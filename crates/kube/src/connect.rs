@@ -80,6 +80,9 @@ impl fmt::Debug for ClusterAccess {
     }
 }
 
+/// Says at any time whether anything may still be changed.
+pub type Guard = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// An API server that can be asked. Cheap to clone.
 #[derive(Clone)]
 pub struct Connection {
@@ -89,6 +92,8 @@ pub struct Connection {
     /// What may be on its way at once, clones counted in.
     pub(crate) seats: Arc<Semaphore>,
     pub(crate) patience: Duration,
+    /// Whether anything may still be changed; without it, it may.
+    pub(crate) guard: Option<Guard>,
     /// When it said last, asked because of a doubt, that it is ready.
     confirmed: Arc<Mutex<Option<Instant>>>,
 }
@@ -130,7 +135,14 @@ impl Connection {
                 let what = format!("the kubeconfig {}", path.display());
                 let read = async {
                     let kubeconfig = Kubeconfig::read_from(path)?;
-                    Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await
+                    let asks_for_proxy = asks_for_proxy(&kubeconfig);
+                    let config =
+                        Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await;
+                    // The crate takes HTTPS_PROXY too, whatever NO_PROXY says, and none is supported here.
+                    config.map(|mut config| {
+                        config.proxy_url = config.proxy_url.filter(|_| asks_for_proxy);
+                        config
+                    })
                 };
                 let config = read.await.map_err(|error| Error::Access {
                     what: what.clone(),
@@ -154,7 +166,15 @@ impl Connection {
             .map_err(|error| Error::Access { what, reason: client_fault(&error) })?;
         let seats = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
         let (client, counters, confirmed) = (builder.build(), Arc::default(), Arc::default());
-        Ok(Self { client, server, counters, seats, patience: PATIENCE, confirmed })
+        Ok(Self { client, server, counters, seats, patience: PATIENCE, guard: None, confirmed })
+    }
+
+    /// From now on each try of each request that changes something asks `guard` first. Who works under a lock must not
+    /// write any more once it is somebody else's, be it by a request that was sent before and is tried again.
+    #[must_use]
+    pub fn change_under(mut self, guard: Guard) -> Self {
+        self.guard = Some(guard);
+        self
     }
 
     /// How long requests that fail for a passing reason are tried again: half a minute if not told.
@@ -302,7 +322,7 @@ impl Connection {
                 });
             }
             Err(Fault::Connection { cause, reason }) => return Readiness::Unreachable(cause, reason),
-            Err(fault @ Fault::Answer { status: 401, .. }) => {
+            Err(fault @ (Fault::Guarded | Fault::Answer { status: 401, .. })) => {
                 return Readiness::Hopeless(self.error(&ready, fault));
             }
             Err(Fault::Answer { body, .. }) => return Readiness::NotYet(failed_checks(&body)),
@@ -328,6 +348,7 @@ impl Connection {
                 Readiness::NotYet(vec!["it forbids even to ask whether it is ready".to_owned()])
             }
             Err(Fault::Answer { status, .. }) => Readiness::NotYet(vec![format!("status {status}")]),
+            Err(fault @ Fault::Guarded) => Readiness::Hopeless(self.error(&system, fault)),
         }
     }
 }
@@ -348,6 +369,15 @@ fn failed_checks(body: &[u8]) -> Vec<String> {
     let text = String::from_utf8_lossy(body);
     let lines = text.lines().filter_map(|line| line.strip_prefix("[-]"));
     lines.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+}
+
+/// Whether the cluster of the current context is to be reached through a proxy.
+fn asks_for_proxy(kubeconfig: &Kubeconfig) -> bool {
+    let context =
+        kubeconfig.contexts.iter().find(|one| Some(&one.name) == kubeconfig.current_context.as_ref());
+    let Some(context) = context.and_then(|named| named.context.as_ref()) else { return false };
+    let cluster = kubeconfig.clusters.iter().find(|one| one.name == context.cluster);
+    cluster.and_then(|named| named.cluster.as_ref()).is_some_and(|cluster| cluster.proxy_url.is_some())
 }
 
 fn cluster_config(access: &ClusterAccess) -> Result<Config, Error> {

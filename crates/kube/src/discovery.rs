@@ -165,6 +165,11 @@ impl Discovery {
         self.stale.contains(group)
     }
 
+    /// The groups of which nobody can tell what they hold.
+    pub(crate) fn stale(&self) -> impl Iterator<Item = &str> {
+        self.stale.iter().map(String::as_str)
+    }
+
     /// Each kind that has namespaces and whose objects somebody can make and delete.
     pub(crate) fn kept_in_namespaces(&self) -> impl Iterator<Item = &Resource> {
         let preferred = self.resources.values().filter_map(|versions| versions.first());

@@ -183,6 +183,12 @@ pub enum Error {
     /// What was applied does not work, each with why.
     #[error("{}", lines(.0))]
     NotReady(Vec<Unready>),
+    /// Nothing may be changed any more, as [`Connection::change_under`](crate::Connection::change_under) was told.
+    #[error("{doing}: nothing more is changed: the lock of the cluster is not held any more")]
+    Guarded {
+        /// What was to be done: `apply Deployment shop/till`.
+        doing: String,
+    },
     /// Somebody stopped it.
     #[error("stopped while {doing}")]
     Stopped {
@@ -271,13 +277,13 @@ impl Error {
             Self::Objects(errors) => errors.first().map_or(ErrorKind::Server, |first| first.error.kind()),
             Self::Timeout { .. } => ErrorKind::Timeout,
             Self::NotReady(_) => ErrorKind::NotReady,
-            Self::Stopped { .. } => ErrorKind::Stopped,
+            Self::Guarded { .. } | Self::Stopped { .. } => ErrorKind::Stopped,
         }
     }
 
-    /// It would be the same for every object: the server is gone, or does not know who asks.
-    pub(crate) fn is_of_the_server(&self) -> bool {
-        matches!(self.kind(), ErrorKind::Unreachable | ErrorKind::Unauthorized)
+    /// It would be the same for every object: the server is gone, does not know who asks, or nothing may be changed.
+    pub(crate) fn is_of_all(&self) -> bool {
+        matches!(self.kind(), ErrorKind::Unreachable | ErrorKind::Unauthorized | ErrorKind::Stopped)
     }
 }
 

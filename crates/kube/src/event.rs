@@ -86,6 +86,13 @@ pub enum Event {
         /// Why it is not ready, shortly; may be empty.
         reason: String,
     },
+    /// Whether pods of a service account are given what they need could not be tried.
+    NotTried {
+        /// The service account.
+        object: ObjectRef,
+        /// Why.
+        reason: String,
+    },
     /// An object that was waited for is ready.
     Ready {
         /// Which one.

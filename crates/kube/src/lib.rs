@@ -31,7 +31,7 @@ mod retry;
 mod wait;
 
 pub use apply::{Applied, Hook, Outcome, apply};
-pub use connect::{Access, ClusterAccess, Connection, Requests, SERVER_NAME, Version};
+pub use connect::{Access, ClusterAccess, Connection, Guard, Requests, SERVER_NAME, Version};
 pub use error::{Cause, Error, ErrorKind, FieldFault, Forbidden, ObjectError, Refused, WantedFault};
 pub use event::{Event, Observer};
 pub use health::{Node, UnhealthyPod, nodes, service_host, system_pods, unready_workloads};

@@ -87,6 +87,9 @@ pub struct PlannedObject {
     /// Other managers' fields are taken over: where that was asked for and `action` is `adopt`, and fields that
     /// kcl already manages together with others who wrote them and did not apply them.
     pub force: bool,
+    /// Why nobody could tell what changes, where that is so; it is applied all the same.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_compared: Option<String>,
     /// What is sent, with the label of this cluster's set.
     #[serde(skip)]
     pub(crate) manifest: Value,
@@ -99,6 +102,9 @@ pub struct PlannedObject {
     /// Its kind was not in the cluster when the plan was made: a definition of the plan brings it.
     #[serde(skip)]
     pub(crate) kind_is_new: bool,
+    /// Its definition changes in this plan, and the server would not take it before that.
+    #[serde(skip)]
+    pub(crate) schema_is_new: bool,
 }
 
 impl fmt::Debug for PlannedObject {
@@ -142,6 +148,9 @@ pub struct Unwanted {
     /// The uids of what goes with it, of a namespace: what is left of them when it is deleted keeps nobody.
     #[serde(skip)]
     pub(crate) takes_along: HashSet<String>,
+    /// Somebody who runs in the cluster has work to do before it is gone: it goes first, and is waited for.
+    #[serde(skip)]
+    pub(crate) is_held: bool,
     /// Where it is.
     #[serde(skip)]
     pub(crate) path: String,
@@ -193,7 +202,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Nothing is to be done: applying it would send nothing.
+    /// Nothing is to be done: applying it would change no object. Where an earlier run was cut short at its end, it
+    /// takes what is gone out of the list of what was applied.
     pub fn is_empty(&self) -> bool {
         self.conflicts.is_empty()
             && self.faults.is_empty()
@@ -256,14 +266,19 @@ pub async fn plan(
     let members = members(connection, &set, &discovery, &targets, now.as_ref(), &wanted, on_event).await?;
     let (live, unseen) = live(connection, &targets, &members, on_event).await?;
 
-    let judge = Judge { connection, set: &set, options, missing: missing(&targets, &live), on_event };
+    let missing = missing(&targets, &live);
+    let mut judge = Judge { connection, set: &set, options, missing, changing: HashSet::new(), on_event };
     let seen = targets.iter().filter(|target| !unseen.iter().any(|fault| fault.object == target.item.object));
-    let judged = seen.map(|target| judge.judge(target, live.get(&target.item.object)).boxed());
-    let judged = concurrently(judged.collect()).await;
+    // What objects may hold is for their definitions to say.
+    let (definitions, others): (Vec<_>, Vec<_>) = seen.partition(|target| target.item.object.is_definition());
+    let mut judged = judge.judge_all(&definitions, &live).await;
+    judge.changing = changing(&judged);
+    judged.extend(judge.judge_all(&others, &live).await);
 
     let names: HashSet<&ObjectRef> = targets.iter().map(|target| &target.item.object).collect();
     let is_unwanted = |object: &ObjectRef, live: &Value| {
-        !names.contains(object) && !is_going(live) && is_member(live, &set)
+        // One that is being deleted already, and held, is asked after until it is gone.
+        !names.contains(object) && (!is_going(live) || prune::is_held(object, live)) && is_member(live, &set)
     };
     let unwanted = members.iter().filter(|(object, member)| is_unwanted(object, &member.live));
     let unwanted: Vec<_> = unwanted.map(|(object, member)| (object.clone(), member.clone())).collect();
@@ -278,7 +293,9 @@ pub async fn plan(
     };
     let unwanted = prune::unwanted(&context, unwanted, options.prune).await;
 
-    let set = PlannedSet { set, now, wanted };
+    let named = now.iter().flat_map(|now| &now.kinds);
+    let out_of_sight = named.filter(|kind| discovery.is_stale(&kind.0)).cloned().collect();
+    let set = PlannedSet { set, now, wanted, out_of_sight };
     let mut plan = Plan {
         cluster: cluster.to_owned(),
         objects: Vec::new(),
@@ -425,7 +442,7 @@ async fn live(
         match found {
             Ok(Some(found)) => drop(live.insert(object, found)),
             Ok(None) => {}
-            Err(error) if error.is_of_the_server() => return Err(error),
+            Err(error) if error.is_of_all() => return Err(error),
             Err(error) => {
                 unseen.push(ObjectError { object, origin: item.origin.clone(), error: Box::new(error) });
             }
@@ -447,15 +464,30 @@ fn not_found(resource: &str, name: &str) -> String {
 /// What is to be done with an object, and the fields that stand in the way.
 type Judged = Result<(PlannedObject, Vec<Conflict>), ObjectError>;
 
+/// The kinds whose definitions change.
+fn changing(judged: &[Judged]) -> HashSet<GroupKind> {
+    let planned = judged.iter().flatten().map(|(planned, _)| planned);
+    let changed = planned.filter(|planned| planned.action != Action::Unchanged);
+    let kinds = changed.flat_map(|planned| Discovery::of_definition(&planned.manifest));
+    kinds.map(|resource| (resource.group, resource.kind)).collect()
+}
+
 struct Judge<'a> {
     connection: &'a Connection,
     set: &'a Set,
     options: PlanOptions,
     missing: HashSet<String>,
+    /// Kinds whose definitions change in this plan.
+    changing: HashSet<GroupKind>,
     on_event: &'a Observer<'a>,
 }
 
 impl Judge<'_> {
+    async fn judge_all(&self, targets: &[&Target], live: &HashMap<ObjectRef, Value>) -> Vec<Judged> {
+        let judged = targets.iter().map(|target| self.judge(target, live.get(&target.item.object)).boxed());
+        concurrently(judged.collect()).await
+    }
+
     async fn judge(&self, target: &Target, live: Option<&Value>) -> Judged {
         let Target { item, resource, kind_is_new } = target;
         let mut manifest = item.manifest.clone();
@@ -471,17 +503,51 @@ impl Judge<'_> {
             path: resource.path_of(&item.object),
             replaces: None,
             kind_is_new: *kind_is_new,
+            schema_is_new: false,
+            not_compared: None,
         };
         let found = match live {
             None => self.judge_new(&planned).await.map(|()| Vec::new()),
             Some(live) => self.judge_live(&mut planned, resource, live).await,
         };
+        let found = found.or_else(|error| self.put_off(&mut planned, live, error));
         match found {
             Ok(conflicts) => Ok((planned, conflicts)),
             Err(error) => {
                 Err(ObjectError { object: planned.object, origin: planned.origin, error: Box::new(error) })
             }
         }
+    }
+
+    /// What keeps an object from being compared need not keep it from being applied, nor the others: an object that fits
+    /// only the definition that comes with it, and one of ours whose webhook does not answer, which this very plan may
+    /// mend.
+    fn put_off(
+        &self,
+        planned: &mut PlannedObject,
+        live: Option<&Value>,
+        error: Error,
+    ) -> Result<Vec<Conflict>, Error> {
+        let Error::Refused(refused) = &error else { return Err(error) };
+        let ObjectRef { group, kind, .. } = &planned.object;
+        let is_ours = live.is_some_and(|live| part_of(live) == Some(&self.set.id));
+        let why = if is_about_what_it_holds(refused) && self.changing.contains(&(group.clone(), kind.clone()))
+        {
+            planned.schema_is_new = true;
+            "its definition changes first".to_owned()
+        } else if let Some(webhook) = silent_webhook(refused).filter(|_| is_ours) {
+            // Others need not wait for it: it is there.
+            planned.phase = Phase::Workloads;
+            format!("the webhook {webhook} does not answer")
+        } else {
+            return Err(error);
+        };
+        if planned.action == Action::Unchanged {
+            planned.action = Action::Update;
+        }
+        planned.changes.clear();
+        planned.not_compared = Some(why);
+        Ok(Vec::new())
     }
 
     /// Nothing is there: whether the server would take it.
@@ -602,6 +668,19 @@ impl Judge<'_> {
     }
 }
 
+/// It was refused for what is written in it.
+pub(crate) fn is_about_what_it_holds(refused: &Refused) -> bool {
+    matches!(refused.status, 400 | 422)
+}
+
+/// The webhook that the server could not ask, in its own sentence `failed calling webhook "NAME": ...`
+/// (k8s.io/apiserver/pkg/admission/plugin/webhook/generic).
+fn silent_webhook(refused: &Refused) -> Option<&str> {
+    let (_, after) =
+        refused.message.split_once("failed calling webhook \"").filter(|_| refused.status == 500)?;
+    after.split('"').next()
+}
+
 /// How the server begins to name the other manager:
 /// k8s.io/apimachinery/pkg/util/managedfields/internal/conflict.go.
 const CONFLICT_WITH: &str = "conflict with ";
@@ -644,7 +723,7 @@ impl Plan {
                     self.conflicts.extend(found);
                 }
                 // A server that is gone is gone for all of them: once is enough.
-                Err(ObjectError { error, .. }) if error.is_of_the_server() => return Err(*error),
+                Err(ObjectError { error, .. }) if error.is_of_all() => return Err(*error),
                 Err(error) => self.faults.push(error),
             }
         }

@@ -58,6 +58,7 @@ pub(crate) async fn unwanted(
                 path: member.resource.path_of(&object),
                 fate,
                 takes_along,
+                is_held: is_held(&object, &member.live),
                 object,
             }
         }
@@ -78,11 +79,28 @@ pub(crate) fn going<'a>(members: impl Iterator<Item = (&'a ObjectRef, &'a Value)
     plain.map(|(_, live)| uid(live).to_owned()).collect()
 }
 
+/// Whether somebody who runs in the cluster has to clear up after an object before it is gone: its finalizers are not of
+/// Kubernetes itself.
+pub(crate) fn is_held(object: &ObjectRef, live: &Value) -> bool {
+    let finalizers = live["metadata"]["finalizers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let is_of_kubernetes = |finalizer: &str| match finalizer.split_once('/') {
+        Some((domain, _)) => domain == "kubernetes.io" || domain.ends_with(".kubernetes.io"),
+        None => ["foregroundDeletion", "orphan"].contains(&finalizer),
+    };
+    Phase::of(&object.group, &object.kind) == Phase::Workloads
+        && finalizers.iter().filter_map(Value::as_str).any(|finalizer| !is_of_kubernetes(finalizer))
+}
+
 /// What is to become of one, and the uids of all that a namespace takes along.
 pub(crate) async fn fate(context: &Context<'_>, object: &ObjectRef, live: &Value) -> (Fate, HashSet<String>) {
     let held = if object.is_namespace() {
         if SYSTEM_NAMESPACES.contains(&object.name.as_str()) {
             let reason = "the cluster cannot be without it".to_owned();
+            return (Fate::Keep { reason }, HashSet::new());
+        }
+        if let Some(group) = context.discovery.stale().next() {
+            let reason =
+                format!("what it holds cannot be seen: what serves the group {group} does not answer");
             return (Fate::Keep { reason }, HashSet::new());
         }
         let resources: Vec<Resource> = context.discovery.kept_in_namespaces().cloned().collect();
@@ -92,7 +110,13 @@ pub(crate) async fn fate(context: &Context<'_>, object: &ObjectRef, live: &Value
         let names = &live["spec"]["names"];
         let group = live["spec"]["group"].as_str().unwrap_or_default();
         let kind = names["kind"].as_str().unwrap_or_default();
-        let resources = context.discovery.preferred(group, kind).cloned().into_iter().collect();
+        let resources: Vec<_> = context.discovery.preferred(group, kind).cloned().into_iter().collect();
+        // None of its versions is served, or the server that was asked does not know it yet: there may be objects.
+        if resources.is_empty() && is_established(live) {
+            let reason =
+                "what it holds cannot be seen: the server does not serve its kind at the moment".to_owned();
+            return (Fate::Keep { reason }, HashSet::new());
+        }
         let found = list(context, resources, None).await;
         // Whatever owns such an object, the whole kind going is no part of its plans.
         found.map(|found| (foreign(&found), HashSet::new()))
@@ -106,6 +130,12 @@ pub(crate) async fn fate(context: &Context<'_>, object: &ObjectRef, live: &Value
             (Fate::Keep { reason: format!("what it holds cannot be seen: {error}") }, HashSet::new())
         }
     }
+}
+
+/// Whether a definition's names were accepted once, so that there may be objects of its kind.
+fn is_established(definition: &Value) -> bool {
+    let conditions = definition["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
+    conditions.iter().any(|condition| condition["type"] == "Established" && condition["status"] == "True")
 }
 
 fn holds(foreign: &[ObjectRef]) -> String {
@@ -136,7 +166,11 @@ async fn list(
                 None => format!("list {}", resource.full_name()),
             };
             let path = resource.path(namespace, None);
-            let items = context.connection.list(&doing, &path, ONLY_METADATA, context.on_event).await?;
+            let items = match context.connection.list(&doing, &path, ONLY_METADATA, context.on_event).await {
+                // The kind has gone since, and took its objects along.
+                Err(Error::Refused(refused)) if refused.status == 404 => Vec::new(),
+                items => items?,
+            };
             Ok(items.into_iter().filter_map(|item| held(context, resource, item)).collect::<Vec<_>>())
         }
         .boxed()

@@ -165,7 +165,8 @@ async fn fetch<C: Connect + Clone + Send + Sync + 'static>(
     scheme: &str,
     patience: Duration,
 ) -> Result<Vec<u8>, RemoteError> {
-    let begin = Instant::now();
+    // From the first failure on: an answer that never came has cost a minute already, and may come now.
+    let mut begin = None;
     let mut place = checked(url, scheme)?;
     let mut redirects = 0;
     let mut tries = 0;
@@ -191,10 +192,12 @@ async fn fetch<C: Connect + Clone + Send + Sync + 'static>(
             },
         };
         let pause = retry::pause(tries, &fault);
+        let begin = *begin.get_or_insert_with(Instant::now);
         if !retry::passes(&fault, tries) || begin.elapsed() + pause > patience {
             return Err(failed(match fault {
                 Fault::Connection { reason, .. } => reason,
                 Fault::Answer { status, .. } => format!("the answer is {status}"),
+                Fault::Guarded => "nothing may be asked".to_owned(),
             }));
         }
         sleep(pause).await;

@@ -253,6 +253,10 @@ impl Connection {
     pub(crate) async fn try_once(&self, request: &Request) -> Result<Vec<u8>, Fault> {
         // Never closed.
         let _seat = self.seats.acquire().await.ok();
+        let changes = request.method != Method::GET && !request.dry_run;
+        if changes && self.guard.as_ref().is_some_and(|may_change| !may_change()) {
+            return Err(Fault::Guarded);
+        }
         let counter = match (&request.method, request.dry_run) {
             (&Method::GET, _) => &self.counters.reads,
             (_, true) => &self.counters.dry_runs,
@@ -296,6 +300,7 @@ impl Connection {
         let server = self.server.to_string();
         let (status, body) = match fault {
             Fault::Connection { cause, reason } => return Error::Unreachable { server, cause, reason },
+            Fault::Guarded => return Error::Guarded { doing: request.doing.clone() },
             Fault::Answer { status, body, .. } => (status, body),
         };
         let answer: Value = serde_json::from_slice(&body).unwrap_or_default();

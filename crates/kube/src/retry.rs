@@ -32,11 +32,17 @@ const RESOLVER_AWAY: &str = "Temporary failure in name resolution";
 /// (k8s.io/apiserver/pkg/registry/generic/registry/store.go). It is nobody's field that stands in the way.
 pub(crate) const OVERTAKEN: &str = "the object has been modified";
 
+/// What a server that has just started says of anything, whoever asks
+/// (k8s.io/apiserver/pkg/admission/plugin: several wait for what they have to know).
+const YOUNG: &str = "not yet ready to handle request";
+
 /// Why a single try failed.
 #[derive(Clone, Debug)]
 pub(crate) enum Fault {
     /// No answer.
     Connection { cause: Cause, reason: String },
+    /// It was not sent, as nothing may be changed any more.
+    Guarded,
     /// An answer that is not a success.
     Answer { status: u16, retry_after: Option<Duration>, body: Vec<u8> },
 }
@@ -49,10 +55,19 @@ pub(crate) fn passes(fault: &Fault, tries: u32) -> bool {
         Fault::Connection { cause, .. } => {
             matches!(cause, Cause::Refused | Cause::Timeout | Cause::Broken)
         }
+        Fault::Guarded => false,
+        Fault::Answer { status: 500, body, .. } if is_of_etcd(body) => true,
         Fault::Answer { status: 500, body, .. } => tries < INTERNAL_ERROR_TRIES && !is_schema_fault(body),
+        Fault::Answer { status: 403, body, .. } => String::from_utf8_lossy(body).contains(YOUNG),
         Fault::Answer { status: 409, body, .. } => String::from_utf8_lossy(body).contains(OVERTAKEN),
         Fault::Answer { status, .. } => matches!(status, 429 | 502..=504),
     }
+}
+
+/// etcd is away for as long as it takes to start: the API server does not try its writes again, and says so.
+fn is_of_etcd(body: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(body);
+    text.contains("etcdserver: ") || text.contains("rpc error: code = Unavailable")
 }
 
 /// Server-side apply answers 500 to a manifest that does not fit the schema
@@ -114,6 +129,18 @@ mod tests {
         let overtaken = "Operation cannot be fulfilled on roles \\\"a\\\": the object has been modified; please apply \
                          your changes to the latest version and try again";
         assert!(passes(&conflict(overtaken), 1));
+        let says = |status, message: &str| Fault::Answer {
+            status,
+            retry_after: None,
+            body: format!("{{\"message\":\"{message}\"}}").into_bytes(),
+        };
+        for of_etcd in
+            ["etcdserver: leader changed", "rpc error: code = Unavailable desc = error reading from server"]
+        {
+            assert!(passes(&says(500, of_etcd), INTERNAL_ERROR_TRIES), "{of_etcd}");
+        }
+        assert!(passes(&says(403, "pods \\\"a\\\" is forbidden: not yet ready to handle request"), 1));
+        assert!(!passes(&Fault::Guarded, 1));
         assert!(!passes(&conflict("Apply failed with 1 conflict: conflict with \\\"boss\\\": .data.tea"), 1));
         assert!(!passes(&conflict("Precondition failed: UID in precondition: 1, UID in object meta: 2"), 1));
         assert!(!passes(&answer(500), INTERNAL_ERROR_TRIES) && passes(&answer(503), INTERNAL_ERROR_TRIES));

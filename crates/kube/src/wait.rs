@@ -452,15 +452,21 @@ pub struct Probe {
     pub namespace: String,
     /// Its service account.
     pub service_account: String,
+    /// The policy that gives it its variable.
+    pub policy: String,
     /// The variable that must appear in its container.
     pub variable: String,
 }
+
+/// What the server says of a pod whose service account it does not know.
+pub(crate) const LOOKING_UP_ACCOUNT: &str = "error looking up service account";
 
 /// How often a probe is made: policies act within seconds of being there.
 const PROBE_PAUSE: Duration = Duration::from_millis(500);
 
 /// Waits until a pod like `probe` would be given its variable: creates one with `dryRun=All`, again and again.
-/// Events name the service account as what is waited for.
+/// Events name the service account as what is waited for. Where the pod is refused for another reason, a quota or
+/// somebody's policy, that says nothing of this one: it is told, and not waited for.
 pub async fn wait_until_mutated(
     connection: &Connection,
     probe: &Probe,
@@ -468,7 +474,7 @@ pub async fn wait_until_mutated(
     on_event: &Observer<'_>,
 ) -> Result<(), Error> {
     let begin = Instant::now();
-    let Probe { namespace, service_account, variable } = probe;
+    let Probe { namespace, service_account, policy, variable } = probe;
     let path = format!("/api/v1/namespaces/{}/pods", escape(namespace));
     let doing = format!("try a pod of the service account {namespace}/{service_account}");
     let request = Request::create_dry_run(doing, &path, &probe_pod(probe));
@@ -481,8 +487,17 @@ pub async fn wait_until_mutated(
                 return Ok(());
             }
             Ok(_) => format!("the pod would not get {variable}"),
-            // Its service account may be news to the server's cache.
-            Err(Error::Refused(refused)) if refused.status == 403 => refused.message,
+            // Its service account, and what the policy reads, may be news to the server's cache.
+            Err(Error::Refused(refused))
+                if refused.message.contains(LOOKING_UP_ACCOUNT) || refused.message.contains(policy) =>
+            {
+                refused.message
+            }
+            Err(Error::Refused(refused)) if matches!(refused.status, 400 | 403 | 422) => {
+                let account = ObjectRef::new("", "ServiceAccount", Some(namespace), service_account);
+                on_event(Event::NotTried { object: account, reason: refused.message });
+                return Ok(());
+            }
             Err(error) => return Err(error),
         };
         if begin.elapsed() + PROBE_PAUSE > timeout {

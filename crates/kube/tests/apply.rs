@@ -4,12 +4,16 @@
 
 mod support;
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::FutureExt as _;
-use kcl_kube::{Action, Error, ErrorKind, Event, Fate, Outcome, Phase, PlanOptions, Probe};
+use kcl_kube::{
+    Access, Action, Connection, Error, ErrorKind, Event, Fate, Outcome, Phase, PlanOptions, Probe,
+};
+use kcl_testkit::kubernetes::ApiProxy;
+use kcl_testkit::{Fault, Moment, Point, When};
 use serde_json::{Value, json};
 use support::{
     FORCE, Kubernetes, PRUNE, actions, apply, apply_and_tell, config_map, deployment, faults, names,
@@ -995,6 +999,7 @@ async fn a_policy_is_waited_for_until_it_acts() {
     let probe = Probe {
         namespace: "mutated".to_owned(),
         service_account: "default".to_owned(),
+        policy: "mutated".to_owned(),
         variable: "AWS_ROLE_ARN".to_owned(),
     };
     let events = Mutex::new(Vec::new());
@@ -1040,4 +1045,212 @@ async fn a_policy_is_waited_for_until_it_acts() {
     assert!(plan(&connection, "mutated.example", &objects).await.unwrap().is_empty());
     let options = PlanOptions { prune: true, ..PlanOptions::default() };
     apply(&connection, &plan_with(&connection, "mutated.example", &[], options).await.unwrap()).await;
+}
+
+#[tokio::test]
+async fn who_refuses_the_pod_for_another_reason_is_not_waited_for() {
+    let kubernetes = Kubernetes::shared();
+    let connection = kubernetes.connect().await;
+    kubernetes.make_namespace("limited");
+    kubernetes.kubectl_apply(&json!({"apiVersion": "v1", "kind": "LimitRange",
+        "metadata": {"name": "least", "namespace": "limited"},
+        "spec": {"limits": [{"type": "Container", "min": {"cpu": "10m"}}]}}));
+    let probe = Probe {
+        namespace: "limited".to_owned(),
+        service_account: "default".to_owned(),
+        policy: "nobody's".to_owned(),
+        variable: "AWS_ROLE_ARN".to_owned(),
+    };
+    let last = Mutex::new(None);
+    let on_event = |event: Event| *last.lock().unwrap() = Some(event);
+    kcl_kube::wait_until_mutated(&connection, &probe, Duration::from_mins(1), &on_event).await.unwrap();
+    let Some(Event::NotTried { object, reason }) = last.into_inner().unwrap() else { panic!("it is told") };
+    assert_eq!(object.to_string(), "ServiceAccount limited/default");
+    assert!(reason.contains("minimum cpu usage per Container is 10m"), "{reason}");
+}
+
+/// A way to the server on which things go wrong.
+async fn behind_proxy(kubernetes: &Kubernetes) -> (ApiProxy, Connection) {
+    let proxy = kubernetes.proxy();
+    let mut access = kubernetes.access("admin", Some("system:masters"));
+    access.server = proxy.url();
+    let connection = Connection::open(&Access::Cluster(access)).await.unwrap();
+    (proxy, connection)
+}
+
+#[tokio::test]
+async fn an_object_may_use_what_its_definition_just_learns() {
+    let kubernetes = Kubernetes::shared();
+    let (proxy, connection) = behind_proxy(&kubernetes).await;
+    kubernetes.make_namespace("learns");
+    let (cluster, group) = ("learns.example", "learns.example.com");
+    let mut objects = [definition(group), till(group, "learns", "one")];
+    apply(&connection, &plan(&connection, cluster, &objects).await.unwrap()).await;
+    objects[1]["spec"]["lamp"] = "red".into();
+    let refused = plan(&connection, cluster, &objects).await.unwrap();
+    assert!(faults(&refused).contains(".spec.lamp"), "nobody knows it: {refused:?}");
+    let versions = &mut objects[0]["spec"]["versions"];
+    versions[0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["lamp"] =
+        json!({"type": "string"});
+    let also = till(group, "learns", "two");
+    let objects = [&objects[..], &[also]].concat();
+    let planned = plan(&connection, cluster, &objects).await.unwrap();
+    assert_eq!(faults(&planned), "");
+    let told = planned.objects.iter().find(|planned| planned.object.name == "one").unwrap();
+    assert_eq!(
+        (told.action, told.not_compared.as_deref()),
+        (Action::Update, Some("its definition changes first"))
+    );
+    // A server that has not read the definition again says what it said before.
+    let write = Point { service: format!("tills.{group}"), action: "apply".to_owned(), nth: 1 };
+    let strikes = proxy.inject(Fault::Refused, When::At(write), 0);
+    apply(&connection, &planned).await;
+    assert_eq!(strikes.count(), 1);
+    assert_eq!(kubernetes.get("tills.learns.example.com", "learns", "one")["spec"]["lamp"], "red");
+    assert!(plan(&connection, cluster, &objects).await.unwrap().is_empty());
+}
+
+/// As long as it does not answer, what it would have a say in cannot be compared.
+#[tokio::test]
+async fn a_webhook_that_does_not_answer_keeps_nobody_else() {
+    let kubernetes = Kubernetes::shared();
+    let connection = kubernetes.connect().await;
+    kubernetes.make_namespace("webhook");
+    let cluster = "webhook.example";
+    let objects = |image| [config_map("webhook", "prices", "1"), deployment("webhook", "till", image)];
+    apply(&connection, &plan(&connection, cluster, &objects("till:1")).await.unwrap()).await;
+    kubernetes.kubectl_apply(&json!({
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingWebhookConfiguration",
+        "metadata": {"name": "webhook"},
+        "webhooks": [{
+            "name": "prices.example.com",
+            "clientConfig": {"url": "https://127.0.0.1:1/"},
+            "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["*"], "resources": ["configmaps"]}],
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "webhook"}},
+            "failurePolicy": "Fail",
+            "sideEffects": "None",
+            "timeoutSeconds": 1,
+            "admissionReviewVersions": ["v1"],
+        }],
+    }));
+    let planned = loop {
+        let planned = plan(&connection, cluster, &objects("till:2")).await.unwrap();
+        // The server reads of it a moment later.
+        if planned.count(Action::Update) == 2 {
+            break planned;
+        }
+    };
+    assert_eq!(faults(&planned), "");
+    let told: Vec<_> = planned.objects.iter().filter_map(|planned| planned.not_compared.as_deref()).collect();
+    assert_eq!(told, ["the webhook prices.example.com does not answer"]);
+    let applied =
+        kcl_kube::apply(&connection, &planned, None, std::future::pending(), &|_| {}).await.unwrap();
+    let applied_to: Vec<_> = applied.applied.iter().map(|(object, _)| object.to_string()).collect();
+    assert_eq!(applied_to, ["Deployment webhook/till"]);
+    assert_eq!(applied.failures.len(), 1, "{applied:?}");
+    assert!(applied.failures[0].to_string().contains("failed calling webhook"), "{}", applied.failures[0]);
+    // What is not there yet cannot be judged.
+    let new = [config_map("webhook", "new", "1")];
+    let refused = plan(&connection, cluster, &new).await.unwrap();
+    assert!(faults(&refused).contains("failed calling webhook"), "{refused:?}");
+    kubernetes.kubectl(&["delete", "validatingwebhookconfiguration", "webhook"]);
+    while !plan(&connection, cluster, &objects("till:2")).await.unwrap().is_empty() {}
+}
+
+#[tokio::test]
+async fn whoever_clears_up_after_an_object_stays_until_it_is_gone() {
+    let kubernetes = Kubernetes::shared();
+    let connection = kubernetes.connect().await.with_patience(Duration::from_millis(500));
+    kubernetes.make_namespace("cleared");
+    let (cluster, group) = ("cleared.example", "cleared.example.com");
+    let mut held = till(group, "cleared", "one");
+    held["metadata"]["finalizers"] = json!(["example.com/drawer"]);
+    let objects = [definition(group), held, deployment("cleared", "operator", "operator:1")];
+    apply(&connection, &plan(&connection, cluster, &objects).await.unwrap()).await;
+    // The second time it is being deleted already.
+    for _ in 0..2 {
+        let found = plan_with(&connection, cluster, &objects[..1], PRUNE).await.unwrap();
+        assert_eq!(found.unwanted.len(), 2, "{found:?}");
+        let applied =
+            kcl_kube::apply(&connection, &found, None, std::future::pending(), &|_| {}).await.unwrap();
+        assert_eq!(applied.failures.len(), 1, "{applied:?}");
+        let why = applied.failures[0].to_string();
+        assert!(why.contains("Till cleared/one to be gone"), "{why}");
+        assert!(why.ends_with("(held by example.com/drawer)"), "{why}");
+        assert_eq!(applied.not_started[0].to_string(), "Deployment cleared/operator");
+    }
+    let patch = ["--type=merge", "-p", r#"{"metadata":{"finalizers":null}}"#];
+    kubernetes.kubectl(
+        &[&["patch", "tills.cleared.example.com", "one", "--namespace=cleared"][..], &patch].concat(),
+    );
+    let found = plan_with(&connection, cluster, &objects[..1], PRUNE).await.unwrap();
+    assert_eq!(apply_and_tell(&connection, &found).await.pruned.len(), 1, "only the operator is left");
+    assert!(plan_with(&connection, cluster, &objects[..1], PRUNE).await.unwrap().unwanted.is_empty());
+}
+
+#[tokio::test]
+async fn a_definition_whose_kind_is_not_served_keeps_what_it_may_hold() {
+    let kubernetes = Kubernetes::shared();
+    let connection = kubernetes.connect().await;
+    let (cluster, group) = ("unserved.example", "unserved.example.com");
+    let objects = [definition(group)];
+    apply(&connection, &plan(&connection, cluster, &objects).await.unwrap()).await;
+    kubernetes.kubectl_apply(&till(group, "default", "theirs"));
+    let patch = r#"[{"op": "replace", "path": "/spec/versions/0/served", "value": false}]"#;
+    kubernetes.kubectl(&["patch", "crd", "tills.unserved.example.com", "--type=json", "-p", patch]);
+    // Until discovery knows, it holds what it held.
+    loop {
+        let found = plan_with(&connection, cluster, &[], PRUNE).await.unwrap();
+        let Fate::Keep { reason } = &found.unwanted[0].fate else { panic!("{found:?}") };
+        if reason.contains("the server does not serve its kind at the moment") {
+            break;
+        }
+        assert!(reason.contains("Till default/theirs") || reason.contains("cannot be seen"), "{reason}");
+    }
+}
+
+#[tokio::test]
+async fn a_kind_that_went_while_it_was_looked_at_holds_nothing() {
+    let kubernetes = Kubernetes::shared();
+    let (proxy, connection) = behind_proxy(&kubernetes).await;
+    kubernetes.kubectl_apply(&definition("went.example.com"));
+    kubernetes.kubectl(&["wait", "--for=condition=Established", "crd", "tills.went.example.com"]);
+    let (cluster, objects) = ("went.example", [namespace("went")]);
+    apply(&connection, &plan(&connection, cluster, &objects).await.unwrap()).await;
+    let found = plan_with(&connection, cluster, &[], PRUNE).await.unwrap();
+    let list = Point { service: "tills.went.example.com".to_owned(), action: "list".to_owned(), nth: 1 };
+    let halt = proxy.halt(list, Moment::BeforeForwarding);
+    let server = Arc::clone(&kubernetes);
+    let deletes = std::thread::spawn(move || {
+        assert!(halt.is_reached(Duration::from_mins(1)), "the namespace is looked into");
+        server.kubectl(&["delete", "crd", "tills.went.example.com", "--wait"]);
+        halt.let_go();
+    });
+    let applied = apply_and_tell(&connection, &found).await;
+    deletes.join().unwrap();
+    assert_eq!((applied.pruned.len(), applied.kept), (1, vec![]));
+}
+
+#[tokio::test]
+async fn a_list_that_an_earlier_run_did_not_shrink_is_shrunk() {
+    let kubernetes = Kubernetes::shared();
+    let (proxy, connection) = behind_proxy(&kubernetes).await;
+    kubernetes.make_namespace("shrunk");
+    let (cluster, objects) = ("shrunk.example", [deployment("shrunk", "till", "till:1")]);
+    apply(&connection, &plan(&connection, cluster, &objects).await.unwrap()).await;
+    let found = plan_with(&connection, cluster, &[], PRUNE).await.unwrap();
+    let write = Point { service: "configmaps".to_owned(), action: "apply".to_owned(), nth: 1 };
+    proxy.inject(Fault::Refused, When::At(write), 0);
+    let cut = kcl_kube::apply(&connection, &found, None, std::future::pending(), &|_| {}).await.unwrap();
+    assert_eq!(cut.pruned.len(), 1);
+    assert!(cut.error.is_some(), "the list was not written");
+    let empty = plan_with(&connection, cluster, &[], PRUNE).await.unwrap();
+    assert!(empty.is_empty(), "{empty:?}");
+    apply(&connection, &empty).await;
+    let parent = kubernetes.get("configmap", "kube-system", "kcl-shrunk.example");
+    assert_eq!(parent["metadata"]["annotations"]["applyset.kubernetes.io/contains-group-kinds"], "");
+    let before = connection.requests().writes;
+    apply(&connection, &plan_with(&connection, cluster, &[], PRUNE).await.unwrap()).await;
+    assert_eq!(connection.requests().writes, before, "there is nothing more to write");
 }

@@ -4,9 +4,11 @@
 
 mod support;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use kcl_kube::{Access, Connection, ErrorKind, Outcome};
+use kcl_kube::{Access, Connection, ErrorKind, Event, Outcome};
 use kcl_testkit::kubernetes::ApiProxy;
 use kcl_testkit::{Fault, Point, When};
 use support::{Kubernetes, config_map, plan};
@@ -103,6 +105,32 @@ async fn a_server_that_is_busy_is_given_the_time_that_it_asks_for() {
     assert_eq!((strikes.count(), stage.tries()), (1, 2));
     let waited = strikes.first().unwrap().elapsed();
     assert!(waited >= Duration::from_secs(1), "it asked for a second: {waited:?}");
+}
+
+/// Who has lost the lock that it works under writes nothing more, be it what it sent before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_sent_again_once_nothing_may_be_changed() {
+    let kubernetes = Kubernetes::shared();
+    let mut stage = Stage::new(&kubernetes, "unlocked").await;
+    let may_change = Arc::new(AtomicBool::new(true));
+    let guard = Arc::clone(&may_change);
+    stage.connection = stage.connection.change_under(Arc::new(move || guard.load(Ordering::Relaxed)));
+    stage.proxy.inject(Fault::ConnectionReset, When::At(apply()), 0);
+    let objects = ["a", "b"].map(|name| config_map("unlocked", name, "1"));
+    let planned = plan(&stage.connection, "unlocked.example", &objects[..1]).await.unwrap();
+    stage.proxy.take_calls();
+    let on_event = |event| {
+        if matches!(event, Event::Retrying { .. }) {
+            may_change.store(false, Ordering::Relaxed);
+        }
+    };
+    let applied = kcl_kube::apply(&stage.connection, &planned, None, std::future::pending(), &on_event);
+    let applied = applied.await.unwrap();
+    assert_eq!((applied.outcome(), stage.tries()), (Outcome::Failed, 1));
+    assert_eq!(applied.failures[0].error.kind(), ErrorKind::Stopped);
+    assert!(!kubernetes.exists("configmap", "unlocked", "a"));
+    // Looking, and trying what would be, are no changes.
+    plan(&stage.connection, "unlocked.example", &objects).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

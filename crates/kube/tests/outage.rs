@@ -8,10 +8,10 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use kcl_kube::{Access, Action, Cause, Connection, Error, ErrorKind, Event, Outcome};
+use kcl_kube::{Access, Action, Cause, Connection, Error, ErrorKind, Event, Fate, Outcome};
 use kcl_testkit::kubernetes::pki;
 use serde_json::{Value, json};
-use support::{Kubernetes, apply, config_map, deployment, plan};
+use support::{Kubernetes, PRUNE, apply, config_map, deployment, namespace, plan, plan_with};
 
 async fn cause(access: kcl_kube::ClusterAccess) -> Option<Cause> {
     let connection = Connection::open(&Access::Cluster(access)).await.unwrap();
@@ -28,6 +28,7 @@ async fn cause(access: kcl_kube::ClusterAccess) -> Option<Cause> {
 async fn what_comes_of_an_outage() {
     let mut kubernetes = Kubernetes::start();
     who_is_there(&kubernetes).await;
+    what_serves_a_group_is_away(&kubernetes).await;
     dies_midway(&mut kubernetes).await;
     comes_back(&mut kubernetes).await;
 }
@@ -59,6 +60,11 @@ async fn who_is_there(kubernetes: &Kubernetes) {
             "client-key": kubernetes.folder().join("clients/admin.key")}}],
         "contexts": [{"name": "a", "context": {"cluster": "a", "user": "a"}}],
     });
+    let mut by_proxy = text.clone();
+    by_proxy["clusters"][0]["cluster"]["proxy-url"] = "http://127.0.0.1:1".into();
+    std::fs::write(&path, by_proxy.to_string()).unwrap();
+    let error = Connection::open(&Access::Kubeconfig { path: path.clone() }).await.unwrap_err();
+    assert!(error.to_string().ends_with("it asks for a proxy, which is not supported"), "{error}");
     std::fs::write(&path, text.to_string()).unwrap();
     let by_file = Connection::open(&Access::Kubeconfig { path }).await.unwrap();
     assert_eq!(by_file.version().await.unwrap(), version);
@@ -114,6 +120,38 @@ fn objects() -> Vec<Value> {
     let mut objects: Vec<Value> = (0..30).map(|n| config_map("outage", &format!("a{n}"), "1")).collect();
     objects.push(deployment("outage", "till", "till:1"));
     objects
+}
+
+/// What is of a group that nobody can see just now is neither lost with its namespace nor forgotten.
+async fn what_serves_a_group_is_away(kubernetes: &Kubernetes) {
+    let connection = kubernetes.connect().await;
+    let cluster = "behind.example";
+    apply(&connection, &plan(&connection, cluster, &[namespace("behind")]).await.unwrap()).await;
+    let kinds = "applyset.kubernetes.io/contains-group-kinds";
+    let say = format!("{kinds}=Namespace,Thing.away.example.com");
+    let parent = ["configmap", "kcl-behind.example", "--namespace=kube-system"];
+    kubernetes.kubectl(&[&["annotate", "--overwrite"], &parent[..], &[say.as_str()]].concat());
+    kubernetes.kubectl_apply(&json!({
+        "apiVersion": "apiregistration.k8s.io/v1",
+        "kind": "APIService",
+        "metadata": {"name": "v1.away.example.com"},
+        "spec": {"group": "away.example.com", "version": "v1", "groupPriorityMinimum": 1, "versionPriority": 1,
+            "service": {"name": "nobody", "namespace": "default"}, "insecureSkipTLSVerify": true},
+    }));
+    let found = loop {
+        // Discovery knows of it a moment later.
+        let found = plan_with(&connection, cluster, &[], PRUNE).await.unwrap();
+        if found.unwanted[0].fate != Fate::Delete {
+            break found;
+        }
+    };
+    let Fate::Keep { reason } = &found.unwanted[0].fate else { panic!("{found:?}") };
+    assert!(reason.ends_with("what serves the group away.example.com does not answer"), "{reason}");
+    apply(&connection, &found).await;
+    let said =
+        &kubernetes.get("configmap", "kube-system", "kcl-behind.example")["metadata"]["annotations"][kinds];
+    assert_eq!(said, "Namespace,Thing.away.example.com", "there may be some of its objects");
+    kubernetes.kubectl(&["delete", "apiservice", "v1.away.example.com"]);
 }
 
 async fn dies_midway(kubernetes: &mut Kubernetes) {
