@@ -885,13 +885,10 @@ const REFERENCE: &[&[&Entry]] = &[
             off: MIRROR,
         },
         &Entry {
-            what: "etcd iops",
-            edits: &[(
-                "          volumeSize: 6\n",
-                "&&          volumeIops: 4000\n          volumeThroughput: 250\n",
-            )],
+            what: "etcd throughput",
+            edits: &[("          volumeSize: 6\n", "&&          volumeThroughput: 250\n")],
             on: "
-                ~ volume a.etcd-main.$: iops throughput
+                ~ volume a.etcd-main.$: throughput
             ",
             off: MIRROR,
         },
@@ -1193,10 +1190,11 @@ const REFERENCE: &[&[&Entry]] = &[
             ",
     }],
     &[&Entry {
-        what: "private DNS without such a zone",
+        what: "private DNS in a VPC that kcl makes",
         edits: &[("  networkCIDR", "  topology: {dns: {type: Private}}\n&&")],
         on: "
                 ~ iam-role masters.$: inline_policies
+                ~ load-balancer api.$: cross_zone
                 - dns-record api.$ A
                 - dns-record api.$ AAAA
                 + listener api.$ 3988
@@ -1216,6 +1214,7 @@ const REFERENCE: &[&[&Entry]] = &[
             ",
         off: "
                 ~ iam-role masters.$: inline_policies
+                ~ load-balancer api.$: cross_zone
                 + dns-record api.$ A
                 + dns-record api.$ AAAA
                 - listener api.$ 3988

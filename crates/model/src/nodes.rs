@@ -250,7 +250,9 @@ fn lifecycle_hooks(builder: &Builder<'_>, group: &InstanceGroup) -> BTreeMap<Str
         heartbeat_timeout: events::RETENTION,
         default_result: "CONTINUE".to_owned(),
     };
-    [(format!("{}-NTHLifecycleHook", group.name), hook)].into_iter().collect()
+    // A group's name may have dots; AWS takes letters, digits, `-`, `_` and `/` for a hook's.
+    let name = format!("{}-NTHLifecycleHook", group.name.replace('.', "-"));
+    [(name, hook)].into_iter().collect()
 }
 
 /// What a machine needs as soon as it is on: a way out, open doors, and its etcd member's volume.

@@ -4,7 +4,7 @@
 
 use ipnet::{IpNet, Ipv4Net};
 use kcl_engine::{Ref, Resource};
-use kcl_spec::cluster::{InstanceGroup, Role};
+use kcl_spec::cluster::{InstanceGroup, PodNetwork, Role};
 
 use crate::builder::{Builder, given_groups, group_ref};
 use crate::error::ModelError;
@@ -37,6 +37,15 @@ pub(crate) fn add(builder: &mut Builder<'_>) -> Result<(), ModelError> {
         builder.allow_group(&masters, Protocol::tcp(from, to), &nodes)?;
     }
     builder.allow_group(&masters, Protocol::udp(1, 65535), &nodes)?;
+    match cluster.network.pod_network {
+        // Packets between pods travel in packets of their own, which are neither TCP nor UDP.
+        PodNetwork::Calico | PodNetwork::KubeRouter => {
+            builder.allow_group(&masters, Protocol::ip_in_ip(), &nodes)?;
+        }
+        // Pods have addresses of the VPC, and those on masters ports of any number.
+        PodNetwork::AmazonVpc => builder.allow_group(&masters, Protocol::all(), &nodes)?,
+        _ => {}
+    }
 
     if cluster.api.load_balancer.is_none() {
         for cidr in &cluster.api.access {

@@ -850,8 +850,6 @@ impl MixedInstances {
 pub enum SpotAllocationStrategy {
     /// `lowest-price`
     LowestPrice,
-    /// `diversified`
-    Diversified,
     /// `capacity-optimized`
     CapacityOptimized,
     /// `capacity-optimized-prioritized`
@@ -865,7 +863,6 @@ impl SpotAllocationStrategy {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::LowestPrice => "lowest-price",
-            Self::Diversified => "diversified",
             Self::CapacityOptimized => "capacity-optimized",
             Self::CapacityOptimizedPrioritized => "capacity-optimized-prioritized",
             Self::PriceCapacityOptimized => "price-capacity-optimized",

@@ -328,7 +328,12 @@ fn api(spec: &mut ClusterSpec, api: &Api, at: At<'_>) {
     at.fill_list(&mut spec.kubernetes_api_access, access.iter().map(ToString::to_string));
     let ApiSpec { dns, load_balancer: balancer_spec } = at.open(&mut spec.api);
     match load_balancer {
-        Some(balancer) => api_load_balancer(at.open(balancer_spec), balancer, at),
+        Some(balancer) => {
+            if balancer_spec.is_none() {
+                at.fill(&mut at.open(balancer_spec).class, LoadBalancerClass::Network);
+            }
+            api_load_balancer(at.open(balancer_spec), balancer, at);
+        }
         None => at.fill(dns, Anything(Value::Mapping(serde_yaml::Mapping::new()))),
     }
 }
@@ -344,7 +349,7 @@ fn api_load_balancer(spec: &mut ApiLoadBalancerSpec, balancer: &ApiLoadBalancer,
         access_log: _,
         subnets,
     } = balancer;
-    at.fill(&mut spec.class, LoadBalancerClass::Network);
+    // A class that the user's own has not is warned of, this time and the next.
     at.fill(&mut spec.scheme, self::scheme(*scheme));
     at.fill(&mut spec.cross_zone_load_balancing, *cross_zone);
     at.fill(&mut spec.use_for_internal_api, *use_for_internal_api);

@@ -114,6 +114,38 @@ fn see(text: &str) -> String {
     }
 }
 
+/// What is as sound as the sound spec: what kOps does by default, and what stands at a limit.
+#[test]
+fn what_is_just_possible() {
+    let cases = [
+        // The API's load balancer is a public one by default.
+        ("      type: Public\n", ""),
+        ("image: ami-0123456789abcdef0", "image: aws-marketplace/suse-sles-15"),
+        ("networkCIDR:", "nonMasqueradeCIDR: 10.0.0.0/9\n  networkCIDR:"),
+        ("networkCIDR:", "additionalSans: [k8s.example.com, '*.example.com', 192.0.2.1]\n  networkCIDR:"),
+        ("networkCIDR:", "networkID: vpc-12345678\n  topology: {dns: {type: Private}}\n  networkCIDR:"),
+        ("networkCIDR:", "cloudLabels: {\"é/_.:=+-@ 9\": \"\"}\n  networkCIDR:"),
+        (
+            "networkCIDR:",
+            "serviceClusterIPRange: 10.0.0.0/28\n  podCIDR: 10.1.0.0/21\n  clusterDNSDomain: k8s.local\n  networkCIDR:",
+        ),
+    ];
+    for (from, to) in cases {
+        assert_eq!(see(&edited(from, to)), "sound", "{to}");
+    }
+    for fields in [
+        "rootVolumeSize: 10\n  rootVolumeIops: 5000",
+        // Any size has the least.
+        "rootVolumeSize: 1",
+        "volumes: [{device: /dev/xvdd, size: 4, type: io1, iops: 200}, {device: /dev/xvde, size: 16384, type: st1}]",
+        // Tags of EC2 alone.
+        "cloudLabels: {\"what?\": \"a, b\", team: a, Team: b, name: c}",
+        "mixedInstancesPolicy: {spotAllocationStrategy: capacity-optimized-prioritized, onDemandAllocationStrategy: prioritized}",
+    ] {
+        assert_eq!(see(&edited("role: Node\n", &format!("role: Node\n  {fields}\n"))), "sound", "{fields}");
+    }
+}
+
 /// What a user sees for each edit of the sound spec.
 fn table(cases: &[(&str, &str, &str)]) -> String {
     let mut table = String::new();
@@ -234,6 +266,12 @@ fn cluster() {
         ("old version", "kubernetesVersion: 1.36.4", "kubernetesVersion: v1.19.2"),
         ("new version", "kubernetesVersion: 1.36.4", "kubernetesVersion: 1.99.0"),
         ("reserved tag", "  networking:\n", "  cloudLabels: {Name: x, \"aws:cost\": y}\n  networking:\n"),
+        (
+            "tags that IAM refuses",
+            "  networking:\n",
+            "  cloudLabels: {name: x, Team: a, team: b, \"what?\": \"a, b\", tab: \"\\t\"}\n  networking:\n"
+        ),
+        ("domain of services", "  networking:\n", "  clusterDNSDomain: Cluster_local\n  networking:\n"),
     ]));
 }
 
@@ -260,7 +298,26 @@ fn network() {
             "networkCIDR: 172.20.0.0/16",
             "networkCIDR: 172.20.0.0/16\n  podCIDR: 10.0.0.0/16\n  serviceClusterIPRange: 10.0.128.0/20",
         ),
-        ("no room for pods", "networkCIDR:", "nonMasqueradeCIDR: 100.64.0.0/28\n  networkCIDR:"),
+        ("no room for pods", "networkCIDR:", "nonMasqueradeCIDR: 100.64.0.0/24\n  networkCIDR:"),
+        ("no room at all", "networkCIDR:", "nonMasqueradeCIDR: 100.64.0.0/32\n  networkCIDR:"),
+        ("too much room", "networkCIDR:", "nonMasqueradeCIDR: 0.0.0.0/5\n  networkCIDR:"),
+        (
+            "too many services",
+            "networkCIDR:",
+            "serviceClusterIPRange: 10.0.0.0/11\n  podCIDR: 10.128.0.0/25\n  networkCIDR:"
+        ),
+        ("too few services", "networkCIDR:", "serviceClusterIPRange: 10.0.0.0/30\n  networkCIDR:"),
+        (
+            "too few services in a VPC",
+            "    cni: {}\n",
+            "    amazonvpc: {}\n  serviceClusterIPRange: 10.0.0.0/29\n"
+        ),
+        ("too few pods for the nodes", "networkCIDR:", "podCIDR: 10.0.0.0/22\n  networkCIDR:"),
+        (
+            "additional range too large",
+            "  networking:\n",
+            "  additionalNetworkCIDRs: [10.0.0.0/8]\n  networking:\n"
+        ),
         (
             "additional range overlaps",
             "  networking:\n",
@@ -271,6 +328,11 @@ fn network() {
         ("two pod networks", "    cni: {}\n", "    cni: {}\n    calico: {}\n"),
         ("pod network that is gone", "    cni: {}\n", "    weave: {}\n"),
         ("topology that is none", "  networking:\n", "  topology: {masters: sideways}\n  networking:\n"),
+        (
+            "private zone in a VPC of kcl's",
+            "  networking:\n",
+            "  topology: {dns: {type: Private}}\n  networking:\n"
+        ),
         ("VPC's id", "  networking:\n", "  networkID: my-vpc\n  networking:\n"),
         ("shared VPC without its range", "networkCIDR: 172.20.0.0/16", "networkID: vpc-12345678"),
     ]));
@@ -391,6 +453,16 @@ fn spot_and_volumes() {
             "role: Node\n  mixedInstancesPolicy: {spotAllocationStrategy: lowest-prize}\n",
         ),
         (
+            "strategy of spot fleets",
+            "role: Node\n",
+            "role: Node\n  mixedInstancesPolicy: {spotAllocationStrategy: diversified, spotInstancePools: 2}\n",
+        ),
+        (
+            "strategies by an order that there is not",
+            "role: Node\n",
+            "role: Node\n  mixedInstancesPolicy:\n    instanceRequirements: {cpu: {min: 2}, memory: {min: 4Gi}}\n    onDemandAllocationStrategy: prioritized\n    spotAllocationStrategy: capacity-optimized-prioritized\n",
+        ),
+        (
             "two architectures, one type twice",
             "role: Node\n",
             "role: Node\n  mixedInstancesPolicy: {instances: [t3.medium, t4g.medium, t3.medium]}\n",
@@ -406,7 +478,22 @@ fn spot_and_volumes() {
             "role: Node\n  rootVolumeSize: 20\n  rootVolume: {size: 30}\n"
         ),
         ("root disk of no size", "role: Node\n", "role: Node\n  rootVolumeSize: 0\n"),
-        ("too few IOPS", "role: Node\n", "role: Node\n  rootVolumeIops: 100\n"),
+        ("too few IOPS", "role: Node\n", "role: Node\n  rootVolumeIops: 100\n  rootVolumeThroughput: 0\n"),
+        (
+            "too few IOPS of a further disk",
+            "role: Node\n",
+            "role: Node\n  volumes: [{device: /dev/xvdd, size: 10, iops: 100}]\n"
+        ),
+        (
+            "too many IOPS for the size",
+            "role: Node\n",
+            "role: Node\n  rootVolumeSize: 10\n  rootVolumeIops: 5001\n  volumes: [{device: /dev/xvdd, size: 10, type: io1, iops: 501}, {device: /dev/xvde, type: io2, size: 10, iops: 10001}]\n"
+        ),
+        (
+            "sizes that the type does not have",
+            "role: Node\n",
+            "role: Node\n  rootVolume: {size: 2000, type: standard}\n  volumes: [{device: /dev/xvdd, size: 3, type: io1}, {device: /dev/xvde, size: 100, type: st1}, {device: /dev/xvdf, size: 20000, type: gp2}]\n"
+        ),
         ("throughput without IOPS", "role: Node\n", "role: Node\n  rootVolumeThroughput: 1000\n"),
         ("boot from a cold disk", "role: Node\n", "role: Node\n  rootVolumeType: sc1\n"),
         (
@@ -421,7 +508,12 @@ fn spot_and_volumes() {
 fn api_and_ssh() {
     snapshot!(table(&[
         ("classic load balancer", "class: Network", "class: Classic"),
-        ("no type", "      type: Public\n", ""),
+        ("no class", "      class: Network\n", ""),
+        (
+            "DNS without DNS",
+            "  api:\n    loadBalancer:\n      class: Network\n      type: Public\n",
+            "  topology: {dns: {type: None}}\n  api: {dns: {}}\n"
+        ),
         ("override", "      type: Public\n", "      type: Public\n      securityGroupOverride: sg-1\n"),
         (
             "internal for itself",
@@ -436,7 +528,17 @@ fn api_and_ssh() {
             "      type: Public\n",
             "      type: Public\n      subnets: [{name: public-b}, {name: public-a, privateIPv4Address: 10.0.0.1}, {allocationId: eip-1}]\n",
         ),
+        (
+            "two subnets of a zone",
+            "      type: Public\n",
+            "      type: Public\n      subnets: [{name: private-b}, {name: public-a}, {name: utility-b}]\n",
+        ),
         ("name", "  networking:\n", "  masterPublicName: https://api\n  networking:\n"),
+        (
+            "names of the certificate",
+            "  networking:\n",
+            "  additionalSans: [k8s.example.com, '*.example.com', 192.0.2.1, '2001:db8::1', API.example.com, '*', 192.0.2.0/24, '']\n  networking:\n"
+        ),
         (
             "key of another kind",
             "publicKey: ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINqJrhebOX/5mvxrW6mxKBswCCmstYDUh/uB0o8QIMCz",
@@ -476,6 +578,11 @@ fn etcd() {
             "    - {name: a, instanceGroup: control-plane}\n    - {name: a, instanceGroup: control-plane}\n"
         ),
         ("member without a group", "      instanceGroup: control-plane\n", ""),
+        (
+            "cold volume",
+            "      instanceGroup: control-plane\n",
+            "      instanceGroup: control-plane\n      volumeSize: 125\n      volumeType: sc1\n"
+        ),
         (
             "volume",
             "      instanceGroup: control-plane\n",
@@ -558,7 +665,7 @@ fn warnings() {
         (
             "read but not acted on",
             "  networking:\n",
-            "  certManager: {enabled: true}\n  kubelet: {maxPods: 20}\n  networking:\n"
+            "  certManager: {enabled: true}\n  kubelet: {maxPods: 20}\n  packages: [nfs-common]\n  networking:\n"
         ),
         ("weak control plane", "machineType: t3.medium", "machineType: t3.micro"),
         ("control plane with one CPU", "machineType: t3.medium", "machineType: m3.medium"),
@@ -856,9 +963,12 @@ fn pod_networks() {
     };
     let with =
         |network: &str| format!("{}{}", manifest(network), edited(CNI, &format!("    {network}: {{}}\n")));
-    for network in ["calico", "cilium", "kindnet", "kuberouter", "canal"] {
+    for network in ["calico", "cilium", "kindnet", "kuberouter", "canal", "amazonvpc"] {
         assert_eq!(see(&with(network)), "sound", "{network}");
     }
+    // Pods have addresses of the VPC then, and services alone need a range.
+    let few = with("amazonvpc").replace("  networkCIDR:", "  nonMasqueradeCIDR: 10.0.0.0/25\n  networkCIDR:");
+    assert_eq!(see(&few), "sound");
     assert_eq!(see(&format!("{}{SOUND}", manifest("calico"))), "sound");
     assert_eq!(see(&edited(CNI, "    flannel: {backend: udp}\n")), "sound");
     snapshot!(see(&with("flannel")));

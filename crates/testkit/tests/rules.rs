@@ -429,6 +429,15 @@ fn hooks_given_at_creation_are_made() {
         ["hook", "300", "CONTINUE"]
     );
     assert!(hook.get("NotificationTargetARN").is_none() && hook.get("RoleARN").is_none());
+    let named = "autoscaling PutLifecycleHook AutoScalingGroupName=second LifecycleHookName=a.b \
+                 LifecycleTransition=autoscaling:EC2_INSTANCE_TERMINATING";
+    refused(&client, named, "ValidationError");
+    let given = format!(
+        "autoscaling CreateAutoScalingGroup AutoScalingGroupName=third MinSize=0 MaxSize=1 \
+         VPCZoneIdentifier={subnet} LaunchTemplate.LaunchTemplateId={template} \
+         LifecycleHookSpecificationList.member.1.LifecycleHookName=a.b"
+    );
+    refused(&client, &given, "ValidationError");
 }
 
 #[test]

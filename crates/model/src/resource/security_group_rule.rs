@@ -56,6 +56,11 @@ impl Protocol {
         Self { name: "udp".to_owned(), from: from.into(), to: to.into() }
     }
 
+    /// IP in IP (IANA's protocol 4), which has no ports.
+    pub fn ip_in_ip() -> Self {
+        Self { name: "4".to_owned(), from: -1, to: -1 }
+    }
+
     /// ICMP "fragmentation needed", which path MTU discovery lives on.
     pub fn icmp_fragmentation_needed() -> Self {
         Self { name: "icmp".to_owned(), from: 3, to: 4 }

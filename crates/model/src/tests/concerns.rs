@@ -132,6 +132,23 @@ fn rules_without_a_load_balancer() {
     );
 }
 
+/// Of some pod networks the packets between pods are more than TCP and UDP.
+#[test]
+fn masters_let_in_what_pods_send() {
+    let from_nodes = |network| {
+        let mut cluster = cluster();
+        cluster.network.pod_network = network;
+        let mut rules = names_of::<SecurityGroupRule>(&model(&cluster).wanted);
+        rules.retain(|rule| rule.starts_with("masters.N in ") && rule.ends_with(" from nodes.N"));
+        rules.retain(|rule| !rule.contains(" tcp ") && !rule.contains(" udp "));
+        rules
+    };
+    assert_eq!(from_nodes(PodNetwork::Flannel), [""; 0]);
+    assert_eq!(from_nodes(PodNetwork::Calico), ["masters.N in 4 from nodes.N"]);
+    assert_eq!(from_nodes(PodNetwork::KubeRouter), ["masters.N in 4 from nodes.N"]);
+    assert_eq!(from_nodes(PodNetwork::AmazonVpc), ["masters.N in all from nodes.N"]);
+}
+
 fn with_load_balancer() -> Cluster {
     let mut cluster = cluster();
     cluster.api.load_balancer = Some(fixture::api_load_balancer(&["a"]));
@@ -428,6 +445,15 @@ fn the_termination_handler_hears_by_queue() {
     let group: AutoScalingGroup = wanted.get(&format!("nodes.{NAME}")).unwrap();
     assert!(group.lifecycle_hooks.is_empty());
     assert!(!group.tags.contains_key("aws-node-termination-handler/managed"));
+}
+
+/// A hook is of its own group, so that two names that differ in dots alone are no trouble.
+#[test]
+fn hooks_have_names_that_aws_takes() {
+    let mut cluster = cluster();
+    cluster.instance_groups[1].name = "nodes.eu-north-1a".to_owned();
+    let group: AutoScalingGroup = model(&cluster).wanted.get(&format!("nodes.eu-north-1a.{NAME}")).unwrap();
+    assert_eq!(group.lifecycle_hooks.keys().collect::<Vec<_>>(), ["nodes-eu-north-1a-NTHLifecycleHook"]);
 }
 
 #[test]

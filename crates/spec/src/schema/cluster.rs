@@ -38,10 +38,6 @@ fn no_options(node: &Node) -> bool {
 /// The DNS domain that a cluster has when it does not say.
 pub(crate) const DEFAULT_DNS_DOMAIN: &str = "cluster.local";
 
-fn is_default_dns_domain(node: &Node) -> bool {
-    is_text(node, DEFAULT_DNS_DOMAIN)
-}
-
 fn is_text(node: &Node, expected: &str) -> bool {
     matches!(&node.value, crate::node::Value::Text(text, _) if text == expected)
 }
@@ -69,7 +65,7 @@ object! {
         /// `control-plane` (or `master`), `node`, `bastion`.
         used additional_policies: Dict<String> = "additionalPolicies",
         /// Further names and addresses for the API server's certificate.
-        unused additional_sans: List<String> = "additionalSans",
+        used additional_sans: List<String> = "additionalSans",
         /// Manifests to apply, which kcl takes from `Manifest` documents only.
         used addons: List<AddonSpec> = "addons",
         /// How the API server is reached.
@@ -97,7 +93,7 @@ object! {
         /// The cluster autoscaler.
         used cluster_autoscaler: ClusterAutoscalerSpec = "clusterAutoscaler",
         /// The DNS domain inside the cluster; `cluster.local` by default.
-        unused_unless(is_default_dns_domain) cluster_dns_domain: String = "clusterDNSDomain",
+        used cluster_dns_domain: String = "clusterDNSDomain",
         /// The state store: `s3://bucket/prefix` or `file:///dir`, unless the command line says
         /// otherwise.
         used config_base: String = "configBase",
@@ -182,6 +178,8 @@ object! {
         used non_masquerade_cidr: String = "nonMasqueradeCIDR",
         /// Time synchronisation.
         unused ntp: Anything = "ntp",
+        /// Packages to install.
+        unused packages: List<String> = "packages",
         /// Addresses of pods; from `nonMasqueradeCIDR` by default.
         used pod_cidr: String = "podCIDR",
         /// The webhook that hands pods their role.
@@ -242,9 +240,9 @@ object! {
 object! {
     /// The API's load balancer.
     ApiLoadBalancerSpec {
-        /// `Network`; kcl makes no classic load balancers.
+        /// `Network`, also when left out; kcl makes no classic load balancers.
         used class: LoadBalancerClass = "class",
-        /// `Public` or `Internal`.
+        /// `Public` (the default) or `Internal`.
         used scheme: LoadBalancerType = "type",
         /// A setting of classic load balancers.
         unused idle_timeout_seconds: i64 = "idleTimeoutSeconds",

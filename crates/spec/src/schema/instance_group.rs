@@ -279,7 +279,7 @@ choice! {
     SpotStrategySpec("spot allocation strategy") {
         /// The cheapest pools.
         LowestPrice = "lowest-price",
-        /// All pools alike.
+        /// All pools alike; spot fleets have it, auto scaling groups do not.
         Diversified = "diversified",
         /// The pools with most capacity.
         CapacityOptimized = "capacity-optimized",

@@ -1,5 +1,7 @@
 //! How the API server is reached.
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 
 use super::check::Check;
@@ -36,24 +38,32 @@ pub(super) fn api(
             check.hinted(&controller.place, "`shareWithApi` needs a public load balancer of the API", hint);
         }
     }
-    let name = |field: Option<&Located<String>>, prefix: &str, check: &mut Check| match field {
-        Some(field) => {
-            if !syntax::is_dns_name(&field.value) {
-                check.error(&field.place, format!("`{}` is not a DNS name", field.value));
-            }
-            field.value.clone()
-        }
-        None => format!("{prefix}.{}", scope.name),
+    let name = |field: Option<&Located<String>>, prefix: &str, check: &mut Check| {
+        syntax::dns_name(field, check).unwrap_or_else(|| format!("{prefix}.{}", scope.name))
     };
-    let sans = scope.spec.additional_sans.as_ref().map_or(&[][..], |list| &list.value);
     Api {
         public_name: name(scope.spec.master_public_name.as_ref(), "api", check),
         internal_name: name(scope.spec.master_internal_name.as_ref(), "api.internal", check),
         port: if is_shared { 6443 } else { 443 },
         access,
-        additional_sans: sans.iter().map(|san| san.value.clone()).collect(),
+        additional_sans: sans(scope.spec.additional_sans.as_ref(), check),
         load_balancer,
     }
+}
+
+/// Names of the API server beside its own: what kubeadm puts into a certificate.
+fn sans(list: Option<&Located<List<String>>>, check: &mut Check) -> Vec<String> {
+    let items = list.map_or(&[][..], |list| &list.value);
+    for Located { value, place } in items {
+        let is_name = syntax::is_dns_name(value.strip_prefix("*.").unwrap_or(value));
+        if !is_name && value.parse::<IpAddr>().is_err() {
+            let title = format!("`{value}` is neither a DNS name nor an IP address");
+            let hint =
+                "a certificate is for names as in `k8s.example.com` or `*.example.com`, and for addresses";
+            check.hinted(place, title, hint);
+        }
+    }
+    items.iter().map(|san| san.value.clone()).collect()
 }
 
 /// A warning for each entry that lets everybody in.
@@ -75,36 +85,40 @@ pub(super) fn open_to_the_world(
 fn load_balancer(scope: &Scope<'_>, network: &Network, check: &mut Check) -> Option<ApiLoadBalancer> {
     let api = scope.spec.api.as_ref().map(|api| &api.value);
     let written = api.and_then(|api| api.load_balancer.as_ref());
-    let by_dns = api.is_some_and(|api| api.dns.is_some());
-    let by_default =
-        !by_dns && (network.control_plane_topology == Topology::Private || network.dns == DnsType::None);
+    let by_dns = api.and_then(|api| api.dns.as_ref());
+    if let (Some(field), None, DnsType::None) = (by_dns, written, network.dns) {
+        let hint = "choose `loadBalancer: {class: Network, type: Public}` in place of it";
+        check.hinted(&field.place, "without DNS the API needs a load balancer", hint);
+    }
+    let by_default = by_dns.is_none()
+        && (network.control_plane_topology == Topology::Private || network.dns == DnsType::None);
     let empty = ApiLoadBalancerSpec::default();
     let (spec, place) = match written {
         Some(written) => (&written.value, &written.place),
         None if by_default => (&empty, scope.spec_place),
         None => return None,
     };
-    if let Some(class) = spec.class.as_ref().filter(|class| class.value == LoadBalancerClass::Classic) {
-        check.hinted(&class.place, "classic load balancers are not supported", "use `class: Network`");
+    match &spec.class {
+        Some(class) if class.value == LoadBalancerClass::Classic => {
+            check.hinted(&class.place, "classic load balancers are not supported", "use `class: Network`");
+        }
+        None if written.is_some() => {
+            let title = "without a `class` the API's load balancer is a network one";
+            check.warn(
+                place,
+                title,
+                "kOps would make a classic one, which kcl does not: write `class: Network`",
+            );
+        }
+        _ => {}
     }
     if let Some(field) = &spec.security_group_override {
         let hint = "use `additionalSecurityGroups`";
         check.hinted(&field.place, "a network load balancer has no `securityGroupOverride`", hint);
     }
     let scheme = match spec.scheme.as_ref().map(|scheme| scheme.value) {
-        Some(LoadBalancerType::Public) => Scheme::Public,
+        Some(LoadBalancerType::Public) | None => Scheme::Public,
         Some(LoadBalancerType::Internal) => Scheme::Internal,
-        None => {
-            if written.is_some() {
-                check.lacking(
-                    place,
-                    "type",
-                    "the API's load balancer has no `type`",
-                    "`Public` or `Internal`",
-                );
-            }
-            Scheme::Public
-        }
     };
     Some(ApiLoadBalancer {
         scheme,
@@ -170,7 +184,28 @@ fn subnets(
         return names.into_iter().map(plain).collect();
     };
     check.unique("subnet", list.value.iter().filter_map(|item| item.value.name.as_ref()));
+    zones_apart(&list.value, network, check);
     list.value.iter().filter_map(|item| subnet(item, scheme, network, check)).collect()
+}
+
+/// A load balancer stands in one subnet of a zone at most.
+fn zones_apart(items: &[Located<LoadBalancerSubnetSpec>], network: &Network, check: &mut Check) {
+    let mut taken: Vec<&Subnet> = Vec::new();
+    for name in items.iter().filter_map(|item| item.value.name.as_ref()) {
+        let Some(found) = network.subnets.iter().find(|subnet| subnet.name == name.value) else { continue };
+        match taken.iter().find(|other| other.zone == found.zone && other.name != found.name) {
+            Some(other) => {
+                let title =
+                    format!("subnets `{}` and `{}` are both in {}", other.name, found.name, found.zone);
+                check.hinted(
+                    &name.place,
+                    title,
+                    "a load balancer has one subnet of each zone: keep one of them",
+                );
+            }
+            None => taken.push(found),
+        }
+    }
 }
 
 fn subnet(

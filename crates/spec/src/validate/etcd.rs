@@ -2,7 +2,7 @@
 
 use super::check::Check;
 use super::subnets::SubnetDraft;
-use super::volumes::{VolumeFields, volume};
+use super::volumes::{VolumeFields, not_for_streams, volume};
 use super::{Scope, syntax, value};
 use crate::cluster::{EtcdCluster, EtcdMember, InstanceGroup, Role};
 use crate::schema::cluster::{EtcdClusterSpec, EtcdMemberSpec};
@@ -167,14 +167,17 @@ impl Context<'_> {
             let hint = "it holds the cluster's secrets; leave the field out, kcl encrypts by default";
             check.warn(&field.place, format!("{what} is not encrypted"), hint);
         }
+        let kind = fields.volume_type.as_ref();
+        not_for_streams(kind, "an st1 or sc1 volume is too slow for what etcd writes", check);
         let volume = volume(
             &VolumeFields {
                 what: &what,
                 size: fields.volume_size.as_ref(),
                 default_size: DEFAULT_SIZE,
-                kind: fields.volume_type.as_ref(),
+                kind,
                 iops: fields.volume_iops.as_ref(),
                 throughput: fields.volume_throughput.as_ref(),
+                raised: false,
                 encrypted: fields.encrypted_volume.as_ref(),
                 kms_key: fields.kms_key_id.as_ref(),
             },

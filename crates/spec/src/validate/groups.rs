@@ -134,7 +134,7 @@ fn machines(
         iam_profile: iam_profile(spec, check),
         target_group_arns: target_groups(spec.external_load_balancers.as_ref(), check),
         additional_user_data: user_data(spec.additional_user_data.as_ref(), check),
-        cloud_labels: labels::cloud_labels(scope, spec.cloud_labels.as_ref(), check),
+        cloud_labels: labels::of_group(scope, spec.cloud_labels.as_ref(), check),
         node_labels: labels::node_labels(spec.node_labels.as_ref(), check),
         taints: labels::taints(spec.taints.as_ref(), check),
         sysctls: sysctls::of(scope, spec.sysctl_parameters.as_ref(), check),

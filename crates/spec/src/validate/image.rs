@@ -11,6 +11,7 @@ const IMAGE_OWNERS: &[(&str, &str)] = &[
     ("amazon", "amazon"),
     ("self", "self"),
     ("amazon.com", "137112412989"),
+    ("aws-marketplace", "aws-marketplace"),
     ("centos", "125523088429"),
     ("debian", "136693071363"),
     ("flatcar", "075585003325"),

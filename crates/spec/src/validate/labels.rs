@@ -9,10 +9,53 @@ use crate::read::{Dict, List};
 use crate::source::Located;
 use crate::suggest;
 
-/// Tags of the user's own. Those that ownership hangs on are kcl's.
-pub(super) fn cloud_labels(
+/// Tags of the user's own for every resource. IAM and load balancers take fewer characters than EC2 does, and IAM does
+/// not tell keys apart by case ("Tagging IAM resources", `TagDescriptions` of Elastic Load Balancing).
+pub(super) fn of_cluster(scope: &Scope<'_>, check: &mut Check) -> BTreeMap<String, String> {
+    let dict = scope.spec.cloud_labels.as_ref();
+    let labels = tags(scope, dict, str::eq_ignore_ascii_case, check);
+    let mut keys: Vec<(String, &Located<String>)> = Vec::new();
+    for (key, value) in dict.map_or(&[][..], |dict| &dict.value.0) {
+        for (what, field) in [("key", key), ("value", value)] {
+            if let Some(char) = field.value.chars().find(|char| !is_taken_everywhere(*char)) {
+                let title = format!("a tag {what} of a cluster cannot have {char:?}");
+                check.hinted(
+                    &field.place,
+                    title,
+                    "IAM and load balancers take letters, digits, spaces and `_.:/=+-@`",
+                );
+            }
+        }
+        let folded = key.value.to_lowercase();
+        if let Some((_, first)) = keys.iter().find(|(other, _)| *other == folded) {
+            let title = format!("IAM takes the tag keys `{}` and `{}` for one", first.value, key.value);
+            check.hinted(&key.place, title, format!("first given at {}", first.place.seen_from(&key.place)));
+        }
+        keys.push((folded, key));
+    }
+    labels
+}
+
+/// `[\p{L}\p{Z}\p{N}_.:/=+\-@]`, as AWS writes it; and the marks that belong to letters.
+fn is_taken_everywhere(char: char) -> bool {
+    let is_space = char.is_whitespace() && !char.is_control();
+    char.is_alphanumeric() || is_space || "_.:/=+-@".contains(char)
+}
+
+/// Tags of the user's own for the resources of an instance group.
+pub(super) fn of_group(
     scope: &Scope<'_>,
     dict: Option<&Located<Dict<String>>>,
+    check: &mut Check,
+) -> BTreeMap<String, String> {
+    tags(scope, dict, |a, b| a == b, check)
+}
+
+/// Tags as EC2 allows them. Those that ownership hangs on are kcl's.
+fn tags(
+    scope: &Scope<'_>,
+    dict: Option<&Located<Dict<String>>>,
+    is_same: fn(&str, &str) -> bool,
     check: &mut Check,
 ) -> BTreeMap<String, String> {
     let owner = format!("kubernetes.io/cluster/{}", scope.name);
@@ -24,12 +67,13 @@ pub(super) fn cloud_labels(
                 format!("tag key `{}` begins with `aws:`", key.value),
                 "AWS keeps these for itself",
             );
-        } else if reserved.contains(&key.value.as_str()) {
-            check.hinted(
-                &key.place,
-                format!("tag `{}` is set by kcl", key.value),
-                "what belongs to the cluster is found by it",
-            );
+        } else if let Some(reserved) = reserved.iter().find(|reserved| is_same(reserved, &key.value)) {
+            let title = if *reserved == key.value {
+                format!("tag `{reserved}` is set by kcl")
+            } else {
+                format!("IAM takes the tag key `{}` for `{reserved}`, which is set by kcl", key.value)
+            };
+            check.hinted(&key.place, title, "what belongs to the cluster is found by it");
         }
         if key.value.is_empty() || key.value.chars().count() > 128 {
             check.error(&key.place, "a tag key has 1 to 128 characters");

@@ -161,7 +161,7 @@ fn cluster(spec: &Spec, check: &mut Check) -> Option<Cluster> {
         region: subnets::region(&subnets, check),
         kubernetes_version: kubernetes_version(&scope, check),
         config_base: scope.spec.config_base.as_ref().map(|base| base.value.clone()),
-        cloud_labels: labels::cloud_labels(&scope, scope.spec.cloud_labels.as_ref(), check),
+        cloud_labels: labels::of_cluster(&scope, check),
         api: api::api(&scope, &network, &ingress_controllers, check),
         ssh: access::ssh(spec, &scope, check),
         node_port_access: syntax::cidrs(scope.spec.node_port_access.as_ref(), check),

@@ -1,6 +1,7 @@
 //! VPC, address ranges, DNS and the pod network.
 
 use std::net::Ipv4Addr;
+use std::ops::RangeInclusive;
 
 use ipnet::Ipv4Net;
 
@@ -34,6 +35,7 @@ pub(super) fn network(
     inside_vpc(drafts, &cidr, &additional, check);
     let pod_network = pod_network(scope, groups, manifests, check);
     let ranges = ranges(scope, pod_network, cidr.value, check);
+    sizes(&ranges, pod_network, groups, check);
     cluster_ranges(scope, &ranges, &cidr, &additional, drafts, pod_network, check);
     let subnets: Vec<Subnet> = drafts.iter().map(|draft| draft.subnet.clone()).collect();
     let control_plane_topology = topology(groups, Role::ControlPlane, &subnets);
@@ -57,16 +59,16 @@ pub(super) fn network(
         ),
         control_plane_topology,
         node_topology,
-        dns: dns(scope, written),
+        dns: dns(scope, written, check),
         dns_zone: value(scope.spec.dns_zone.as_ref()),
-        cluster_dns_domain: value(scope.spec.cluster_dns_domain.as_ref())
+        cluster_dns_domain: syntax::dns_name(scope.spec.cluster_dns_domain.as_ref(), check)
             .unwrap_or_else(|| DEFAULT_DNS_DOMAIN.to_owned()),
         pod_network,
         flannel: (pod_network == PodNetwork::Flannel).then(|| flannel(scope, check)),
     }
 }
 
-/// AWS makes VPCs from /28 to /16; a default of ours stands where the spec begins.
+/// A default of ours stands where the spec begins.
 fn vpc_cidr(scope: &Scope<'_>, check: &mut Check) -> Located<Ipv4Net> {
     let Some(field) = &scope.spec.network_cidr else {
         if let Some(id) = &scope.spec.network_id {
@@ -75,21 +77,23 @@ fn vpc_cidr(scope: &Scope<'_>, check: &mut Check) -> Located<Ipv4Net> {
         }
         return Located::new(DEFAULT_NETWORK, scope.spec_place.clone());
     };
-    let net = syntax::cidr4(field, check);
-    if let Some(net) = net.filter(|net| !(16..=28).contains(&net.prefix_len())) {
-        check.hinted(
-            &field.place,
-            format!("a VPC cannot be a /{}", net.prefix_len()),
-            "AWS allows /16 to /28",
-        );
+    field.with(vpc_range(field, "a VPC", check).unwrap_or(DEFAULT_NETWORK))
+}
+
+/// AWS makes VPCs from /28 to /16, of each of their ranges.
+fn vpc_range(field: &Located<String>, what: &str, check: &mut Check) -> Option<Ipv4Net> {
+    let net = syntax::cidr4(field, check)?;
+    if !(16..=28).contains(&net.prefix_len()) {
+        let title = format!("{what} cannot be a /{}", net.prefix_len());
+        check.hinted(&field.place, title, "AWS allows /16 to /28");
     }
-    field.with(net.unwrap_or(DEFAULT_NETWORK))
+    Some(net)
 }
 
 fn additional_cidrs(scope: &Scope<'_>, vpc: &Located<Ipv4Net>, check: &mut Check) -> Vec<Located<Ipv4Net>> {
     let mut cidrs: Vec<Located<Ipv4Net>> = Vec::new();
     for field in scope.spec.additional_network_cidrs.as_ref().map_or(&[][..], |list| &list.value) {
-        let Some(net) = syntax::cidr4(field, check) else { continue };
+        let Some(net) = vpc_range(field, "a range of a VPC", check) else { continue };
         if let Some(other) =
             std::iter::once(vpc).chain(&cidrs).find(|other| syntax::overlap(other.value, net))
         {
@@ -126,7 +130,12 @@ struct Ranges {
     services: Located<Ipv4Net>,
 }
 
-/// As kOps carves them: services are the first eighth of the range, pods its upper half.
+/// Bits of `nonMasqueradeCIDR` that are taken where kOps carves ranges out of it: pods are its upper half, services its
+/// first eighth.
+const PODS_PART: u8 = 1;
+const SERVICES_PART: u8 = 3;
+
+/// As kOps carves them.
 fn ranges(scope: &Scope<'_>, pod_network: PodNetwork, vpc: Ipv4Net, check: &mut Check) -> Ranges {
     let mut read = |field: Option<&Located<String>>| {
         field.and_then(|field| Some(field.with(syntax::cidr4(field, check)?)))
@@ -143,17 +152,56 @@ fn ranges(scope: &Scope<'_>, pod_network: PodNetwork, vpc: Ipv4Net, check: &mut 
         let address = Ipv4Addr::from(u32::from(net.network()).wrapping_add(offset));
         Ipv4Net::new(address, net.prefix_len()).unwrap_or(net)
     };
-    let prefix_len = non_masquerade.value.prefix_len();
-    if prefix_len > 24 {
-        let title = format!("{} is too small for pods and services", non_masquerade.value);
-        check.hinted(&non_masquerade.place, title, "a /24 is the least");
-    }
-    let default_pods =
-        if pod_network == PodNetwork::AmazonVpc { vpc } else { carve((prefix_len + 1).min(32), 1) };
+    let part = |bits: u8| (non_masquerade.value.prefix_len() + bits).min(32);
+    let default_pods = if pod_network == PodNetwork::AmazonVpc { vpc } else { carve(part(PODS_PART), 1) };
     Ranges {
         pods: pods.unwrap_or_else(|| non_masquerade.with(default_pods)),
-        services: services.unwrap_or_else(|| non_masquerade.with(carve((prefix_len + 3).min(32), 0))),
+        services: services.unwrap_or_else(|| non_masquerade.with(carve(part(SERVICES_PART), 0))),
         non_masquerade,
+    }
+}
+
+/// What kubeadm takes (its package `validation`): at most 2^20 addresses of services, of which the tenth is the DNS'.
+const SERVICE_SIZES: RangeInclusive<u8> = 12..=28;
+/// Likewise: at least one node's part, at most 2^16 of them.
+const POD_SIZES: RangeInclusive<u8> = 8..=NODE_SIZE;
+/// Each node gets a /24 of the pods' range: the default of the controller manager's `--node-cidr-mask-size`.
+const NODE_SIZE: u8 = 24;
+
+/// The ranges of pods and services are neither too large nor too small.
+fn sizes(ranges: &Ranges, pod_network: PodNetwork, groups: &[Located<InstanceGroup>], check: &mut Check) {
+    let Ranges { pods, services, non_masquerade } = ranges;
+    let mut fits = |what: &str,
+                    field: &str,
+                    range: &Located<Ipv4Net>,
+                    sizes: RangeInclusive<u8>,
+                    part: u8| {
+        let size = range.value.prefix_len();
+        if sizes.contains(&size) {
+            return true;
+        }
+        let (first, last) = (sizes.start(), sizes.end());
+        let hint = if range.place == non_masquerade.place {
+            let (first, last) = (first - part, last - part);
+            format!("a part of `nonMasqueradeCIDR`, which is from /{first} to /{last}; or give `{field}`")
+        } else {
+            format!("kubeadm allows /{first} to /{last}")
+        };
+        check.hinted(&range.place, format!("the {what}' range {} cannot be a /{size}", range.value), hint);
+        false
+    };
+    fits("services", "serviceClusterIPRange", services, SERVICE_SIZES, SERVICES_PART);
+    if pod_network == PodNetwork::AmazonVpc || !fits("pods", "podCIDR", pods, POD_SIZES, PODS_PART) {
+        return;
+    }
+    let nodes = groups.iter().filter(|group| group.value.role != Role::Bastion);
+    let nodes: u64 = nodes.map(|group| u64::from(group.value.max_size)).sum();
+    let room = 1_u64 << NODE_SIZE.saturating_sub(pods.value.prefix_len());
+    if room < nodes {
+        let title = format!("the pods' range {} is for {room} nodes, and there may be {nodes}", pods.value);
+        let hint =
+            format!("each gets a /{NODE_SIZE} of it: choose a larger `podCIDR`, or a smaller `maxSize`");
+        check.warn(&pods.place, title, hint);
     }
 }
 
@@ -364,10 +412,21 @@ fn agrees(written: Option<&TopologySpec>, control_plane: Topology, nodes: Topolo
     }
 }
 
-fn dns(scope: &Scope<'_>, written: Option<&TopologySpec>) -> DnsType {
+fn dns(scope: &Scope<'_>, written: Option<&TopologySpec>, check: &mut Check) -> DnsType {
     let kind = written.and_then(|topology| topology.dns.as_ref()?.value.dns_type.as_ref());
     match kind.map(|kind| kind.value) {
-        Some(DnsTypeSpec::Private) => DnsType::Private,
+        Some(DnsTypeSpec::Private) if scope.spec.network_id.is_some() => DnsType::Private,
+        // kcl associates no zone with a VPC: names in one would be names that nobody in there can look up.
+        Some(DnsTypeSpec::Private) => {
+            if let Some(field) = kind {
+                let title =
+                    "a private hosted zone does not answer in a VPC that kcl makes: no name is published";
+                let hint = "the API is reached by its load balancer's own name; a zone is used in a VPC that it \
+                            answers in, which `networkID` names";
+                check.warn(&field.place, title, hint);
+            }
+            DnsType::None
+        }
         Some(DnsTypeSpec::None) => DnsType::None,
         // kOps' mark of clusters that live without DNS.
         None if scope.name.ends_with(".k8s.local") => DnsType::None,

@@ -106,11 +106,15 @@ fn mixed(
             "keep one of them",
         );
     }
+    if requirements.is_some() {
+        no_order(spec, check);
+    }
     let mut instance_types: Vec<String> = instances.iter().map(|field| machine_type(field, check)).collect();
     same_architecture(instances, default_type, check);
     if instance_types.is_empty() && requirements.is_none() {
         instance_types.push(default_type.to_owned());
     }
+    let spot_allocation = spec.spot_allocation_strategy.as_ref().map(|field| spot_strategy(field, check));
     let policy = MixedInstances {
         instance_types,
         requirements,
@@ -129,11 +133,8 @@ fn mixed(
             }
             .to_owned()
         }),
-        spot_allocation_strategy: spec
-            .spot_allocation_strategy
-            .as_ref()
-            .map(|field| spot_strategy(field.value)),
-        spot_instance_pools: spot_pools(spec, check),
+        spot_allocation_strategy: spot_allocation,
+        spot_instance_pools: spot_pools(spec, spot_allocation, check),
         max_price,
     };
     // AWS' own default is 100 percent on demand.
@@ -145,6 +146,25 @@ fn mixed(
         );
     }
     policy
+}
+
+/// What is chosen by its properties has no order: EC2 Auto Scaling refuses the strategies that go by one.
+fn no_order(spec: &MixedInstancesPolicySpec, check: &mut Check) {
+    let on_demand = spec.on_demand_allocation_strategy.as_ref();
+    let on_demand = on_demand.filter(|field| field.value == OnDemandStrategySpec::Prioritized);
+    let spot = spec.spot_allocation_strategy.as_ref();
+    let spot = spot.filter(|field| field.value == SpotStrategySpec::CapacityOptimizedPrioritized);
+    let fields = [
+        (on_demand.map(|field| &field.place), "prioritized", "lowest-price"),
+        (spot.map(|field| &field.place), "capacity-optimized-prioritized", "price-capacity-optimized"),
+    ];
+    for (place, strategy, other) in fields {
+        if let Some(place) = place {
+            let title = format!("`instanceRequirements` and the strategy `{strategy}` exclude each other");
+            let hint = format!("the types have no order to go by: take `{other}`, or list `instances`");
+            check.hinted(place, title, hint);
+        }
+    }
 }
 
 /// One image cannot run on two architectures.
@@ -164,22 +184,29 @@ fn same_architecture(instances: &[Located<String>], default_type: &str, check: &
 }
 
 /// A number of pools goes with the strategy `lowest-price`, which is also AWS' own default.
-fn spot_pools(spec: &MixedInstancesPolicySpec, check: &mut Check) -> Option<u32> {
+fn spot_pools(
+    spec: &MixedInstancesPolicySpec,
+    strategy: Option<SpotAllocationStrategy>,
+    check: &mut Check,
+) -> Option<u32> {
     let field = spec.spot_instance_pools.as_ref()?;
-    if let Some(strategy) = &spec.spot_allocation_strategy
-        && strategy.value != SpotStrategySpec::LowestPrice
-    {
-        let name = spot_strategy(strategy.value).as_str();
-        let title = format!("`spotInstancePools` and the strategy `{name}` exclude each other");
+    if let Some(strategy) = strategy.filter(|strategy| *strategy != SpotAllocationStrategy::LowestPrice) {
+        let title =
+            format!("`spotInstancePools` and the strategy `{}` exclude each other", strategy.as_str());
         check.hinted(&field.place, title, "leave out one of them; pools go with `lowest-price`");
     }
     syntax::bounded(Some(field), "`spotInstancePools`", 1, 20, check)
 }
 
-fn spot_strategy(strategy: SpotStrategySpec) -> SpotAllocationStrategy {
-    match strategy {
+fn spot_strategy(field: &Located<SpotStrategySpec>, check: &mut Check) -> SpotAllocationStrategy {
+    match field.value {
         SpotStrategySpec::LowestPrice => SpotAllocationStrategy::LowestPrice,
-        SpotStrategySpec::Diversified => SpotAllocationStrategy::Diversified,
+        SpotStrategySpec::Diversified => {
+            let title = "an auto scaling group has no strategy `diversified`";
+            check.hinted(&field.place, title, "it is one of spot fleets; take `price-capacity-optimized`");
+            // Harmless: it goes with any other field.
+            SpotAllocationStrategy::LowestPrice
+        }
         SpotStrategySpec::CapacityOptimized => SpotAllocationStrategy::CapacityOptimized,
         SpotStrategySpec::CapacityOptimizedPrioritized => {
             SpotAllocationStrategy::CapacityOptimizedPrioritized

@@ -22,6 +22,16 @@ pub(super) fn is_dns_name(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_dns_label)
 }
 
+/// Notes what is no DNS name.
+pub(super) fn dns_name(field: Option<&Located<String>>, check: &mut Check) -> Option<String> {
+    let field = field?;
+    if !is_dns_name(&field.value) {
+        let title = format!("`{}` is not a DNS name", field.value);
+        check.hinted(&field.place, title, "lower-case letters, digits, `-` and dots");
+    }
+    Some(field.value.clone())
+}
+
 /// An id of AWS: the prefix, and letters and digits after it.
 pub(super) fn is_id(text: &str, prefix: &str) -> bool {
     text.strip_prefix(prefix)

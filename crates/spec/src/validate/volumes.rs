@@ -16,6 +16,8 @@ pub(super) struct VolumeFields<'a> {
     pub(super) kind: Option<&'a Located<VolumeTypeSpec>>,
     pub(super) iops: Option<&'a Located<i64>>,
     pub(super) throughput: Option<&'a Located<i64>>,
+    /// Too few IOPS and too little throughput are raised to the least, as kOps does it with root disks.
+    pub(super) raised: bool,
     pub(super) encrypted: Option<&'a Located<bool>>,
     pub(super) kms_key: Option<&'a Located<String>>,
 }
@@ -25,14 +27,49 @@ const GP3_IOPS: u32 = 3000;
 const GP3_THROUGHPUT: u32 = 125;
 /// kOps' default for io1 and io2.
 const IO_IOPS: u32 = 100;
-/// The largest EBS volume, 64 TiB (io2, gp3).
+/// The largest EBS volume, 64 TiB.
 const MAX_GIB: u32 = 65_536;
+
+/// What EBS allows of a type of volume ("Amazon EBS volume types").
+struct Limits {
+    /// The least and the largest size in GiB.
+    size: (u32, u32),
+    /// `None`: they follow from the size.
+    iops: Option<IopsLimits>,
+}
+
+struct IopsLimits {
+    default: u32,
+    least: u32,
+    most: u32,
+    /// So many for each GiB; `least` of them whatever the size.
+    per_gib: u32,
+}
+
+fn limits(kind: VolumeType) -> Limits {
+    let provisioned = |most, per_gib| Some(IopsLimits { default: IO_IOPS, least: 100, most, per_gib });
+    let (size, iops) = match kind {
+        VolumeType::Gp2 => ((1, 16_384), None),
+        VolumeType::Gp3 => {
+            let iops = IopsLimits { default: GP3_IOPS, least: GP3_IOPS, most: 80_000, per_gib: 500 };
+            ((1, MAX_GIB), Some(iops))
+        }
+        VolumeType::Io1 => ((4, 16_384), provisioned(64_000, 50)),
+        VolumeType::Io2 => ((4, MAX_GIB), provisioned(256_000, 1000)),
+        VolumeType::St1 | VolumeType::Sc1 => ((125, 16_384), None),
+        VolumeType::Standard => ((1, 1024), None),
+    };
+    Limits { size, iops }
+}
 
 pub(super) fn volume(fields: &VolumeFields<'_>, check: &mut Check) -> Volume {
     let what = fields.what;
     let kind = fields.kind.map_or(VolumeType::Gp3, |kind| volume_type(kind.value));
-    let size = syntax::bounded(fields.size, &format!("the size of {what}"), 1, MAX_GIB, check);
-    let iops = iops(fields, kind, check);
+    let limits = limits(kind);
+    let (least, most) = limits.size;
+    let size_of = format!("the size of {what} of type {}", kind.as_str());
+    let size = syntax::bounded(fields.size, &size_of, least, most, check).unwrap_or(fields.default_size);
+    let iops = iops(fields, kind, limits.iops.as_ref(), size, check);
     let encrypted = flag(fields.encrypted, true);
     if let (Some(key), false) = (fields.kms_key, encrypted) {
         check.warn(
@@ -42,7 +79,7 @@ pub(super) fn volume(fields: &VolumeFields<'_>, check: &mut Check) -> Volume {
         );
     }
     Volume {
-        size_gib: size.unwrap_or(fields.default_size),
+        size_gib: size,
         kind,
         iops,
         throughput: throughput(fields, kind, iops, check),
@@ -51,19 +88,42 @@ pub(super) fn volume(fields: &VolumeFields<'_>, check: &mut Check) -> Volume {
     }
 }
 
-/// IOPS within AWS' bounds of the type; io1 and io2 have to say.
-fn iops(fields: &VolumeFields<'_>, kind: VolumeType, check: &mut Check) -> Option<u32> {
-    let (default, min, max) = match kind {
-        VolumeType::Gp3 => (GP3_IOPS, GP3_IOPS, 80_000),
-        VolumeType::Io1 => (IO_IOPS, 100, 64_000),
-        VolumeType::Io2 => (IO_IOPS, 100, 256_000),
-        _ => {
-            no_effect(fields.iops.map(|field| &field.place), "IOPS", kind, check);
-            return None;
-        }
+/// IOPS within AWS' bounds of the type and the size; io1 and io2 have to say.
+fn iops(
+    fields: &VolumeFields<'_>,
+    kind: VolumeType,
+    limits: Option<&IopsLimits>,
+    size: u32,
+    check: &mut Check,
+) -> Option<u32> {
+    let Some(&IopsLimits { default, least, most, per_gib }) = limits else {
+        no_effect(fields.iops.map(|field| &field.place), "IOPS", kind, check);
+        return None;
     };
     let what = format!("the IOPS of {} of type {}", fields.what, kind.as_str());
-    Some(syntax::bounded(fields.iops, &what, min, max, check).unwrap_or(default))
+    let iops = within(fields, fields.iops, &what, (least, most), check).unwrap_or(default);
+    if let Some(field) = fields.iops.filter(|_| iops > least && iops > size.saturating_mul(per_gib)) {
+        let title = format!("{iops} IOPS are too many for {size} GiB of type {}", kind.as_str());
+        let hint = format!("at most {per_gib} for each GiB: at least {} GiB", iops.div_ceil(per_gib));
+        check.hinted(&field.place, title, hint);
+    }
+    Some(iops)
+}
+
+/// A number within bounds, or raised to the least of them where that is what becomes of the disk.
+fn within(
+    fields: &VolumeFields<'_>,
+    field: Option<&Located<i64>>,
+    what: &str,
+    (least, most): (u32, u32),
+    check: &mut Check,
+) -> Option<u32> {
+    if let Some(field) = field.filter(|field| fields.raised && field.value < i64::from(least)) {
+        let title = format!("{what}: {least} in place of {}", syntax::spelled(field));
+        check.warn(&field.place, title, "AWS allows no less, and kOps raises it, too: leave it out");
+        return Some(least);
+    }
+    syntax::bounded(field, what, least, most, check)
 }
 
 fn throughput(
@@ -78,7 +138,7 @@ fn throughput(
     }
     let what = format!("the throughput of {}", fields.what);
     let throughput =
-        syntax::bounded(fields.throughput, &what, GP3_THROUGHPUT, 2000, check).unwrap_or(GP3_THROUGHPUT);
+        within(fields, fields.throughput, &what, (GP3_THROUGHPUT, 2000), check).unwrap_or(GP3_THROUGHPUT);
     // EC2: at most 0.25 MiB/s per provisioned IOPS.
     if let (Some(field), Some(iops)) = (fields.throughput, iops)
         && throughput > iops / 4
@@ -126,16 +186,21 @@ pub(super) fn root(spec: &InstanceGroupSpec, default_size: u32, check: &mut Chec
         kind: block.volume_type.as_ref().or(spec.root_volume_type.as_ref()),
         iops: block.iops.as_ref().or(spec.root_volume_iops.as_ref()),
         throughput: block.throughput.as_ref().or(spec.root_volume_throughput.as_ref()),
+        raised: true,
         encrypted: block.encryption.as_ref().or(spec.root_volume_encryption.as_ref()),
         kms_key: block.encryption_key.as_ref().or(spec.root_volume_encryption_key.as_ref()),
     };
-    if let Some(kind) =
-        fields.kind.filter(|kind| matches!(kind.value, VolumeTypeSpec::St1 | VolumeTypeSpec::Sc1))
-    {
-        check.hinted(&kind.place, "machines cannot boot from an st1 or sc1 volume", "take gp3");
-    }
+    not_for_streams(fields.kind, "machines cannot boot from an st1 or sc1 volume", check);
     let optimized = block.optimization.as_ref().or(spec.root_volume_optimization.as_ref());
     (volume(&fields, check), value(optimized))
+}
+
+/// Volumes that are made for long reads and writes in order are no good for anything else.
+pub(super) fn not_for_streams(kind: Option<&Located<VolumeTypeSpec>>, title: &str, check: &mut Check) {
+    let kind = kind.filter(|kind| matches!(kind.value, VolumeTypeSpec::St1 | VolumeTypeSpec::Sc1));
+    if let Some(kind) = kind {
+        check.hinted(&kind.place, title, "take gp3");
+    }
 }
 
 /// The first of the `rootVolume...` fields that is there.
@@ -175,10 +240,12 @@ fn device(spec: &Located<VolumeSpec>, check: &mut Check) -> BlockDevice {
     let fields = VolumeFields {
         what: &what,
         size: spec.size.as_ref(),
-        default_size: 1,
+        // Enough for any IOPS: that it is missing has been said.
+        default_size: MAX_GIB,
         kind: spec.volume_type.as_ref(),
         iops: spec.iops.as_ref(),
         throughput: spec.throughput.as_ref(),
+        raised: false,
         encrypted: spec.encrypted.as_ref(),
         kms_key: spec.key.as_ref(),
     };

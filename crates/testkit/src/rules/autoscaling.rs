@@ -6,7 +6,8 @@
 //!   the group says "Delete in progress", the machines `shutting-down`, their network interfaces are in the
 //!   way of security groups and subnets.
 //! - Lifecycle hooks given at creation are made (moto ignores them), and hooks without a target show none
-//!   (moto invents one).
+//!   (moto invents one). Their names have few characters to choose from (moto takes any):
+//!   <https://docs.aws.amazon.com/autoscaling/ec2/APIReference/API_LifecycleHookSpecification.html>.
 
 use std::sync::Arc;
 
@@ -36,7 +37,11 @@ impl Rule for Groups {
         async move {
             let name = call.param("AutoScalingGroupName");
             match (call.service.as_str(), call.action.as_str()) {
-                ("autoscaling", "CreateAutoScalingGroup") => decided(self.is_new(call, ask, name).await),
+                ("autoscaling", "CreateAutoScalingGroup") => decided(match hook_names(call) {
+                    Ok(()) => self.is_new(call, ask, name).await,
+                    refused => refused,
+                }),
+                ("autoscaling", "PutLifecycleHook") => decided(hook_names(call)),
                 ("autoscaling", "DeleteAutoScalingGroup") => match self.delete(call, ask, name).await {
                     Ok(decision) => decision,
                     Err(response) => Decision::Respond(response),
@@ -188,6 +193,20 @@ async fn interfaces(ask: &Ask, instances: &[String]) -> Result<Vec<String>, Resp
     let answer = ask.ec2("DescribeInstances", &params).await?;
     let path = "reservationSet/item/instancesSet/item/networkInterfaceSet/item/networkInterfaceId";
     Ok(answer.values(path).into_iter().map(str::to_owned).collect())
+}
+
+/// The names of hooks, given with a group or by themselves.
+fn hook_names(call: &Call) -> Verdict {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "-_/".contains(c);
+    let mut names = call.params.iter().filter(|(key, _)| key.rsplit('.').next() == Some("LifecycleHookName"));
+    let Some((_, name)) = names.find(|(_, name)| name.len() > 255 || !name.chars().all(fits)) else {
+        return Ok(());
+    };
+    let message = format!(
+        "1 validation error detected: Value '{name}' at 'lifecycleHookName' failed to satisfy constraint: Member \
+         must satisfy regular expression pattern: [A-Za-z0-9\\-_\\/]+"
+    );
+    Err(refusal(call, "ValidationError", &message))
 }
 
 async fn hooks(call: &Call, ask: &Ask) -> Verdict {
