@@ -312,7 +312,7 @@ impl Bootstrap<'_> {
         let connection = connection.change_under(Guard::clone(&self.guard));
         let left_alone = self.apply(&wishes, &connection, &plan, stop()).await?;
         self.wait(&connection, &plan, stop()).await?;
-        Ok(Some(Ready { left_alone, connection }))
+        Ok(Some(Ready { connection, left_alone }))
     }
 
     /// Shows what nobody could see before. Objects to create were announced; anything else was not, and needs a yes.

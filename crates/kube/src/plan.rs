@@ -293,8 +293,8 @@ pub async fn plan(
     };
     let unwanted = prune::unwanted(&context, unwanted, options.prune).await;
 
-    let named = now.iter().flat_map(|now| &now.kinds);
-    let out_of_sight = named.filter(|kind| discovery.is_stale(&kind.0)).cloned().collect();
+    let listed = now.iter().flat_map(|now| &now.kinds);
+    let out_of_sight = listed.filter(|kind| discovery.is_stale(&kind.0)).cloned().collect();
     let set = PlannedSet { set, now, wanted, out_of_sight };
     let mut plan = Plan {
         cluster: cluster.to_owned(),
