@@ -17,7 +17,7 @@ use kcl_testkit::{Fault, Moment, Point, When};
 use serde_json::{Value, json};
 use support::{
     FORCE, Kubernetes, PRUNE, actions, apply, apply_and_tell, config_map, deployment, faults, names,
-    namespace, plan, plan_with, wanted,
+    namespace, plan, plan_with, until, wanted,
 };
 
 fn definition(group: &str) -> Value {
@@ -1137,13 +1137,11 @@ async fn a_webhook_that_does_not_answer_keeps_nobody_else() {
             "admissionReviewVersions": ["v1"],
         }],
     }));
-    let planned = loop {
+    let planned = until(async || {
         let planned = plan(&connection, cluster, &objects("till:2")).await.unwrap();
-        // The server reads of it a moment later.
-        if planned.count(Action::Update) == 2 {
-            break planned;
-        }
-    };
+        (planned.count(Action::Update) == 2).then_some(planned)
+    });
+    let planned = planned.await;
     assert_eq!(faults(&planned), "");
     let told: Vec<_> = planned.objects.iter().filter_map(|planned| planned.not_compared.as_deref()).collect();
     assert_eq!(told, ["the webhook prices.example.com does not answer"]);
@@ -1158,7 +1156,11 @@ async fn a_webhook_that_does_not_answer_keeps_nobody_else() {
     let refused = plan(&connection, cluster, &new).await.unwrap();
     assert!(faults(&refused).contains("failed calling webhook"), "{refused:?}");
     kubernetes.kubectl(&["delete", "validatingwebhookconfiguration", "webhook"]);
-    while !plan(&connection, cluster, &objects("till:2")).await.unwrap().is_empty() {}
+    until(async || {
+        let again = plan(&connection, cluster, &objects("till:2")).await.unwrap();
+        again.is_empty().then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -1203,17 +1205,20 @@ async fn a_definition_whose_kind_is_not_served_keeps_what_it_may_hold() {
     let patch = r#"[{"op": "replace", "path": "/spec/versions/0/served", "value": false}]"#;
     kubernetes.kubectl(&["patch", "crd", "tills.unserved.example.com", "--type=json", "-p", patch]);
     // Until discovery knows, it holds what it held.
-    loop {
+    until(async || {
         let found = plan_with(&connection, cluster, &[], PRUNE).await.unwrap();
         let reason = match &found.unwanted[0].fate {
             Fate::Keep { reason } => reason,
             Fate::Delete => "it is deleted",
         };
-        if reason.contains("the server does not serve its kind at the moment") {
-            break;
-        }
-        assert!(reason.contains("Till default/theirs") || reason.contains("cannot be seen"), "{reason}");
-    }
+        let is_known = reason.contains("the server does not serve its kind at the moment");
+        assert!(
+            is_known || reason.contains("Till default/theirs") || reason.contains("cannot be seen"),
+            "{reason}"
+        );
+        is_known.then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

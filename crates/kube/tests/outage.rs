@@ -11,7 +11,7 @@ use std::time::Duration;
 use kcl_kube::{Access, Action, Cause, Connection, Error, ErrorKind, Event, Fate, Outcome};
 use kcl_testkit::kubernetes::pki;
 use serde_json::{Value, json};
-use support::{Kubernetes, PRUNE, apply, config_map, deployment, namespace, plan, plan_with};
+use support::{Kubernetes, PRUNE, apply, config_map, deployment, namespace, plan, plan_with, until};
 
 async fn cause(access: kcl_kube::ClusterAccess) -> Option<Cause> {
     let connection = Connection::open(&Access::Cluster(access)).await.unwrap();
@@ -138,13 +138,11 @@ async fn what_serves_a_group_is_away(kubernetes: &Kubernetes) {
         "spec": {"group": "away.example.com", "version": "v1", "groupPriorityMinimum": 1, "versionPriority": 1,
             "service": {"name": "nobody", "namespace": "default"}, "insecureSkipTLSVerify": true},
     }));
-    let found = loop {
-        // Discovery knows of it a moment later.
+    let found = until(async || {
         let found = plan_with(&connection, cluster, &[], PRUNE).await.unwrap();
-        if found.unwanted[0].fate != Fate::Delete {
-            break found;
-        }
-    };
+        (found.unwanted[0].fate != Fate::Delete).then_some(found)
+    });
+    let found = found.await;
     let reason =
         "what it holds cannot be seen: what serves the group away.example.com does not answer".to_owned();
     assert_eq!(found.unwanted[0].fate, Fate::Keep { reason });

@@ -176,6 +176,18 @@ pub async fn plan_with(
     kcl_kube::plan(connection, cluster, &wanted(objects), options, &|_| {}).await
 }
 
+/// Asks again and again for what a server learns a moment later.
+pub async fn until<T>(mut ask: impl AsyncFnMut() -> Option<T>) -> T {
+    let asks = async {
+        loop {
+            if let Some(found) = ask().await {
+                return found;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_mins(1), asks).await.unwrap()
+}
+
 /// Applies a plan, which must succeed.
 pub async fn apply(connection: &Connection, plan: &Plan) {
     drop(apply_and_tell(connection, plan).await);
