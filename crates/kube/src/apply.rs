@@ -10,7 +10,6 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use serde::Serialize;
-use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
 use crate::applyset::Contents;
@@ -18,7 +17,7 @@ use crate::connect::Connection;
 use crate::discovery::Discovery;
 use crate::error::{Error, ObjectError, Refused};
 use crate::event::{Event, Observer};
-use crate::object::{ObjectRef, Phase};
+use crate::object::{ObjectRef, Phase, finalizers};
 use crate::plan::{Action, Conflict, Fate, Plan, PlannedObject, Unwanted, is_about_what_it_holds};
 use crate::prune;
 use crate::request::{MAX_IN_FLIGHT, Mode, Request};
@@ -396,8 +395,7 @@ async fn until_gone(
         if live["metadata"]["uid"] != uid {
             break;
         }
-        let finalizers = live["metadata"]["finalizers"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let finalizers: Vec<_> = finalizers.iter().filter_map(Value::as_str).collect();
+        let finalizers: Vec<_> = finalizers(&live).collect();
         let held = if finalizers.is_empty() {
             "it is being deleted".to_owned()
         } else {

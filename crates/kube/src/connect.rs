@@ -203,7 +203,7 @@ impl Connection {
             let mut tries = 0;
             loop {
                 tries += 1;
-                match self.try_once(&request).await {
+                match self.look(&request).await {
                     Err(fault @ Fault::Answer { .. }) if retry::passes(&fault, tries) => {
                         sleep(retry::pause(tries, &fault)).await;
                     }
@@ -310,7 +310,7 @@ impl Connection {
     async fn readiness(&self) -> Readiness {
         let ready = Request::get("ask whether it is ready", "/readyz?verbose");
         let mut may_ask = true;
-        match self.try_once(&ready).await {
+        match self.look(&ready).await {
             Ok(_) => {}
             // Before its own roles are there, a server forbids even to ask how it is; some do so for good.
             Err(Fault::Answer { status: 403, .. }) => may_ask = false,
@@ -322,14 +322,14 @@ impl Connection {
                 });
             }
             Err(Fault::Connection { cause, reason }) => return Readiness::Unreachable(cause, reason),
-            Err(fault @ (Fault::Guarded | Fault::Answer { status: 401, .. })) => {
+            Err(fault @ Fault::Answer { status: 401, .. }) => {
                 return Readiness::Hopeless(self.error(&ready, fault));
             }
             Err(Fault::Answer { body, .. }) => return Readiness::NotYet(failed_checks(&body)),
         }
         // By now everybody who may do anything may see this one.
         let system = Request::get("look for kube-system", "/api/v1/namespaces/kube-system");
-        match self.try_once(&system).await {
+        match self.look(&system).await {
             Ok(_) => match self.version().await {
                 Ok(version) => Readiness::Ready(version),
                 // It was there a moment ago.
@@ -348,7 +348,6 @@ impl Connection {
                 Readiness::NotYet(vec!["it forbids even to ask whether it is ready".to_owned()])
             }
             Err(Fault::Answer { status, .. }) => Readiness::NotYet(vec![format!("status {status}")]),
-            Err(fault @ Fault::Guarded) => Readiness::Hopeless(self.error(&system, fault)),
         }
     }
 }

@@ -374,6 +374,11 @@ pub(crate) fn is_going(object: &Value) -> bool {
     !object["metadata"]["deletionTimestamp"].is_null()
 }
 
+/// Who has work to do before it is gone, once it is deleted.
+pub(crate) fn finalizers(object: &Value) -> impl Iterator<Item = &str> {
+    object["metadata"]["finalizers"].as_array().into_iter().flatten().filter_map(Value::as_str)
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

@@ -266,14 +266,14 @@ pub async fn plan(
     let members = members(connection, &set, &discovery, &targets, now.as_ref(), &wanted, on_event).await?;
     let (live, unseen) = live(connection, &targets, &members, on_event).await?;
 
-    let missing = missing(&targets, &live);
-    let mut judge = Judge { connection, set: &set, options, missing, changing: HashSet::new(), on_event };
+    let judge = Judge { connection, set: &set, options, missing: missing(&targets, &live), on_event };
     let seen = targets.iter().filter(|target| !unseen.iter().any(|fault| fault.object == target.item.object));
-    // What objects may hold is for their definitions to say.
-    let (definitions, others): (Vec<_>, Vec<_>) = seen.partition(|target| target.item.object.is_definition());
-    let mut judged = judge.judge_all(&definitions, &live).await;
-    judge.changing = changing(&judged);
-    judged.extend(judge.judge_all(&others, &live).await);
+    let judged = seen.map(|target| judge.judge(target, live.get(&target.item.object)).boxed());
+    let mut judged = concurrently(judged.collect()).await;
+    let changing = changing(&judged);
+    for one in &mut judged {
+        one.put_off(live.get(&one.planned.object), &set, &changing);
+    }
 
     let names: HashSet<&ObjectRef> = targets.iter().map(|target| &target.item.object).collect();
     let is_unwanted = |object: &ObjectRef, live: &Value| {
@@ -461,12 +461,46 @@ fn not_found(resource: &str, name: &str) -> String {
     format!("{resource} \"{name}\" not found")
 }
 
-/// What is to be done with an object, and the fields that stand in the way.
-type Judged = Result<(PlannedObject, Vec<Conflict>), ObjectError>;
+/// What is to be done with an object.
+struct Judged {
+    planned: PlannedObject,
+    /// The fields that stand in the way; an error where it cannot be planned.
+    conflicts: Result<Vec<Conflict>, Error>,
+}
+
+impl Judged {
+    /// What keeps an object from being compared need not keep it from being applied, nor the others: an object that fits
+    /// only the definition that comes with it, and one of ours whose webhook does not answer, which this very plan may
+    /// mend. One that is to be made again is not deleted as long as nobody says that it can be.
+    fn put_off(&mut self, live: Option<&Value>, set: &Set, changing: &HashSet<GroupKind>) {
+        let Self { planned, conflicts } = self;
+        let Err(Error::Refused(refused)) = &*conflicts else { return };
+        let ObjectRef { group, kind, .. } = &planned.object;
+        let is_ours = live.is_some_and(|live| part_of(live) == Some(&set.id));
+        let why = if planned.action == Action::Replace {
+            return;
+        } else if is_about_what_it_holds(refused) && changing.contains(&(group.clone(), kind.clone())) {
+            planned.schema_is_new = true;
+            "its definition changes first".to_owned()
+        } else if let Some(webhook) = silent_webhook(refused).filter(|_| is_ours) {
+            // Others need not wait for it: it is there.
+            planned.phase = Phase::Workloads;
+            format!("the webhook {webhook} does not answer")
+        } else {
+            return;
+        };
+        if planned.action == Action::Unchanged {
+            planned.action = Action::Update;
+        }
+        planned.not_compared = Some(why);
+        *conflicts = Ok(Vec::new());
+    }
+}
 
 /// The kinds whose definitions change.
 fn changing(judged: &[Judged]) -> HashSet<GroupKind> {
-    let planned = judged.iter().flatten().map(|(planned, _)| planned);
+    let planned =
+        judged.iter().map(|judged| &judged.planned).filter(|planned| planned.object.is_definition());
     let changed = planned.filter(|planned| planned.action != Action::Unchanged);
     let kinds = changed.flat_map(|planned| Discovery::of_definition(&planned.manifest));
     kinds.map(|resource| (resource.group, resource.kind)).collect()
@@ -477,17 +511,10 @@ struct Judge<'a> {
     set: &'a Set,
     options: PlanOptions,
     missing: HashSet<String>,
-    /// Kinds whose definitions change in this plan.
-    changing: HashSet<GroupKind>,
     on_event: &'a Observer<'a>,
 }
 
 impl Judge<'_> {
-    async fn judge_all(&self, targets: &[&Target], live: &HashMap<ObjectRef, Value>) -> Vec<Judged> {
-        let judged = targets.iter().map(|target| self.judge(target, live.get(&target.item.object)).boxed());
-        concurrently(judged.collect()).await
-    }
-
     async fn judge(&self, target: &Target, live: Option<&Value>) -> Judged {
         let Target { item, resource, kind_is_new } = target;
         let mut manifest = item.manifest.clone();
@@ -506,48 +533,11 @@ impl Judge<'_> {
             schema_is_new: false,
             not_compared: None,
         };
-        let found = match live {
+        let conflicts = match live {
             None => self.judge_new(&planned).await.map(|()| Vec::new()),
             Some(live) => self.judge_live(&mut planned, resource, live).await,
         };
-        let found = found.or_else(|error| self.put_off(&mut planned, live, error));
-        match found {
-            Ok(conflicts) => Ok((planned, conflicts)),
-            Err(error) => {
-                Err(ObjectError { object: planned.object, origin: planned.origin, error: Box::new(error) })
-            }
-        }
-    }
-
-    /// What keeps an object from being compared need not keep it from being applied, nor the others: an object that fits
-    /// only the definition that comes with it, and one of ours whose webhook does not answer, which this very plan may
-    /// mend.
-    fn put_off(
-        &self,
-        planned: &mut PlannedObject,
-        live: Option<&Value>,
-        error: Error,
-    ) -> Result<Vec<Conflict>, Error> {
-        let Error::Refused(refused) = &error else { return Err(error) };
-        let ObjectRef { group, kind, .. } = &planned.object;
-        let is_ours = live.is_some_and(|live| part_of(live) == Some(&self.set.id));
-        let why = if is_about_what_it_holds(refused) && self.changing.contains(&(group.clone(), kind.clone()))
-        {
-            planned.schema_is_new = true;
-            "its definition changes first".to_owned()
-        } else if let Some(webhook) = silent_webhook(refused).filter(|_| is_ours) {
-            // Others need not wait for it: it is there.
-            planned.phase = Phase::Workloads;
-            format!("the webhook {webhook} does not answer")
-        } else {
-            return Err(error);
-        };
-        if planned.action == Action::Unchanged {
-            planned.action = Action::Update;
-        }
-        planned.changes.clear();
-        planned.not_compared = Some(why);
-        Ok(Vec::new())
+        Judged { planned, conflicts }
     }
 
     /// Nothing is there: whether the server would take it.
@@ -716,15 +706,18 @@ fn field_conflicts(planned: &PlannedObject, refused: &Refused, ours: &BTreeSet<S
 impl Plan {
     /// Takes what could be planned, in the order of phases, and why each of the others could not.
     fn sort_in(&mut self, judged: Vec<Judged>) -> Result<(), Error> {
-        for judged in judged {
-            match judged {
-                Ok((planned, found)) => {
+        for Judged { planned, conflicts } in judged {
+            match conflicts {
+                Ok(found) => {
                     self.objects.push(planned);
                     self.conflicts.extend(found);
                 }
                 // A server that is gone is gone for all of them: once is enough.
-                Err(ObjectError { error, .. }) if error.is_of_all() => return Err(*error),
-                Err(error) => self.faults.push(error),
+                Err(error) if error.is_of_all() => return Err(error),
+                Err(error) => {
+                    let PlannedObject { object, origin, .. } = planned;
+                    self.faults.push(ObjectError { object, origin, error: Box::new(error) });
+                }
             }
         }
         self.objects.sort_by_key(|planned| planned.phase);

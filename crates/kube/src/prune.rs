@@ -13,10 +13,11 @@ use crate::connect::Connection;
 use crate::discovery::{Discovery, Resource};
 use crate::error::Error;
 use crate::event::Observer;
-use crate::object::{ObjectRef, Phase};
+use crate::object::{ObjectRef, Phase, finalizers};
 use crate::ownership::is_member;
 use crate::plan::{Fate, Member, Unwanted};
 use crate::request::concurrently;
+use crate::wait::condition_is_true;
 
 /// Lists without what the objects hold.
 const ONLY_METADATA: &str =
@@ -82,13 +83,12 @@ pub(crate) fn going<'a>(members: impl Iterator<Item = (&'a ObjectRef, &'a Value)
 /// Whether somebody who runs in the cluster has to clear up after an object before it is gone: its finalizers are not of
 /// Kubernetes itself.
 pub(crate) fn is_held(object: &ObjectRef, live: &Value) -> bool {
-    let finalizers = live["metadata"]["finalizers"].as_array().map(Vec::as_slice).unwrap_or_default();
     let is_of_kubernetes = |finalizer: &str| match finalizer.split_once('/') {
         Some((domain, _)) => domain == "kubernetes.io" || domain.ends_with(".kubernetes.io"),
         None => ["foregroundDeletion", "orphan"].contains(&finalizer),
     };
     Phase::of(&object.group, &object.kind) == Phase::Workloads
-        && finalizers.iter().filter_map(Value::as_str).any(|finalizer| !is_of_kubernetes(finalizer))
+        && finalizers(live).any(|finalizer| !is_of_kubernetes(finalizer))
 }
 
 /// What is to become of one, and the uids of all that a namespace takes along.
@@ -112,7 +112,7 @@ pub(crate) async fn fate(context: &Context<'_>, object: &ObjectRef, live: &Value
         let kind = names["kind"].as_str().unwrap_or_default();
         let resources: Vec<_> = context.discovery.preferred(group, kind).cloned().into_iter().collect();
         // None of its versions is served, or the server that was asked does not know it yet: there may be objects.
-        if resources.is_empty() && is_established(live) {
+        if resources.is_empty() && condition_is_true(live, "Established").is_ok() {
             let reason =
                 "what it holds cannot be seen: the server does not serve its kind at the moment".to_owned();
             return (Fate::Keep { reason }, HashSet::new());
@@ -130,12 +130,6 @@ pub(crate) async fn fate(context: &Context<'_>, object: &ObjectRef, live: &Value
             (Fate::Keep { reason: format!("what it holds cannot be seen: {error}") }, HashSet::new())
         }
     }
-}
-
-/// Whether a definition's names were accepted once, so that there may be objects of its kind.
-fn is_established(definition: &Value) -> bool {
-    let conditions = definition["status"]["conditions"].as_array().map(Vec::as_slice).unwrap_or_default();
-    conditions.iter().any(|condition| condition["type"] == "Established" && condition["status"] == "True")
 }
 
 fn holds(foreign: &[ObjectRef]) -> String {

@@ -197,7 +197,6 @@ async fn fetch<C: Connect + Clone + Send + Sync + 'static>(
             return Err(failed(match fault {
                 Fault::Connection { reason, .. } => reason,
                 Fault::Answer { status, .. } => format!("the answer is {status}"),
-                Fault::Guarded => "nothing may be asked".to_owned(),
             }));
         }
         sleep(pause).await;

@@ -137,6 +137,11 @@ impl Request {
         }
     }
 
+    /// Whether it may change something.
+    fn changes(&self) -> bool {
+        self.method != Method::GET && !self.dry_run
+    }
+
     pub(crate) fn accept(mut self, accept: &'static str) -> Self {
         self.accept = accept;
         self
@@ -231,8 +236,16 @@ impl Connection {
         let mut tries = 0;
         loop {
             tries += 1;
+            // Never closed.
+            let held = self.seats.acquire().await.ok();
+            // Only now: who waits for a seat may wait for long.
+            if request.changes() && self.guard.as_ref().is_some_and(|may_change| !may_change()) {
+                return Err(Error::Guarded { doing: request.doing.clone() });
+            }
             let sent = Instant::now();
-            let fault = match self.try_once(request).await {
+            let result = self.exchange(request).await;
+            drop(held);
+            let fault = match result {
                 Ok(body) => return Ok(body),
                 Err(fault) => fault,
             };
@@ -249,14 +262,14 @@ impl Connection {
         }
     }
 
-    /// Sends it once.
-    pub(crate) async fn try_once(&self, request: &Request) -> Result<Vec<u8>, Fault> {
+    /// Looks once.
+    pub(crate) async fn look(&self, request: &Request) -> Result<Vec<u8>, Fault> {
         // Never closed.
         let _seat = self.seats.acquire().await.ok();
-        let changes = request.method != Method::GET && !request.dry_run;
-        if changes && self.guard.as_ref().is_some_and(|may_change| !may_change()) {
-            return Err(Fault::Guarded);
-        }
+        self.exchange(request).await
+    }
+
+    async fn exchange(&self, request: &Request) -> Result<Vec<u8>, Fault> {
         let counter = match (&request.method, request.dry_run) {
             (&Method::GET, _) => &self.counters.reads,
             (_, true) => &self.counters.dry_runs,
@@ -300,7 +313,6 @@ impl Connection {
         let server = self.server.to_string();
         let (status, body) = match fault {
             Fault::Connection { cause, reason } => return Error::Unreachable { server, cause, reason },
-            Fault::Guarded => return Error::Guarded { doing: request.doing.clone() },
             Fault::Answer { status, body, .. } => (status, body),
         };
         let answer: Value = serde_json::from_slice(&body).unwrap_or_default();

@@ -41,8 +41,6 @@ const YOUNG: &str = "not yet ready to handle request";
 pub(crate) enum Fault {
     /// No answer.
     Connection { cause: Cause, reason: String },
-    /// It was not sent, as nothing may be changed any more.
-    Guarded,
     /// An answer that is not a success.
     Answer { status: u16, retry_after: Option<Duration>, body: Vec<u8> },
 }
@@ -55,7 +53,6 @@ pub(crate) fn passes(fault: &Fault, tries: u32) -> bool {
         Fault::Connection { cause, .. } => {
             matches!(cause, Cause::Refused | Cause::Timeout | Cause::Broken)
         }
-        Fault::Guarded => false,
         Fault::Answer { status: 500, body, .. } if is_of_etcd(body) => true,
         Fault::Answer { status: 500, body, .. } => tries < INTERNAL_ERROR_TRIES && !is_schema_fault(body),
         Fault::Answer { status: 403, body, .. } => String::from_utf8_lossy(body).contains(YOUNG),
@@ -140,7 +137,6 @@ mod tests {
             assert!(passes(&says(500, of_etcd), INTERNAL_ERROR_TRIES), "{of_etcd}");
         }
         assert!(passes(&says(403, "pods \\\"a\\\" is forbidden: not yet ready to handle request"), 1));
-        assert!(!passes(&Fault::Guarded, 1));
         assert!(!passes(&conflict("Apply failed with 1 conflict: conflict with \\\"boss\\\": .data.tea"), 1));
         assert!(!passes(&conflict("Precondition failed: UID in precondition: 1, UID in object meta: 2"), 1));
         assert!(!passes(&answer(500), INTERNAL_ERROR_TRIES) && passes(&answer(503), INTERNAL_ERROR_TRIES));

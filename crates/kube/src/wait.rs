@@ -347,7 +347,7 @@ pub(crate) fn definition_state(live: &Value) -> Result<(), String> {
     condition_is_true(live, "Established")
 }
 
-fn condition_is_true(live: &Value, name: &str) -> Result<(), String> {
+pub(crate) fn condition_is_true(live: &Value, name: &str) -> Result<(), String> {
     match condition(live, name) {
         Some(found) if found["status"] == "True" => Ok(()),
         Some(found) => Err(said(found)),

@@ -1120,7 +1120,10 @@ async fn a_webhook_that_does_not_answer_keeps_nobody_else() {
     let connection = kubernetes.connect().await;
     kubernetes.make_namespace("webhook");
     let cluster = "webhook.example";
-    let objects = |image| [config_map("webhook", "prices", "1"), deployment("webhook", "till", image)];
+    let objects = |image| {
+        let role = binding("webhook", "till", "view");
+        [role, config_map("webhook", "prices", "1"), deployment("webhook", "till", image)]
+    };
     apply(&connection, &plan(&connection, cluster, &objects("till:1")).await.unwrap()).await;
     kubernetes.kubectl_apply(&json!({
         "apiVersion": "admissionregistration.k8s.io/v1",
@@ -1129,7 +1132,11 @@ async fn a_webhook_that_does_not_answer_keeps_nobody_else() {
         "webhooks": [{
             "name": "prices.example.com",
             "clientConfig": {"url": "https://127.0.0.1:1/"},
-            "rules": [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["*"], "resources": ["configmaps"]}],
+            "rules": [
+                {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["*"], "resources": ["configmaps"]},
+                {"apiGroups": ["rbac.authorization.k8s.io"], "apiVersions": ["v1"], "operations": ["CREATE"],
+                    "resources": ["rolebindings"]},
+            ],
             "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "webhook"}},
             "failurePolicy": "Fail",
             "sideEffects": "None",
@@ -1151,6 +1158,9 @@ async fn a_webhook_that_does_not_answer_keeps_nobody_else() {
     assert_eq!(applied_to, ["Deployment webhook/till"]);
     assert_eq!(applied.failures.len(), 1, "{applied:?}");
     assert!(applied.failures[0].to_string().contains("failed calling webhook"), "{}", applied.failures[0]);
+    // Nor is anything deleted to be made again, which nobody says that it can be.
+    let refused = plan(&connection, cluster, &[binding("webhook", "till", "edit")]).await.unwrap();
+    assert!(faults(&refused).contains("replace RoleBinding webhook/till: "), "{refused:?}");
     // What is not there yet cannot be judged.
     let new = [config_map("webhook", "new", "1")];
     let refused = plan(&connection, cluster, &new).await.unwrap();
