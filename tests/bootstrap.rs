@@ -5,9 +5,10 @@
 
 use std::path::Path;
 use std::process::{Child, Stdio};
+use std::time::Duration;
 
-use kcl_testkit::kubernetes::{ApiServerConfig, BIND_ADMINS, Cluster, Machine};
-use kcl_testkit::{Fault, IngressStandIn, Redactor, Run, TargetState, When, World, example};
+use kcl_testkit::kubernetes::{ApiProxy, ApiServerConfig, BIND_ADMINS, Cluster, Machine};
+use kcl_testkit::{Fault, IngressStandIn, Moment, Point, Redactor, Run, TargetState, When, World, example};
 use serde_json::Value;
 
 const KCL: &str = env!("CARGO_BIN_EXE_kcl");
@@ -238,6 +239,41 @@ fn each_change_is_that_change_and_no_other() {
     stage.kcl(&cluster, &["update", "-f", &stage.path(), "--yes", "--prune"]).expect(0);
     let left = cluster.kubectl(&["-n", "shop", "get", "configmaps,secrets", "-o", "name"]).unwrap().expect(0);
     assert_eq!(left.stdout, "configmap/kube-root-ca.crt\nconfigmap/theirs\n");
+
+    // What somebody put there since the plan was made is seen, and told.
+    let without = stage.spec.clone();
+    stage.spec += OBJECTS;
+    stage.kcl(&cluster, &["update", "-f", &stage.path(), "--yes"]).expect(0);
+    cluster.kubectl(&["-n", "shop", "delete", "configmap", "theirs"]).unwrap().expect(0);
+    stage.spec = without;
+    let proxy = ApiProxy::start(&cluster.pki, cluster.server.port()).unwrap();
+    let first = Point { service: "configmaps".to_owned(), action: "delete".to_owned(), nth: 1 };
+    let halt = proxy.halt(first, Moment::BeforeForwarding);
+    let mut command = stage.command(&proxy.url(), &["update", "-f", &stage.path(), "--yes", "--prune"]);
+    let child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    assert!(halt.is_reached(Duration::from_mins(2)), "something is deleted");
+    cluster.kubectl(&["-n", "shop", "create", "configmap", "late"]).unwrap().expect(0);
+    halt.let_go();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    let kept = "Namespace shop was not deleted: it still holds what kcl did not apply, or what is wanted: ConfigMap shop/late";
+    assert!(said.contains(kept), "{said}");
+    assert!(said.contains("1 more left alone"), "{said}");
+    assert!(!said.contains("left alone without --prune"), "{said}");
+
+    // One document on stdout, whenever the API server comes.
+    stage.spec += OBJECTS;
+    proxy.close();
+    let mut command = stage.command(&proxy.url(), &["update", "-f", &stage.path(), "--yes", "-o", "json"]);
+    let printed = stage.world.folder.path().join("printed");
+    let stdout = std::fs::File::create(&printed).unwrap();
+    let child = command.stdout(stdout).stderr(Stdio::piped()).spawn().unwrap();
+    let said = lines_until(child, "waiting for the API server", || proxy.open_with_server().unwrap());
+    assert!(said.contains("Kubernetes: 2 to create; "), "what nobody could see before is told: {said}");
+    let document: Value = serde_json::from_str(&std::fs::read_to_string(printed).unwrap()).unwrap();
+    assert!(document["kubernetes"]["pending"].is_u64(), "{document}");
 }
 
 #[test]
