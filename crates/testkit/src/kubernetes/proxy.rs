@@ -21,7 +21,7 @@ use hyper::header::{
     TRANSFER_ENCODING,
 };
 use hyper::service::service_fn;
-use hyper::{Method, Uri};
+use hyper::{Method, StatusCode, Uri};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -49,6 +49,8 @@ use crate::wire::{Request, Response};
 
 const USER: HeaderName = HeaderName::from_static("x-remote-user");
 const GROUP: HeaderName = HeaderName::from_static("x-remote-group");
+
+const JSON: &str = "application/json";
 
 /// How often is looked whether the server is there again: much sooner than kcl asks again.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
@@ -295,7 +297,7 @@ impl Way {
         path: &str,
         body: Option<(&'static str, &Value)>,
     ) -> Result<Value, Error> {
-        self.accepting("application/json", method, path, body).await
+        self.accepting(JSON, method, path, body).await
     }
 
     /// Likewise, in another form of JSON.
@@ -307,6 +309,30 @@ impl Way {
         body: Option<(&'static str, &Value)>,
     ) -> Result<Value, Error> {
         let asked = format!("{method} {path}");
+        let response = self.answer(accept, method, path, body).await?;
+        json(&asked, &response)
+    }
+
+    /// The objects that a path lists: none where it lists nothing (any more), which discovery says with a delay.
+    pub(crate) async fn list(&self, path: &str) -> Result<Vec<Value>, Error> {
+        let response = self.answer(JSON, Method::GET, path, None).await?;
+        if response.status == StatusCode::NOT_FOUND {
+            return Ok(Vec::new());
+        }
+        match json(&format!("GET {path}"), &response)?["items"].take() {
+            Value::Array(items) => Ok(items),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    async fn answer(
+        &self,
+        accept: &'static str,
+        method: Method,
+        path: &str,
+        body: Option<(&'static str, &Value)>,
+    ) -> Result<Response, Error> {
+        let asked = format!("{method} {path}");
         let failed = |said: String| Error::Kubernetes { asked: asked.clone(), said };
         let mut headers = HeaderMap::new();
         headers.insert(ACCEPT, HeaderValue::from_static(accept));
@@ -317,11 +343,7 @@ impl Way {
         let uri = path.parse().map_err(|_| failed("no path".to_owned()))?;
         let request = Request { method, uri, headers, body };
         let response = self.forward(request, &Identity::testkit()).await;
-        let response = response.map_err(|error| failed(error.to_string()))?;
-        if !response.status.is_success() {
-            return Err(failed(format!("{}: {}", response.status, response.text())));
-        }
-        serde_json::from_slice(&response.body).map_err(|_| failed("an answer that is not JSON".to_owned()))
+        response.map_err(|error| failed(error.to_string()))
     }
 
     async fn forward(
@@ -348,6 +370,15 @@ impl Way {
         }
         Ok(Response { status: parts.status, headers: Box::new(headers), body })
     }
+}
+
+/// What an answer says. One that is no success is an error.
+fn json(asked: &str, response: &Response) -> Result<Value, Error> {
+    let failed = |said: String| Error::Kubernetes { asked: asked.to_owned(), said };
+    if !response.status.is_success() {
+        return Err(failed(format!("{}: {}", response.status, response.text())));
+    }
+    serde_json::from_slice(&response.body).map_err(|_| failed("an answer that is not JSON".to_owned()))
 }
 
 impl Inner {

@@ -45,9 +45,8 @@ impl Drop for Rollouts {
 }
 
 async fn roll_out(way: &Way, kind: &str, nodes: usize) -> Result<(), Error> {
-    let all = way.json(Method::GET, &format!("/apis/apps/v1/{kind}"), None).await?;
-    for live in all["items"].as_array().into_iter().flatten() {
-        let (metadata, status) = (&live["metadata"], status(kind, live, nodes));
+    for live in way.list(&format!("/apis/apps/v1/{kind}")).await? {
+        let (metadata, status) = (&live["metadata"], status(kind, &live, nodes));
         if live["status"]["observedGeneration"] == metadata["generation"] {
             continue;
         }

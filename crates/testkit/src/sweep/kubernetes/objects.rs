@@ -81,8 +81,8 @@ impl Objects {
         }
         let lists = places.iter().map(async |place: &Place| {
             let path = format!("{}/{}", place.prefix, place.plural);
-            let answer = proxy.way().json(Method::GET, &path, None).await?;
-            Ok(array(&answer["items"]).iter().map(|item| found(place, item)).collect::<Vec<_>>())
+            let items = proxy.way().list(&path).await?;
+            Ok(items.iter().map(|item| found(place, item)).collect::<Vec<_>>())
         });
         let lists: Vec<Vec<_>> = futures::future::try_join_all(lists).await?;
         Ok(Self(lists.into_iter().flatten().collect()))
