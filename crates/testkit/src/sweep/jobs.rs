@@ -131,7 +131,8 @@ struct Progress {
     /// The next job.
     next: usize,
     under_way: usize,
-    most: Option<f64>,
+    /// The largest measure, and the run's name.
+    most: Option<(f64, String)>,
 }
 
 struct Board {
@@ -162,7 +163,8 @@ impl Board {
         Err(self.rows.iter().any(|progress| progress.under_way > 0))
     }
 
-    fn count(&mut self, number: usize, told: Result<Told, Error>) {
+    /// Counts what the run `name` of a row came to.
+    fn count(&mut self, number: usize, name: &str, told: Result<Told, Error>) {
         let progress = &mut self.rows[number];
         progress.under_way -= 1;
         match told {
@@ -170,7 +172,10 @@ impl Board {
                 for fate in fates {
                     progress.row.count(fate);
                 }
-                progress.most = progress.most.into_iter().chain(measured).reduce(f64::max);
+                let is_most = |measured: &f64| progress.most.as_ref().is_none_or(|(most, _)| measured > most);
+                if let Some(measured) = measured.filter(is_most) {
+                    progress.most = Some((measured, name.to_owned()));
+                }
             }
             Err(error) => self.error = self.error.take().or(Some(error)),
         }
@@ -184,8 +189,8 @@ impl Board {
             if progress.under_way > 0 || !(is_enough || progress.next == plan.jobs.len()) {
                 return;
             }
-            if let (Some(note), Some(most)) = (&plan.note, progress.most) {
-                progress.row.note = note(most);
+            if let (Some(note), Some((most, name))) = (&plan.note, &progress.most) {
+                progress.row.note = format!("{} ({name})", note(*most));
             }
             tell(&progress.row);
             self.told += 1;
@@ -226,7 +231,7 @@ pub(super) fn run<With>(
                     let told = done(&mut with, &start, &plans[number].jobs[job]);
                     guard = locked(&board);
                     let (board, tell) = &mut *guard;
-                    board.count(number, told);
+                    board.count(number, &plans[number].jobs[job].name, told);
                     board.tell(plans, tell);
                     changed.notify_all();
                 }
