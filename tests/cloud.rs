@@ -457,6 +457,31 @@ fn secrets_of_the_spec_stand_in_no_plan() {
 }
 
 #[test]
+fn roles_are_not_taken_from_a_cluster_that_runs_in_another_region() {
+    let (world, _, _) = minimal();
+    world.aws.take_calls();
+    let delete = |more: &[&str]| {
+        let mut command = world.command(&[&["delete", "minimal.example.com"], more].concat());
+        command.env_remove("KCL_STATE_STORE").output().unwrap()
+    };
+    // The spec is lost, and the environment says another region than the cluster's.
+    for more in [&["--yes"][..], &[]] {
+        let mut command = world.command(&[&["delete", "minimal.example.com"], more].concat());
+        let output = command.env_remove("KCL_STATE_STORE").env("AWS_REGION", "eu-west-1").output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert!(
+            said.contains("there is nothing in eu-west-1 but") && said.contains("--region eu-west-1"),
+            "{said}"
+        );
+        assert!(world.aws.mutating_calls().is_empty());
+    }
+    let output = delete(&["--region", "eu-north-1", "--yes"]);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(left(&world), Vec::<String>::new());
+}
+
+#[test]
 fn a_name_that_is_none_deletes_nothing() {
     let (world, _, _) = minimal();
     for name in ["..", "", ".", "/tmp", "a/b.c", "nodots"] {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kcl_aws::store::lock::{self, LockError, Status, SystemClock};
 use kcl_aws::store::{Store, registration};
 use kcl_aws::{Aws, Depth, ErrorKind, Scope};
-use kcl_engine::{Options, Plan, Wanted};
+use kcl_engine::{Options, Plan, Step, Wanted};
 use kcl_model::resource::{PROTECT_TAG, catalogue};
 use kcl_spec::Cluster;
 use kcl_spec::cluster::IssuerBucket;
@@ -60,6 +60,7 @@ pub(super) async fn run(args: Delete, settings: &Settings, printer: &Printer) ->
     if !args.yes {
         let plan = teardown(&aws, &target.name).await?;
         check_protection(&plan, &target)?;
+        check_region(&plan, &target, &aws)?;
         show(&args, printer, &plan, &target, &aws);
         match confirmed(&args, &plan, &target, printer).await? {
             Confirmed::Yes => {}
@@ -154,6 +155,7 @@ async fn delete(
         None => Interrupts::listen().unless_asked(looking).await.unwrap_or_else(|| Err(stopped()))?,
     };
     check_protection(&plan, target)?;
+    check_region(&plan, target, aws)?;
     if args.yes {
         show(args, printer, &plan, target, aws);
     }
@@ -170,6 +172,25 @@ fn check_protection(plan: &Plan, target: &Target) -> Result<(), CommandError> {
     let error = format!("{} is protected: {}{id} has the tag {PROTECT_TAG}=true", target.name, node.id);
     let hint = "give the state store with --state, and take the annotation of the registered spec away with \
                 `kcl replace -f FILE`; where the spec is lost, remove the tag by hand";
+    Err(CommandError::failed(error).hint(hint))
+}
+
+/// Roles and records are the account's, whatever the region: looked for in another one than its own, nothing but those is
+/// found of a cluster that runs. Whoever has not said which region it is must not take them away from it.
+fn check_region(plan: &Plan, target: &Target, aws: &Aws) -> Result<(), CommandError> {
+    let is_here = |step: &Step| kcl_aws::is_regional(step.id.kind.as_str());
+    if target.region.is_some() || plan.is_empty() || plan.steps.iter().any(is_here) {
+        return Ok(());
+    }
+    let error = format!(
+        "of {} there is nothing in {} but what its account has for all regions; it may run in another one",
+        target.name, aws.region
+    );
+    let hint = format!(
+        "say where it runs, or give the state store with --state; where it is certain that nothing runs any more: \
+         --region {}",
+        aws.region
+    );
     Err(CommandError::failed(error).hint(hint))
 }
 

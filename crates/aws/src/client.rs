@@ -13,6 +13,7 @@ use std::time::Duration;
 use kcl_spec::cluster::IssuerBucket;
 use sha2::{Digest, Sha256};
 
+use crate::busy::Busy;
 use crate::discovery::PublicReads;
 use crate::error::{During, Error, ErrorKind};
 use crate::fresh::Fresh;
@@ -125,6 +126,7 @@ impl Aws {
                     .interceptor(fresh.clone())
                     .interceptor(guard.clone())
                     .retry_classifier(fresh.clone())
+                    .retry_classifier(Busy)
             };
         }
         let ec2 = builder!(aws_sdk_ec2, Ec2);

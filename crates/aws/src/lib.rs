@@ -6,6 +6,7 @@
 //! allowed ([`policy`]).
 
 mod blockers;
+mod busy;
 mod client;
 pub mod discovery;
 mod ec2;
@@ -33,4 +34,4 @@ mod wait;
 
 pub use client::{Aws, Settings};
 pub use error::{Error, ErrorKind, is_about_time};
-pub use observe::{Depth, Scope, observe, protection};
+pub use observe::{Depth, Scope, is_regional, observe, protection};

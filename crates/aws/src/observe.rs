@@ -156,6 +156,12 @@ pub(crate) fn permissions() -> Vec<Permission> {
     Permission::read(&["tag:GetResources"])
 }
 
+/// Whether a resource of this kind is in one region: it is not seen from another one.
+pub fn is_regional(kind: &str) -> bool {
+    let is_in_region = |service| matches!(service, Service::Ec2 | Service::Elb | Service::AutoScaling);
+    kind::all().iter().any(|one| one.name() == kind && is_in_region(one.service()))
+}
+
 /// The resource of the cluster that says that it is protected, if there is one: known without the spec.
 pub fn protection<'n>(live: impl IntoIterator<Item = &'n LiveNode>) -> Option<&'n LiveNode> {
     live.into_iter().find(|node| {
