@@ -70,23 +70,45 @@ pub(crate) async fn until<T, F>(
     limit: Duration,
     action: &str,
     what: &str,
-    mut probe: impl FnMut() -> F,
+    probe: impl FnMut() -> F,
 ) -> Result<T, Error>
 where
     F: Future<Output = Result<Option<T>, Error>>,
 {
+    until_with(limit, action, what, probe, tokio::time::sleep).await
+}
+
+async fn until_with<T, F, S>(
+    limit: Duration,
+    action: &str,
+    what: &str,
+    mut probe: impl FnMut() -> F,
+    sleep: impl Fn(Duration) -> S,
+) -> Result<T, Error>
+where
+    F: Future<Output = Result<Option<T>, Error>>,
+    S: Future<Output = ()>,
+{
     let mut pauses = Pauses::up_to(limit);
     loop {
-        match probe().await {
+        let unanswered = match probe().await {
             Ok(Some(value)) => return Ok(value),
-            Ok(None) => {}
+            Ok(None) => None,
+            // Nobody answered just now, which says nothing about what is waited for.
+            Err(error) if passes(&error) => Some(error),
             Err(error) => return Err(error),
-        }
-        if !pauses.pause().await {
+        };
+        let Some(pause) = pauses.take() else {
             let message = format!("waited {} s for {what}", limit.as_secs());
-            return Err(Error::new(ErrorKind::TimedOut, action, message));
-        }
+            return Err(unanswered.unwrap_or_else(|| Error::new(ErrorKind::TimedOut, action, message)));
+        };
+        sleep(pause).await;
     }
+}
+
+/// Whether a look that failed is worth another one, however often the SDK has tried.
+fn passes(error: &Error) -> bool {
+    matches!(error.kind, ErrorKind::Throttled | ErrorKind::Ambiguous | ErrorKind::Unreachable)
 }
 
 /// A resource just made may not be listed at once, so one empty look proves nothing.
@@ -128,7 +150,8 @@ where
         };
         match error.kind {
             ErrorKind::Ambiguous => doubt = doubt.max(if error.code.is_some() { LISTED } else { ARRIVES }),
-            ErrorKind::Throttled => {}
+            // Nothing was done.
+            ErrorKind::Throttled | ErrorKind::Unreachable => {}
             _ => return Err(error),
         }
         let Some(pause) = pauses.take() else { return Err(error) };
@@ -137,15 +160,23 @@ where
             continue;
         }
         let end = pauses.left.saturating_sub(doubt);
+        // Why the last look told nothing: whoever has not seen that nothing was made must not make another.
+        let mut unseen;
         loop {
-            if let Some(made) = find().await? {
-                return Ok(made);
+            match find().await {
+                Ok(Some(made)) => return Ok(made),
+                Ok(None) => unseen = None,
+                Err(error) if passes(&error) => unseen = Some(error),
+                Err(error) => return Err(error),
             }
-            if pauses.left <= end {
+            if unseen.is_none() && pauses.left <= end {
                 break;
             }
             let Some(pause) = pauses.take() else { break };
             sleep(pause).await;
+        }
+        if let Some(error) = unseen {
+            return Err(error);
         }
     }
 }
@@ -191,5 +222,51 @@ mod tests {
         let refused = Error::new(ErrorKind::Refused, "ec2:CreateVpc", "no");
         let result = create_once(|| async { Err::<(), _>(refused.clone()) }, || async { Ok(None) }).await;
         assert!(result.is_err());
+    }
+
+    #[tokio::test]
+    async fn nothing_is_made_again_while_nobody_can_look() {
+        let away = || Error::new(ErrorKind::Unreachable, "ec2:DescribeVpcs", "no connection");
+        let (tries, looks) = (Cell::new(0), Cell::new(0));
+        let create = || async {
+            tries.set(tries.get() + 1);
+            Err(lost(None))
+        };
+        // It comes back after much longer than a request may be on its way, and then it is there.
+        let find = || async {
+            looks.set(looks.get() + 1);
+            if looks.get() < 11 { Err(away()) } else { Ok(Some(())) }
+        };
+        assert!(create_with(create, find, |_| std::future::ready(())).await.is_ok());
+        assert_eq!((tries.get(), looks.get()), (1, 11));
+        let never =
+            create_with(create, || async { Err::<Option<()>, _>(away()) }, |_| std::future::ready(()));
+        assert_eq!(never.await.unwrap_err().kind, ErrorKind::Unreachable);
+        assert_eq!(tries.get(), 2, "one more, and no second one");
+    }
+
+    #[tokio::test]
+    async fn a_look_that_failed_says_nothing() {
+        let looks = Cell::new(0);
+        let wait = async |last: fn() -> Result<Option<()>, Error>| {
+            looks.set(0);
+            let probe = || async {
+                looks.set(looks.get() + 1);
+                if looks.get() < 5 {
+                    return Err(Error::new(ErrorKind::Throttled, "ec2:DescribeNatGateways", "too many"));
+                }
+                last()
+            };
+            let sleep = |_| std::future::ready(());
+            until_with(SLOW_RESOURCE, "ec2:DescribeNatGateways", "the NAT gateway", probe, sleep).await
+        };
+        assert!(wait(|| Ok(Some(()))).await.is_ok());
+        assert_eq!(looks.get(), 5);
+        let refused = || Err(Error::new(ErrorKind::Denied, "ec2:DescribeNatGateways", "no"));
+        assert_eq!(wait(refused).await.unwrap_err().kind, ErrorKind::Denied);
+        assert_eq!(looks.get(), 5, "what is refused is refused");
+        let away = || Err(Error::new(ErrorKind::Unreachable, "ec2:DescribeNatGateways", "no connection"));
+        assert_eq!(wait(away).await.unwrap_err().kind, ErrorKind::Unreachable, "the reason, not the limit");
+        assert_eq!(wait(|| Ok(None)).await.unwrap_err().kind, ErrorKind::TimedOut);
     }
 }
