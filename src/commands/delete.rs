@@ -175,23 +175,25 @@ fn check_protection(plan: &Plan, target: &Target) -> Result<(), CommandError> {
     Err(CommandError::failed(error).hint(hint))
 }
 
-/// Roles and records are the account's, whatever the region: looked for in another one than its own, nothing but those is
-/// found of a cluster that runs. Whoever has not said which region it is must not take them away from it.
+/// Roles belong to no region: whoever looks in another one than the cluster's finds nothing of it but those, and must not take
+/// them away while it runs. A region counts that was said, or is known from the state store; not the environment's.
 fn check_region(plan: &Plan, target: &Target, aws: &Aws) -> Result<(), CommandError> {
     let is_here = |step: &Step| kcl_aws::is_regional(step.id.kind.as_str());
     if target.region.is_some() || plan.is_empty() || plan.steps.iter().any(is_here) {
         return Ok(());
     }
     let error = format!(
-        "of {} there is nothing in {} but what its account has for all regions; it may run in another one",
+        "nothing of {} is in {}; what was found belongs to no region, and may be of a cluster that runs in another one",
         target.name, aws.region
     );
     let hint = format!(
-        "say where it runs, or give the state store with --state; where it is certain that nothing runs any more: \
-         --region {}",
+        "say where it runs with --region, or where its spec is with --state; --region {} removes what was found",
         aws.region
     );
-    Err(CommandError::failed(error).hint(hint))
+    let mut error = CommandError::failed(error);
+    let found: Vec<String> = plan.steps.iter().map(|step| step.id.to_string()).collect();
+    error.messages.push(format!("found: {}", found.join(", ")));
+    Err(error.hint(hint))
 }
 
 /// Finds out which cluster, where, and whether it may be deleted.

@@ -156,10 +156,9 @@ pub(crate) fn permissions() -> Vec<Permission> {
     Permission::read(&["tag:GetResources"])
 }
 
-/// Whether a resource of this kind is in one region: it is not seen from another one.
+/// Whether a resource of this kind is in one region, and not seen from another one.
 pub fn is_regional(kind: &str) -> bool {
-    let is_in_region = |service| matches!(service, Service::Ec2 | Service::Elb | Service::AutoScaling);
-    kind::all().iter().any(|one| one.name() == kind && is_in_region(one.service()))
+    kind::all().iter().any(|one| one.name() == kind && one.in_region())
 }
 
 /// The resource of the cluster that says that it is protected, if there is one: known without the spec.

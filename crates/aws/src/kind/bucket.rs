@@ -41,6 +41,7 @@ pub(crate) struct Bucket;
 impl Kind for Bucket {
     type Resource = Wanted;
     const SERVICE: Service = Service::Other;
+    const IN_REGION: bool = false;
 
     /// Making and protecting it. The state store's own bucket is removed by [`crate::store`], any other one never.
     fn permissions(ground: &Ground<'_>) -> Vec<Permission> {

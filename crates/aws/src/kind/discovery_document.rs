@@ -23,6 +23,7 @@ pub(crate) struct DiscoveryDocument;
 impl Kind for DiscoveryDocument {
     type Resource = Wanted;
     const SERVICE: Service = Service::Other;
+    const IN_REGION: bool = false;
 
     fn permissions(ground: &Ground<'_>) -> Vec<Permission> {
         discovery::permissions(ground)

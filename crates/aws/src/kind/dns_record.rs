@@ -33,6 +33,7 @@ pub(crate) struct DnsRecord;
 impl Kind for DnsRecord {
     type Resource = Wanted;
     const SERVICE: Service = Service::Route53;
+    const IN_REGION: bool = false;
 
     /// Records have no tags: their names count. The zone's id is known beforehand only where the spec gives it.
     fn permissions(ground: &Ground<'_>) -> Vec<Permission> {

@@ -25,6 +25,7 @@ pub(crate) struct EncryptionKey;
 impl Kind for EncryptionKey {
     type Resource = Wanted;
     const SERVICE: Service = Service::Other;
+    const IN_REGION: bool = false;
 
     /// The store's own: [`crate::store`].
     fn permissions(_ground: &Ground<'_>) -> Vec<Permission> {

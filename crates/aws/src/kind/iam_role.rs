@@ -20,6 +20,7 @@ pub(crate) struct IamRole;
 impl Kind for IamRole {
     type Resource = Wanted;
     const SERVICE: Service = Service::Iam;
+    const IN_REGION: bool = false;
 
     fn permissions(ground: &Ground<'_>) -> Vec<Permission> {
         const MANAGE: [&str; 11] = [

@@ -26,6 +26,7 @@ pub(crate) struct InstanceProfile;
 impl Kind for InstanceProfile {
     type Resource = Wanted;
     const SERVICE: Service = Service::Iam;
+    const IN_REGION: bool = false;
 
     /// Of the usual names each is looked for when the cluster goes, wanted or not.
     fn permissions(ground: &Ground<'_>) -> Vec<Permission> {

@@ -22,6 +22,7 @@ pub(crate) struct Keyset;
 impl Kind for Keyset {
     type Resource = Wanted;
     const SERVICE: Service = Service::Other;
+    const IN_REGION: bool = false;
 
     /// The store's own: [`crate::store`].
     fn permissions(_ground: &Ground<'_>) -> Vec<Permission> {

@@ -27,6 +27,7 @@ impl Kind for MachineRecords {
     type Resource = Wanted;
     const SERVICE: Service = Service::Other;
     const ONLY_REMOVED: bool = true;
+    const IN_REGION: bool = false;
 
     /// The store's own ([`crate::store`]), and the records' ([`dns_record`]).
     fn permissions(_ground: &Ground<'_>) -> Vec<Permission> {

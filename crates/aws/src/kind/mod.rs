@@ -109,6 +109,8 @@ pub(crate) trait Kind: Send + Sync + 'static {
     const TAGGED_AS: &'static [&'static str] = &[];
     /// Only removed with the cluster, never wanted: not read by a preview.
     const ONLY_REMOVED: bool = false;
+    /// In one region, and not seen from another one.
+    const IN_REGION: bool = true;
 
     /// What whoever runs kcl must be allowed for this kind. Reading is needed for every cluster, as its end looks
     /// for all kinds; anything else only where the kind is wanted, or is only removed.
@@ -176,6 +178,7 @@ pub(crate) trait AnyKind: Send + Sync {
     fn service(&self) -> Service;
     fn tagged_as(&self) -> &'static [&'static str];
     fn only_removed(&self) -> bool;
+    fn in_region(&self) -> bool;
     fn permissions(&self, ground: &Ground<'_>) -> Vec<Permission>;
     fn observe<'a>(&self, scope: &'a Scope<'a>) -> BoxFuture<'a, Result<Vec<LiveNode>, Error>>;
     fn create<'a>(&self, aws: &'a Aws, name: &'a str, want: Value) -> BoxFuture<'a, Result<Attrs, Error>>;
@@ -225,6 +228,10 @@ impl<K: Kind> AnyKind for Typed<K> {
 
     fn only_removed(&self) -> bool {
         K::ONLY_REMOVED
+    }
+
+    fn in_region(&self) -> bool {
+        K::IN_REGION
     }
 
     fn permissions(&self, ground: &Ground<'_>) -> Vec<Permission> {

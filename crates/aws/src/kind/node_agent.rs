@@ -17,6 +17,7 @@ pub(crate) struct NodeAgent;
 impl Kind for NodeAgent {
     type Resource = Wanted;
     const SERVICE: Service = Service::Other;
+    const IN_REGION: bool = false;
 
     /// The store's own: [`crate::store`].
     fn permissions(_ground: &Ground<'_>) -> Vec<Permission> {

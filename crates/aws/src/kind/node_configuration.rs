@@ -25,6 +25,7 @@ pub(crate) struct NodeConfiguration;
 impl Kind for NodeConfiguration {
     type Resource = Wanted;
     const SERVICE: Service = Service::Other;
+    const IN_REGION: bool = false;
 
     /// The store's own: [`crate::store`].
     fn permissions(_ground: &Ground<'_>) -> Vec<Permission> {

@@ -23,6 +23,7 @@ pub(crate) struct OidcProvider;
 impl Kind for OidcProvider {
     type Resource = Wanted;
     const SERVICE: Service = Service::Iam;
+    const IN_REGION: bool = false;
 
     /// Named for its issuer. In which region an issuer's bucket lies is not known beforehand where it is there already.
     fn permissions(ground: &Ground<'_>) -> Vec<Permission> {

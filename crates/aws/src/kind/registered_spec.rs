@@ -18,6 +18,7 @@ pub(crate) struct RegisteredSpec;
 impl Kind for RegisteredSpec {
     type Resource = Wanted;
     const SERVICE: Service = Service::Other;
+    const IN_REGION: bool = false;
 
     /// The store's own: [`crate::store`].
     fn permissions(_ground: &Ground<'_>) -> Vec<Permission> {
