@@ -6,6 +6,8 @@
 use aws_smithy_runtime_api::client::interceptors::context::InterceptorContext;
 use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
 
+use crate::error::body;
+
 /// As the codes begin: EventBridge's ends with `Exception`.
 const CODES: [&str; 2] = ["ConcurrentModification", "EntityTemporarilyUnmodifiable"];
 
@@ -15,13 +17,12 @@ pub(crate) struct Busy;
 
 impl ClassifyRetry for Busy {
     fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
-        let is_busy = context.response().filter(|response| response.status().is_client_error()).is_some_and(
-            |response| {
-                let body = response.body().bytes().map(String::from_utf8_lossy).unwrap_or_default();
-                CODES.iter().any(|code| body.contains(code))
-            },
-        );
-        if is_busy { RetryAction::transient_error() } else { RetryAction::NoActionIndicated }
+        match context.response() {
+            Some(response) if response.status().is_client_error() && is_busy(&body(response)) => {
+                RetryAction::transient_error()
+            }
+            _ => RetryAction::NoActionIndicated,
+        }
     }
 
     fn name(&self) -> &'static str {
@@ -29,32 +30,48 @@ impl ClassifyRetry for Busy {
     }
 }
 
+fn is_busy(error: &str) -> bool {
+    CODES.iter().any(|code| error.contains(code))
+}
+
 #[cfg(test)]
 mod tests {
-    use aws_smithy_runtime_api::client::interceptors::context::Input;
-    use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
-    use aws_smithy_runtime_api::http::StatusCode;
-    use aws_smithy_types::body::SdkBody;
+    use std::sync::atomic::{AtomicI32, Ordering};
 
-    use super::*;
+    use kcl_testkit::{Decision, Protocol, Response};
 
-    fn action(status: u16, body: &'static str) -> RetryAction {
-        let mut context = InterceptorContext::new(Input::erase(()));
-        let status = StatusCode::try_from(status).expect("a status");
-        context.set_response(HttpResponse::new(status, SdkBody::from(body)));
-        Busy.classify_retry(&context)
+    use crate::testing::World;
+
+    /// How often the first changes are asked for when `code` is the answer the first two times.
+    async fn tries(protocol: Protocol, status: u16, code: &'static str) -> usize {
+        let world = World::start().await;
+        let left = AtomicI32::new(2);
+        world.local.before(move |call| {
+            if call.mutating && left.fetch_sub(1, Ordering::Relaxed) > 0 {
+                return Decision::Respond(Response::error(
+                    protocol,
+                    status,
+                    code,
+                    "please wait and try again",
+                ));
+            }
+            Decision::Forward
+        });
+        if protocol == Protocol::Json {
+            let rule = world.aws.events.put_rule().name("drain").schedule_expression("rate(1 day)");
+            drop(rule.send().await);
+            return world.local.count("events", "PutRule");
+        }
+        let role = world.aws.iam.create_role().role_name("masters").assume_role_policy_document("{}");
+        drop(role.send().await);
+        world.local.count("iam", "CreateRole")
     }
 
-    #[test]
-    fn what_is_busy_is_asked_again_and_nothing_else() {
-        let iam = "<ErrorResponse><Error><Code>ConcurrentModification</Code></Error></ErrorResponse>";
-        let unmodifiable = "<Error><Code>EntityTemporarilyUnmodifiable</Code></Error>";
-        let events = r#"{"__type":"ConcurrentModificationException","message":"rule"}"#;
-        for (status, body) in [(409, iam), (409, unmodifiable), (400, events)] {
-            assert_eq!(action(status, body), RetryAction::transient_error(), "{body}");
-        }
-        let there = "<Error><Code>EntityAlreadyExists</Code></Error>";
-        assert_eq!(action(409, there), RetryAction::NoActionIndicated);
-        assert_eq!(action(200, iam), RetryAction::NoActionIndicated, "an answer may hold any word");
+    #[tokio::test]
+    async fn what_is_busy_is_asked_again_and_nothing_else() {
+        assert_eq!(tries(Protocol::Query, 409, "ConcurrentModification").await, 3);
+        assert_eq!(tries(Protocol::Query, 409, "EntityTemporarilyUnmodifiable").await, 3);
+        assert_eq!(tries(Protocol::Json, 400, "ConcurrentModificationException").await, 3);
+        assert_eq!(tries(Protocol::Query, 409, "EntityAlreadyExists").await, 1);
     }
 }

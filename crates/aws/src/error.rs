@@ -1,6 +1,7 @@
 //! What can go wrong with AWS, in one type: which action failed, with which code, and what kind of trouble
 //! that is.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
@@ -168,6 +169,11 @@ where
         _ => innermost(error),
     };
     Error { kind, action: action.to_owned(), code, message, request_id }
+}
+
+/// What an answer says; nothing of one that is streamed: objects of S3 are, its errors are not.
+pub(crate) fn body(response: &HttpResponse) -> Cow<'_, str> {
+    response.body().bytes().map(String::from_utf8_lossy).unwrap_or_default()
 }
 
 fn is_credentials_trouble(text: &str) -> bool {

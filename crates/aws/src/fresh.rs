@@ -15,11 +15,12 @@ use aws_smithy_runtime_api::client::interceptors::Intercept;
 use aws_smithy_runtime_api::client::interceptors::context::{
     BeforeTransmitInterceptorContextRef, FinalizerInterceptorContextRef, InterceptorContext,
 };
-use aws_smithy_runtime_api::client::orchestrator::{HttpResponse, Metadata};
+use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use aws_smithy_runtime_api::client::retries::classifiers::{ClassifyRetry, RetryAction};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::{ConfigBag, Storable, StoreReplace};
 
+use crate::error::body;
 use crate::wait::PROPAGATION;
 
 /// Creating calls with their answers, the newest last.
@@ -90,10 +91,6 @@ impl Storable for Asked {
 fn is_creating(config: &ConfigBag) -> bool {
     let creates = |name: &str| CREATING.iter().any(|begins| name.starts_with(begins));
     config.load::<Metadata>().is_some_and(|call| creates(call.name()))
-}
-
-fn body(response: &HttpResponse) -> String {
-    response.body().bytes().map(|bytes| String::from_utf8_lossy(bytes).into_owned()).unwrap_or_default()
 }
 
 impl Intercept for Fresh {

@@ -13,7 +13,7 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpResponse, Metadata};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 
-use crate::error::THROTTLED;
+use crate::error::{THROTTLED, body};
 use crate::kind::Service;
 
 /// How often, by service.
@@ -66,8 +66,7 @@ fn is_refusal(response: &HttpResponse) -> bool {
     if response.status().is_success() {
         return false;
     }
-    // Streamed answers are objects of S3, which its errors are not.
-    let body = response.body().bytes().map(String::from_utf8_lossy).unwrap_or_default();
+    let body = body(response);
     response.status().as_u16() == 429 || THROTTLED.iter().any(|code| body.contains(code))
 }
 

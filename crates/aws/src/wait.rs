@@ -217,6 +217,8 @@ mod tests {
         assert_eq!(tries(late, vec![lost(Some("InternalError"))]).await, 2);
         let throttled = Error::new(ErrorKind::Throttled, "ec2:CreateVpc", "too many");
         assert_eq!(tries(Duration::ZERO, vec![throttled.clone()]).await, 2, "nothing was done");
+        let unsent = Error::new(ErrorKind::Unreachable, "ec2:CreateVpc", "no connection");
+        assert_eq!(tries(Duration::ZERO, vec![unsent]).await, 2, "nothing was sent");
         // Whatever is said of the second try, the first one may still be carried out.
         assert_eq!(tries(Duration::from_secs(18), vec![lost(None), throttled]).await, 2);
         let refused = Error::new(ErrorKind::Refused, "ec2:CreateVpc", "no");
