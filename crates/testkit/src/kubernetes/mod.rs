@@ -46,5 +46,5 @@ pub use kubectl::{BIND_ADMINS, kubectl, kubectl_reads, write_kubeconfig};
 pub use machines::{Machine, Machines, cluster_machines};
 pub use programs::{Programs, programs, version};
 pub use proxy::ApiProxy;
-pub(crate) use proxy::Way;
+pub(crate) use proxy::{JSON, Way};
 pub(crate) use rollouts::Rollouts;

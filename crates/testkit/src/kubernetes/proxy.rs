@@ -50,7 +50,7 @@ use crate::wire::{Request, Response};
 const USER: HeaderName = HeaderName::from_static("x-remote-user");
 const GROUP: HeaderName = HeaderName::from_static("x-remote-group");
 
-const JSON: &str = "application/json";
+pub(crate) const JSON: &str = "application/json";
 
 /// How often is looked whether the server is there again: much sooner than kcl asks again.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(50);
@@ -297,32 +297,18 @@ impl Way {
         path: &str,
         body: Option<(&'static str, &Value)>,
     ) -> Result<Value, Error> {
-        self.accepting(JSON, method, path, body).await
-    }
-
-    /// Likewise, in another form of JSON.
-    pub(crate) async fn accepting(
-        &self,
-        accept: &'static str,
-        method: Method,
-        path: &str,
-        body: Option<(&'static str, &Value)>,
-    ) -> Result<Value, Error> {
         let asked = format!("{method} {path}");
-        let response = self.answer(accept, method, path, body).await?;
-        json(&asked, &response)
+        json(&asked, &self.answer(JSON, method, path, body).await?)
     }
 
-    /// The objects that a path lists: none where it lists nothing (any more), which discovery says with a delay.
+    /// What a path says in another form of JSON.
+    pub(crate) async fn accepting(&self, accept: &'static str, path: &str) -> Result<Value, Error> {
+        json(path, &self.answer(accept, Method::GET, path, None).await?)
+    }
+
+    /// The objects that a path lists.
     pub(crate) async fn list(&self, path: &str) -> Result<Vec<Value>, Error> {
-        let response = self.answer(JSON, Method::GET, path, None).await?;
-        if response.status == StatusCode::NOT_FOUND {
-            return Ok(Vec::new());
-        }
-        match json(&format!("GET {path}"), &response)?["items"].take() {
-            Value::Array(items) => Ok(items),
-            _ => Ok(Vec::new()),
-        }
+        items(path, &self.answer(JSON, Method::GET, path, None).await?)
     }
 
     async fn answer(
@@ -369,6 +355,17 @@ impl Way {
             headers.remove(hop);
         }
         Ok(Response { status: parts.status, headers: Box::new(headers), body })
+    }
+}
+
+/// The objects of an answer: none where the server lists nothing (any more), which its discovery says with a delay.
+fn items(asked: &str, response: &Response) -> Result<Vec<Value>, Error> {
+    if response.status == StatusCode::NOT_FOUND {
+        return Ok(Vec::new());
+    }
+    match json(asked, response)?["items"].take() {
+        Value::Array(items) => Ok(items),
+        _ => Ok(Vec::new()),
     }
 }
 
@@ -492,4 +489,18 @@ fn client(folder: &Path) -> Result<Client<HttpsConnector<HttpConnector>, Full<By
     let connector =
         HttpsConnectorBuilder::new().with_tls_config(keys(UNUSABLE, config)?).https_only().enable_http1();
     Ok(Client::builder(TokioExecutor::new()).build(connector.build()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_went_since_discovery_lists_nothing() {
+        let listed = |status, body: &'static str| items("/a", &Response::new(status, JSON, body));
+        assert_eq!(listed(StatusCode::OK, r#"{"items":[{"kind":"A"}]}"#).unwrap().len(), 1);
+        assert!(listed(StatusCode::NOT_FOUND, "404 page not found").unwrap().is_empty());
+        assert!(listed(StatusCode::FORBIDDEN, "{}").is_err());
+        assert!(listed(StatusCode::OK, "<html>").is_err());
+    }
 }

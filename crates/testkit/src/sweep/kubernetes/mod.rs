@@ -11,7 +11,6 @@ mod objects;
 
 use std::path::Path;
 use std::sync::Mutex;
-use std::thread;
 
 use crate::error::Error;
 use crate::faults::Point;
@@ -43,22 +42,18 @@ pub fn kubernetes(
     // Worlds want it as long as the process lives; there is one.
     let binary: &'static str = Box::leak(kcl.display().to_string().into_boxed_str());
     let account = bench::account(binary)?;
-    let count = extent.workers.clamp(1, MOST_BENCHES);
-    let benches: Vec<Bench> = thread::scope(|scope| {
-        let starts: Vec<_> = (0..count).map(|_| scope.spawn(|| Bench::start(&account))).collect();
-        let started = starts.into_iter().map(|start| start.join().unwrap_or_else(|_| Err(lost())));
-        started.collect::<Result<_, Error>>()
-    })?;
-    let applied = Undisturbed::run(&benches[0], Work::Apply)?;
-    let pruned = Undisturbed::run(&benches[0], Work::Prune)?;
+    let first = Bench::start(&account)?;
+    let applied = Undisturbed::run(&first, Work::Apply)?;
+    let pruned = Undisturbed::run(&first, Work::Prune)?;
     let of_case = |case: &Case| [&applied, &pruned].map(|undisturbed| plan(*case, undisturbed, extent));
     let plans = wanted.of(CASES.iter().flat_map(of_case));
-    let benches = Mutex::new(benches);
-    jobs::run(&plans, count, || locked(&benches).pop().ok_or_else(lost), &mut tell)
-}
-
-fn lost() -> Error {
-    Error::Run { source: std::io::Error::other("an API server for tests could not be set up") }
+    let first = Mutex::new(Some(first));
+    // Not within one expression: the others would wait for each other's start.
+    let start = || {
+        let first = locked(&first).take();
+        first.map_or_else(|| Bench::start(&account), Ok)
+    };
+    jobs::run(&plans, extent.workers.min(MOST_BENCHES), start, &mut tell)
 }
 
 fn plan(case: Case, undisturbed: &Undisturbed, extent: Extent) -> Plan<'_, Bench> {

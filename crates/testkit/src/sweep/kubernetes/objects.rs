@@ -12,12 +12,10 @@ use serde_json::{Value, json};
 
 use crate::error::Error;
 use crate::front::runtime;
-use crate::kubernetes::{ApiProxy, Way};
+use crate::kubernetes::{ApiProxy, JSON, Way};
 
 /// Two requests that tell all kinds: aggregated discovery.
 const DISCOVERY: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
-
-const JSON: &str = "application/json";
 
 /// What the cluster writes by itself, at any time.
 const PASSING: [&str; 10] = [
@@ -74,7 +72,7 @@ impl Objects {
     async fn list(proxy: &ApiProxy) -> Result<Self, Error> {
         let mut places = Vec::new();
         for path in ["/api", "/apis"] {
-            let answer = proxy.way().accepting(DISCOVERY, Method::GET, path, None).await?;
+            let answer = proxy.way().accepting(DISCOVERY, path).await?;
             for group in array(&answer["items"]) {
                 places_of(group, &mut places);
             }
