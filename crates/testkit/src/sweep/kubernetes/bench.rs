@@ -223,7 +223,7 @@ impl Bench {
 
     /// What runs made.
     pub(super) fn made(&self) -> Result<Made, Error> {
-        Ok(Objects::of(&self.proxy)?.since(&self.before))
+        Ok(Objects::settled(&self.proxy)?.since(&self.before))
     }
 
     /// Runs kcl with nothing in its way, after a run that was disturbed. What is wrong then, if anything is.

@@ -34,6 +34,9 @@ const PASSING: [&str; 10] = [
 /// Served by a workload that only pretends to run.
 const AGGREGATED: &str = "metrics.k8s.io";
 
+/// On what the server keeps by itself for each group that a definition serves: it comes and goes a moment later.
+const AUTOMANAGED: &str = "kube-aggregator.kubernetes.io/automanaged";
+
 /// How long a cluster may take to be empty again.
 const EMPTY_AFTER: Duration = Duration::from_mins(2);
 
@@ -67,6 +70,20 @@ impl Objects {
     /// Those that there are now.
     pub(super) fn of(proxy: &ApiProxy) -> Result<Self, Error> {
         runtime()?.block_on(Self::list(proxy))
+    }
+
+    /// Likewise, once none is being deleted any more: a definition goes a moment after the deletion is answered. One that
+    /// stays is among them.
+    pub(super) fn settled(proxy: &ApiProxy) -> Result<Self, Error> {
+        let begun = Instant::now();
+        loop {
+            let now = Self::of(proxy)?;
+            let is_going = now.0.values().any(|found| found.is_going && !found.is_owned);
+            if !is_going || begun.elapsed() > EMPTY_AFTER {
+                return Ok(now);
+            }
+            thread::sleep(BETWEEN_LOOKS);
+        }
     }
 
     async fn list(proxy: &ApiProxy) -> Result<Self, Error> {
@@ -181,7 +198,8 @@ fn found(place: &Place, item: &Value) -> (String, Found) {
     let found = Found {
         path,
         canonical: canonical(item),
-        is_owned: array(&metadata["ownerReferences"]).iter().any(|owner| owner["controller"] == true),
+        is_owned: metadata["labels"][AUTOMANAGED].is_string()
+            || array(&metadata["ownerReferences"]).iter().any(|owner| owner["controller"] == true),
         is_namespace: place.kind == "Namespace",
         is_going: metadata["deletionTimestamp"].is_string(),
     };
@@ -241,8 +259,9 @@ mod tests {
         };
         let before = objects(&[("as", old("1", "x")), ("as", json!({ "metadata": { "name": "gone" } }))]);
         let pod = json!({ "metadata": { "name": "pod", "ownerReferences": [{ "controller": true }] } });
+        let service = json!({ "metadata": { "name": "v1.example.com", "labels": { AUTOMANAGED: "true" } } });
         let new = json!({ "metadata": { "name": "new" }, "status": 5 });
-        let now = objects(&[("as", old("2", "x")), ("as", pod), ("as", new)]);
+        let now = objects(&[("as", old("2", "x")), ("as", pod), ("as", service), ("as", new)]);
         let made = now.since(&before);
         let names: Vec<&str> = made.keys().map(String::as_str).collect();
         assert_eq!(names, ["A /gone", "A /new"]);
