@@ -1095,7 +1095,9 @@ async fn an_object_may_use_what_its_definition_just_learns() {
     let versions = &mut objects[0]["spec"]["versions"];
     versions[0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["lamp"] =
         json!({"type": "string"});
-    let also = till(group, "learns", "two");
+    // Both need it: they are written at the same time, and either may be the first, which is refused below.
+    let mut also = till(group, "learns", "two");
+    also["spec"]["lamp"] = "green".into();
     let objects = [&objects[..], &[also]].concat();
     let planned = plan(&connection, cluster, &objects).await.unwrap();
     assert_eq!(faults(&planned), "");
