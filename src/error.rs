@@ -195,6 +195,9 @@ pub(crate) fn hint(error: &kcl_aws::Error) -> Option<String> {
             "run the same command again: it goes on where this one stopped"
         }
         ErrorKind::Conflict => "somebody else was faster: look at what is there now, and try again",
+        ErrorKind::LockLost => {
+            "look at who else works on this cluster, and run the same command again: it goes on from what is there"
+        }
         ErrorKind::NoRegion => "set --region or AWS_REGION",
         // What a spec names was looked up, and is not there.
         ErrorKind::NotFound if error.code.is_none() => {

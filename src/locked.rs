@@ -22,7 +22,8 @@ pub(crate) struct Locked {
 }
 
 impl Locked {
-    /// Takes the lock of `cluster`, as `options` say. `command` is what its holder runs, as others are told, and `region`
+    /// Takes the lock of `cluster`, as `options` say: from then on nothing else of the store is changed unless it is
+    /// held. `command` is what its holder runs, as others are told, and `region`
     /// the cluster's, as far as it is known.
     pub(crate) async fn take(
         store: &Arc<dyn Store>,
@@ -41,6 +42,7 @@ impl Locked {
         let holder = holder(command, region);
         let stop = interrupts.asked();
         let lock = Lock::acquire(Arc::clone(store), cluster, holder, &options, clock, on_wait, stop).await?;
+        store.change_under(lock.fence());
         if interrupts.are_asked() {
             lock.release().await?;
             return Err(LockError::Stopped);

@@ -4,7 +4,7 @@
 
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, mpsc};
 
 use kcl_testkit::{Call, Decision, Reply, Request, Response, World, example};
 
@@ -163,6 +163,50 @@ fn ctrl_c_while_applying_finishes_what_runs_and_gives_the_lock_back() {
     assert!(unlock.stderr.contains("nobody holds the lock"), "{}", unlock.stderr);
     world.kcl(&["create", "cluster", "-f", &path, "--yes"]).expect(0);
     assert_eq!(world.aws.count("ec2", "CreateVpc"), 1);
+}
+
+/// A run whose lock is gone does not register its spec over what somebody else may have registered since, not even by
+/// trying again what it had begun.
+#[test]
+fn who_lost_the_lock_registers_nothing() {
+    let world = World::with_bucket(KCL);
+    let path = world.spec(&example("minimal.yaml"));
+    world.kcl(&["create", "cluster", "-f", &path, "--yes", "--skip-bootstrap"]).expect(0);
+    let changed = world.spec(&example("minimal.yaml").replace("role: Node", "role: Node\n  maxSize: 3"));
+    world.aws.take_calls();
+    let (begin, begun) = mpsc::channel();
+    let known = Arc::new(OnceLock::new());
+    let is_known = Arc::clone(&known);
+    world.aws.before(move |call| {
+        if call.action != "PutObject" || !call.path.contains("/config") {
+            return Decision::Forward;
+        }
+        begin.send(()).unwrap();
+        let () = is_known.wait();
+        let busy = Response::error(call.protocol, 503, "ServiceUnavailable", "Reduce your request rate.");
+        Decision::Respond(busy)
+    });
+    let run = start({
+        let mut replace = world.command(&["replace", "-f", &changed]);
+        replace.env("KCL_LOCK_LEASE", "10s");
+        replace
+    });
+    begun.recv().unwrap();
+    world.kcl(&["unlock", CLUSTER, "--force"]).expect(0);
+    // The next renewal finds nothing to renew, and looks.
+    world.aws.take_calls();
+    while !world.aws.calls().iter().any(|call| call.action == "GetObject" && call.path.contains("/lock")) {
+        std::thread::yield_now();
+    }
+    known.set(()).unwrap();
+    let (code, stderr) = finish(run);
+    assert_eq!(code, 1, "{stderr}");
+    let said = stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(said.contains("the lock of the cluster is not held any more"), "{stderr}");
+    // One may have been on its way when the run learned of it, but not all of the SDK's.
+    assert!(begun.try_iter().count() < 2, "it went on trying");
+    world.aws.clear_rules();
+    world.kcl(&["update", CLUSTER, "--detailed-exitcode"]).expect(0);
 }
 
 /// What is purged cannot be made again: whoever stops in the last moment keeps it.

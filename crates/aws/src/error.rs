@@ -33,6 +33,8 @@ pub enum ErrorKind {
     AlreadyExists,
     /// It was to be changed only if nobody else did meanwhile, and somebody did.
     Conflict,
+    /// It was to be changed under the cluster's lock, which is not certainly held any more.
+    LockLost,
     /// Something else still uses it.
     InUse,
     /// Something did not become ready in time.
@@ -151,7 +153,7 @@ where
     });
     let text = DisplayErrorContext(error).to_string();
     if text.contains(LOCK_LOST) {
-        return Error::new(ErrorKind::Conflict, action, LOCK_LOST);
+        return Error::new(ErrorKind::LockLost, action, LOCK_LOST);
     }
     let kind = match error {
         SdkError::ServiceError(_) => kind_of(code.as_deref(), status),

@@ -13,6 +13,7 @@ use aws_smithy_runtime_api::client::orchestrator::Metadata;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::config_bag::ConfigBag;
 
+use crate::error::{Error, ErrorKind};
 use crate::store::lock::Fence;
 
 /// What an error says that comes from here.
@@ -33,6 +34,11 @@ impl Guard {
     fn is_closed(&self) -> bool {
         let fence = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         fence.as_ref().is_some_and(Fence::is_closed)
+    }
+
+    /// An error of `action` where nothing may be changed any more.
+    pub(crate) fn check(&self, action: &str) -> Result<(), Error> {
+        if self.is_closed() { Err(Error::new(ErrorKind::LockLost, action, LOCK_LOST)) } else { Ok(()) }
     }
 }
 
@@ -56,41 +62,26 @@ impl Intercept for Guard {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::time::Duration;
 
     use super::*;
     use crate::error::{During, ErrorKind};
-    use crate::store::FileStore;
-    use crate::store::Store;
-    use crate::store::lock::{Holder, Lock, Options, SystemClock, break_lock, lock_key};
-    use crate::testing::World;
+    use crate::store::{FileStore, Store};
+    use crate::testing::{World, lock, lose};
 
     #[tokio::test]
     async fn nothing_is_changed_without_the_lock() {
         let world = World::start().await;
         let folder = tempfile::tempdir().expect("a folder");
         let store: Arc<dyn Store> = Arc::new(FileStore::new(folder.path().to_owned()));
-        let holder = Holder {
-            user: "me".to_owned(),
-            host: "here".to_owned(),
-            pid: 1,
-            command: "kcl update".to_owned(),
-            region: None,
-        };
-        let options = Options { lease: Duration::from_secs(6), ..Options::default() };
-        let (clock, never) = (Arc::new(SystemClock::new()), std::future::pending());
-        let lock = Lock::acquire(Arc::clone(&store), "k", holder, &options, clock, |_| {}, never).await;
-        let lock = lock.expect("it is free");
+        let lock = lock(&store, "k").await;
         world.aws.change_under(lock.fence());
         let create = || world.aws.ec2.create_vpc().cidr_block("10.0.0.0/16").send();
         create().await.expect("the lock is held");
 
-        let object = store.get(&lock_key("k")).await.expect("it is read").expect("it is there");
-        break_lock(store.as_ref(), "k", object.version).await.expect("it is removed");
-        lock.lost().await;
+        lose(&lock, store.as_ref(), "k").await;
         world.local.take_calls();
         let error = create().await.during("ec2:CreateVpc").expect_err("the lock is lost");
-        assert_eq!((error.kind, error.message.as_str()), (ErrorKind::Conflict, LOCK_LOST));
+        assert_eq!((error.kind, error.message.as_str()), (ErrorKind::LockLost, LOCK_LOST));
         world.aws.ec2.describe_vpcs().send().await.expect("who only looks may");
         assert_eq!(world.local.calls().len(), 1, "{:?}", world.local.calls());
     }

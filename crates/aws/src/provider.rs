@@ -61,6 +61,7 @@ impl Provider for Aws {
 fn is_of_all(kind: ErrorKind) -> bool {
     match kind {
         ErrorKind::Credentials
+        | ErrorKind::LockLost
         | ErrorKind::NoRegion
         | ErrorKind::Denied
         | ErrorKind::Unreachable

@@ -23,6 +23,7 @@ use crate::error::{Error, ErrorKind};
 use crate::observe::{Depth, Scope, observe};
 use crate::refusals::Refusals;
 use crate::store::configurations::{self, Entry};
+use crate::store::lock::{self, Fence, Holder, Lock, SystemClock, break_lock, lock_key};
 use crate::store::{Condition, FileStore, Object, Purged, Store, Version};
 
 /// The cluster that the tests make.
@@ -437,6 +438,28 @@ pub(crate) async fn tell_to_keep(store: &dyn Store, zone: &str, name: &str) {
     told.await.expect("it is told");
 }
 
+/// Takes the free lock of `cluster`, for no longer than a test can wait.
+pub(crate) async fn lock(store: &Arc<dyn Store>, cluster: &str) -> Lock {
+    let holder = Holder {
+        user: "me".to_owned(),
+        host: "here".to_owned(),
+        pid: 1,
+        command: "kcl update".to_owned(),
+        region: None,
+    };
+    let options = lock::Options { lease: std::time::Duration::from_secs(6), ..lock::Options::default() };
+    let (clock, never) = (Arc::new(SystemClock::new()), std::future::pending());
+    let lock = Lock::acquire(Arc::clone(store), cluster, holder, &options, clock, |_| {}, never).await;
+    lock.expect("it is free")
+}
+
+/// Somebody removes the lock of `cluster`; until its holder knows.
+pub(crate) async fn lose(lock: &Lock, store: &dyn Store, cluster: &str) {
+    let object = store.get(&lock_key(cluster)).await.expect("it is read").expect("it is there");
+    break_lock(store, cluster, object.version).await.expect("it is removed");
+    lock.lost().await;
+}
+
 /// A store that takes some writes more, and then none.
 #[derive(Debug)]
 pub(crate) struct CutShort {
@@ -504,5 +527,9 @@ impl Store for CutShort {
 
     fn purge<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<Purged, Error>> {
         self.store.purge(folder)
+    }
+
+    fn change_under(&self, fence: Fence) {
+        self.store.change_under(fence);
     }
 }

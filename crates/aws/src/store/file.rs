@@ -15,22 +15,28 @@ use std::time::{Duration, SystemTime};
 use futures::future::BoxFuture;
 use sha2::{Digest as _, Sha256};
 
+use super::lock::{Fence, is_lock_key};
 use super::{Condition, Listed, Object, Purged, Store, Version, check_key, conflict};
 use crate::error::{Error, ErrorKind};
+use crate::guard::Guard;
 
 /// What is not an object: half-written ones and the writers' queue.
 const OURS: &str = ".kcl-";
+
+/// What is called in errors.
+const ACTION: &str = "state store";
 
 /// A directory; keys are paths below it.
 #[derive(Debug)]
 pub struct FileStore {
     directory: PathBuf,
+    guard: Guard,
 }
 
 impl FileStore {
     /// The store in `directory`, which is made at the first write.
     pub fn new(directory: PathBuf) -> Self {
-        Self { directory }
+        Self { directory, guard: Guard::default() }
     }
 
     /// Runs `work`, which blocks, where that disturbs nobody.
@@ -43,12 +49,13 @@ impl FileStore {
             directory: self.directory.clone(),
             key: key.to_owned(),
             path: self.directory.join(key),
+            guard: if is_lock_key(key) { Guard::default() } else { self.guard.clone() },
         });
         Box::pin(async move {
             let place = place?;
             let done = tokio::task::spawn_blocking(move || work(&place)).await;
             done.unwrap_or_else(|error| {
-                Err(Error::new(ErrorKind::Ambiguous, "state store", format!("it was not finished: {error}")))
+                Err(Error::new(ErrorKind::Ambiguous, ACTION, format!("it was not finished: {error}")))
             })
         })
     }
@@ -60,7 +67,7 @@ fn trouble(path: &Path, error: &io::Error) -> Error {
         io::ErrorKind::Unsupported => ErrorKind::Unsupported,
         _ => ErrorKind::Refused,
     };
-    Error::new(kind, "state store", format!("{}: {error}", path.display()))
+    Error::new(kind, ACTION, format!("{}: {error}", path.display()))
 }
 
 /// Nothing of that name.
@@ -73,6 +80,8 @@ struct Place {
     directory: PathBuf,
     key: String,
     path: PathBuf,
+    /// Whether it may be changed.
+    guard: Guard,
 }
 
 impl Place {
@@ -98,26 +107,33 @@ impl Place {
         // Whoever deletes the last object of a folder removes the folder, but only when it is its turn.
         make_directory(parent)?;
         let half = self.half_written(body)?;
-        let result = match condition {
-            Condition::Always => fs::rename(&half, &self.path).map_err(|error| trouble(&self.path, &error)),
-            Condition::IfAbsent => match fs::hard_link(&half, &self.path) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    Err(conflict("state store", &self.key, condition))
-                }
-                linked => linked.map_err(|error| trouble(&self.path, &error)),
-            },
-            Condition::IfUnchanged(known) => self.read().and_then(|stored| {
-                if stored.is_none_or(|stored| stored.version != *known) {
-                    return Err(conflict("state store", &self.key, condition));
-                }
-                fs::rename(&half, &self.path).map_err(|error| trouble(&self.path, &error))
-            }),
-        };
+        let result = self.put_in_place(&half, condition);
         // Renamed, it is not there any more.
         drop(fs::remove_file(&half));
         result?;
         sync_directory(parent)?;
         Ok(version(body))
+    }
+
+    /// Makes a whole file the object, if `condition` holds.
+    fn put_in_place(&self, whole: &Path, condition: &Condition) -> Result<(), Error> {
+        // In the last moment: a turn can be long in coming, and a disk slow.
+        self.guard.check(ACTION)?;
+        match condition {
+            Condition::IfAbsent => match fs::hard_link(whole, &self.path) {
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    return Err(conflict(ACTION, &self.key, condition));
+                }
+                linked => return linked.map_err(|error| trouble(&self.path, &error)),
+            },
+            Condition::IfUnchanged(known) => {
+                if self.read()?.is_none_or(|stored| stored.version != *known) {
+                    return Err(conflict(ACTION, &self.key, condition));
+                }
+            }
+            Condition::Always => {}
+        }
+        fs::rename(whole, &self.path).map_err(|error| trouble(&self.path, &error))
     }
 
     fn remove(&self, known: Option<&Version>) -> Result<(), Error> {
@@ -127,10 +143,11 @@ impl Place {
             return Ok(());
         }
         let _turn = self.turn(&condition)?;
+        self.guard.check(ACTION)?;
         if let (Some(known), Some(stored)) = (known, self.read()?)
             && stored.version != *known
         {
-            return Err(conflict("state store", &self.key, &condition));
+            return Err(conflict(ACTION, &self.key, &condition));
         }
         match fs::remove_file(&self.path) {
             Err(error) if !is_missing(&error) => return Err(trouble(&self.path, &error)),
@@ -295,11 +312,16 @@ impl Store for FileStore {
         })
     }
 
+    fn change_under(&self, fence: Fence) {
+        self.guard.set(fence);
+    }
+
     fn purge<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<Purged, Error>> {
         Box::pin(async move {
             super::check_folder(folder)?;
             let keys = self.list(&format!("{folder}/")).await?;
             let path = self.directory.join(folder);
+            self.guard.check(ACTION)?;
             match tokio::fs::remove_dir_all(&path).await {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => Err(trouble(&path, &error)),
                 _ => Ok(Purged { objects: keys.len(), bucket_deleted: false }),

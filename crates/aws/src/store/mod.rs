@@ -38,6 +38,7 @@ pub use file::FileStore;
 pub use remembering::Remembering;
 pub use s3::S3Store;
 
+use self::lock::Fence;
 use crate::client::Settings;
 use crate::error::{Error, ErrorKind};
 use crate::kind::Service;
@@ -192,6 +193,10 @@ pub trait Store: Debug + Send + Sync {
     fn expect_owner(&self, account: &str) {
         let _ = account;
     }
+
+    /// From now on nothing is written or removed unless the lock of `fence` is certainly held, nor tried again: it is
+    /// [`ErrorKind::LockLost`]. Locks themselves are: they are what it goes by.
+    fn change_under(&self, fence: Fence);
 }
 
 /// What a purge removed.

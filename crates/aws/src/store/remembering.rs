@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures::future::BoxFuture;
 
-use super::lock::is_lock_key;
+use super::lock::{Fence, is_lock_key};
 use super::{Condition, Listed, Object, Purged, Store, Version};
 use crate::error::Error;
 
@@ -120,5 +120,9 @@ impl Store for Remembering {
 
     fn expect_owner(&self, account: &str) {
         self.store.expect_owner(account);
+    }
+
+    fn change_under(&self, fence: Fence) {
+        self.store.change_under(fence);
     }
 }

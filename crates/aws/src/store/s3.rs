@@ -20,9 +20,11 @@ use aws_smithy_types::date_time::Format;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use futures::future::BoxFuture;
 
+use super::lock::{Fence, is_lock_key};
 use super::{Condition, Listed, Object, Purged, Store, Version, conflict};
 use crate::client::timeouts;
 use crate::error::{Error, ErrorKind};
+use crate::guard::Guard;
 use crate::regional::Regional;
 use crate::tags::BUCKET_MARK;
 use crate::wait::retry;
@@ -37,12 +39,14 @@ pub struct S3Store {
     prefix: String,
     kms_key: Option<String>,
     owner: OnceLock<String>,
+    guard: Guard,
 }
 
 impl S3Store {
     /// The store under `prefix` of `bucket`, wherever that lies.
     pub fn new(client: Client, bucket: String, prefix: String) -> Self {
-        Self { bucket: Regional::new(client, bucket), prefix, kms_key: None, owner: OnceLock::new() }
+        let (bucket, guard) = (Regional::new(client, bucket), Guard::default());
+        Self { bucket, prefix, kms_key: None, owner: OnceLock::new(), guard }
     }
 
     /// The same, which encrypts what it writes with this KMS key (id, ARN or alias).
@@ -59,6 +63,16 @@ impl S3Store {
 
     fn key(&self, key: &str) -> String {
         if self.prefix.is_empty() { key.to_owned() } else { format!("{}/{key}", self.prefix) }
+    }
+
+    /// A key of the bucket's as the store has it: without the store's prefix.
+    fn own_key<'a>(&self, key: &'a str) -> Option<&'a str> {
+        key.strip_prefix(&self.key(""))
+    }
+
+    /// What looks at each try of a change of the object at `key`.
+    fn guard_of(&self, key: &str) -> Guard {
+        if is_lock_key(key) { Guard::default() } else { self.guard.clone() }
     }
 
     fn name(&self) -> &str {
@@ -126,6 +140,7 @@ impl S3Store {
                 Condition::IfUnchanged(version) => call.if_match(&version.0),
             }
             .customize()
+            .interceptor(self.guard_of(key))
             .config_override(aws_sdk_s3::config::Builder::new().timeout_config(timeouts(body.len())))
             .send()
         });
@@ -215,6 +230,10 @@ impl Store for S3Store {
         drop(self.owner.set(account.to_owned()));
     }
 
+    fn change_under(&self, fence: Fence) {
+        self.guard.set(fence);
+    }
+
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Object>, Error>> {
         Box::pin(async move {
             let date = AnswerDate::default();
@@ -251,7 +270,8 @@ impl Store for S3Store {
                 self.call("s3:DeleteObject", |client| {
                     let call = client.delete_object().bucket(self.name()).key(self.key(key));
                     let call = call.set_expected_bucket_owner(self.owner());
-                    call.set_if_match(version.as_ref().map(|version| version.0.clone())).send()
+                    let call = call.set_if_match(version.as_ref().map(|version| version.0.clone()));
+                    call.customize().interceptor(self.guard_of(key)).send()
                 })
             };
             let condition = version.clone().map_or(Condition::Always, Condition::IfUnchanged);
@@ -267,7 +287,7 @@ impl Store for S3Store {
             for keys in keys.chunks(DELETED_AT_ONCE) {
                 let objects = keys.iter().map(|key| ObjectIdentifier::builder().key(self.key(key)).build());
                 let objects = objects.collect::<Result<Vec<_>, _>>()?;
-                or_nothing(self.delete_objects("s3:DeleteObject", objects).await)?;
+                or_nothing(self.delete_objects("s3:DeleteObject", objects, &self.guard).await)?;
             }
             Ok(())
         })
@@ -302,28 +322,61 @@ impl Store for S3Store {
     }
 }
 
+/// Versions of objects, and where the list goes on.
+struct Page {
+    versions: Vec<ObjectIdentifier>,
+    next: Option<Marker>,
+}
+
+/// A place in a list of versions.
+#[derive(Default)]
+struct Marker {
+    key: Option<String>,
+    version: Option<String>,
+}
+
 impl S3Store {
     /// Removes everything under these prefixes, all versions of it included, and the bucket where nothing else is in
-    /// it and kcl made it.
+    /// it and kcl made it. The lock, under which all of that is done, goes last.
     pub(crate) async fn remove_all(&self, prefixes: &[String]) -> Result<Purged, Error> {
+        const ACTION: &str = "s3:DeleteObjectVersion";
         let mut purged = Purged::default();
         for prefix in prefixes {
             loop {
                 let Some(versions) = self.versions(prefix).await? else { return Ok(purged) };
+                let is_lock = |object: &ObjectIdentifier| self.own_key(object.key()).is_some_and(is_lock_key);
+                let (locks, others): (Vec<_>, Vec<_>) = versions.into_iter().partition(is_lock);
+                // Once it is removed its holder has lost it: what is tried then, because an answer was lost, is to
+                // remove what is removed.
+                let (versions, guard) = if others.is_empty() {
+                    self.guard.check(ACTION)?;
+                    (locks, Guard::default())
+                } else {
+                    (others, self.guard.clone())
+                };
                 if versions.is_empty() {
                     break;
                 }
                 purged.objects += versions.len();
-                self.delete_objects("s3:DeleteObjectVersion", versions).await?;
+                for versions in versions.chunks(DELETED_AT_ONCE) {
+                    self.delete_objects(ACTION, versions.to_vec(), &guard).await?;
+                }
             }
         }
-        let is_empty = self.versions("").await?.is_some_and(|versions| versions.is_empty());
+        let page = self.page("", None).await?;
+        let is_empty = page.is_some_and(|page| page.versions.is_empty());
         if is_empty && self.is_made_by_kcl().await? {
             let delete = |client: Client| {
                 client.delete_bucket().bucket(self.name()).set_expected_bucket_owner(self.owner()).send()
             };
-            or_nothing(self.call("s3:DeleteBucket", delete).await)?;
-            purged.bucket_deleted = true;
+            match or_nothing(self.call("s3:DeleteBucket", delete).await) {
+                // Somebody put something there meanwhile.
+                Err(error) if error.is_code(&["BucketNotEmpty"]) => {}
+                answer => {
+                    answer?;
+                    purged.bucket_deleted = true;
+                }
+            }
         }
         Ok(purged)
     }
@@ -344,8 +397,7 @@ impl S3Store {
         prefix: &str,
         delimiter: Option<&str>,
     ) -> Result<(Vec<Listed>, Vec<String>), Error> {
-        let ours = self.key("");
-        let own = |name: Option<&str>| name?.strip_prefix(&ours).map(str::to_owned);
+        let own = |name: Option<&str>| self.own_key(name?).map(str::to_owned);
         let (mut objects, mut folders) = (Vec::new(), Vec::new());
         let date = AnswerDate::default();
         let mut next = None;
@@ -374,10 +426,25 @@ impl S3Store {
         Ok((objects, folders))
     }
 
-    /// The first (at most 1,000) versions and delete markers under `prefix`; `None` without a bucket.
+    /// All versions and delete markers under `prefix`; `None` without a bucket.
     async fn versions(&self, prefix: &str) -> Result<Option<Vec<ObjectIdentifier>>, Error> {
+        let (mut versions, mut after) = (Vec::new(), None);
+        loop {
+            let Some(page) = self.page(prefix, after).await? else { return Ok(None) };
+            versions.extend(page.versions);
+            if page.next.is_none() {
+                return Ok(Some(versions));
+            }
+            after = page.next;
+        }
+    }
+
+    /// Some of them: at most 1,000, behind the one that `after` names.
+    async fn page(&self, prefix: &str, after: Option<Marker>) -> Result<Option<Page>, Error> {
+        let Marker { key, version } = after.unwrap_or_default();
         let page = self.call("s3:ListBucketVersions", |client| {
             let call = client.list_object_versions().bucket(self.name()).prefix(prefix);
+            let call = call.set_key_marker(key.clone()).set_version_id_marker(version.clone());
             call.set_expected_bucket_owner(self.owner()).send()
         });
         let Some(page) = or_nothing(page.await)? else { return Ok(None) };
@@ -386,15 +453,25 @@ impl S3Store {
         let identifiers = versions.chain(markers).filter_map(|(key, version)| {
             ObjectIdentifier::builder().key(key?).set_version_id(version.map(str::to_owned)).build().ok()
         });
-        Ok(Some(identifiers.collect()))
+        let versions = identifiers.collect();
+        let next =
+            page.next_key_marker.map(|key| Marker { key: Some(key), version: page.next_version_id_marker });
+        Ok(Some(Page { versions, next }))
     }
 
-    /// Deletes these objects, or versions of them: at most [`DELETED_AT_ONCE`]. `action` is what has to be allowed.
-    async fn delete_objects(&self, action: &str, objects: Vec<ObjectIdentifier>) -> Result<(), Error> {
+    /// Deletes these objects, or versions of them: at most [`DELETED_AT_ONCE`]. `action` is what has to be allowed,
+    /// and `guard` looks at each try.
+    async fn delete_objects(
+        &self,
+        action: &str,
+        objects: Vec<ObjectIdentifier>,
+        guard: &Guard,
+    ) -> Result<(), Error> {
         let delete = Delete::builder().set_objects(Some(objects)).quiet(true).build()?;
         let answer = self.call(action, |client| {
             let call = client.delete_objects().bucket(self.name()).delete(delete.clone());
-            call.set_expected_bucket_owner(self.owner()).send()
+            let call = call.set_expected_bucket_owner(self.owner());
+            call.customize().interceptor(guard.clone()).send()
         });
         let answer = answer.await?;
         match answer.errors().first() {

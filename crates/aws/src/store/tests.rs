@@ -1,13 +1,15 @@
 //! What both stores do, and what each does in its own way.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 use kcl_testkit::{Decision, Fault, Point, Protocol, Response, When};
 use tempfile::TempDir;
 
 use super::{Condition, FileStore, Location, Purged, Remembering, S3Store, Store, Version};
 use crate::error::ErrorKind;
-use crate::testing::World;
+use crate::testing::{World, lock, lose};
 
 #[test]
 fn locations() {
@@ -87,6 +89,73 @@ async fn keeps_objects(store: &dyn Store) {
     store.delete("a/x", None).await.expect("it is gone already");
     assert_eq!(body(store, "a/x").await, None);
     assert!(!store.purge("a").await.expect("it is purged").bucket_deleted);
+    assert_eq!(store.folders().await.expect("it can be listed"), ["b"]);
+}
+
+/// Nothing of the cluster is written or removed once its lock is lost, but locks are.
+async fn changes_nothing_without_the_lock(store: Arc<dyn Store>) {
+    let held = lock(&store, "a").await;
+    store.change_under(held.fence());
+    put(store.as_ref(), "a/x", "one", Condition::Always).await;
+    put(store.as_ref(), "a/y", "two", Condition::IfAbsent).await;
+    store.delete("a/y", None).await.expect("the lock is held");
+    lose(&held, store.as_ref(), "a").await;
+
+    let x = ["a/x".to_owned()];
+    let version = store.get("a/x").await.expect("who only looks may").expect("it is there").version;
+    for error in [
+        store.put("a/x", text("older"), Condition::Always).await.expect_err("a write"),
+        store.put("a/x", text("older"), Condition::IfUnchanged(version)).await.expect_err("another"),
+        store.put("a/z", text("new"), Condition::IfAbsent).await.expect_err("a new one"),
+        store.delete("a/x", None).await.expect_err("a removal"),
+        store.delete_many(&x).await.expect_err("removals"),
+        store.purge("a").await.expect_err("a purge"),
+    ] {
+        assert_eq!(error.kind, ErrorKind::LockLost, "{error}");
+    }
+    assert_eq!(store.list("a/").await.expect("it can be listed"), ["a/x"]);
+    assert_eq!(body(store.as_ref(), "a/x").await.as_deref(), Some("one"));
+    let again = lock(&store, "a").await;
+    store.change_under(again.fence());
+    put(store.as_ref(), "a/x", "newer", Condition::Always).await;
+    again.release().await.expect("it is given back");
+}
+
+#[tokio::test]
+async fn a_directory_changes_only_under_the_lock() {
+    let (_folder, store) = directory();
+    changes_nothing_without_the_lock(Arc::new(Remembering::new(Box::new(store)))).await;
+}
+
+#[tokio::test]
+async fn a_bucket_changes_only_under_the_lock() {
+    let world = World::start().await;
+    changes_nothing_without_the_lock(Arc::new(s3(&world).await)).await;
+}
+
+/// What is purged is purged under the lock: until nothing else is left.
+#[tokio::test]
+async fn the_lock_is_purged_last() {
+    let world = World::start().await;
+    let bucket = world.bucket("versions", "eu-north-1").await;
+    let enabled = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
+    let call = world.aws.s3.put_bucket_versioning().bucket(&bucket).versioning_configuration(enabled);
+    call.send().await.expect("it has versions");
+    let store: Arc<dyn Store> = Arc::new(S3Store::new(world.s3(), bucket, "p".to_owned()));
+    let held = lock(&store, "a").await;
+    store.change_under(held.fence());
+    for key in ["a/before", "a/x/behind", "b/x"] {
+        put(store.as_ref(), key, "one", Condition::Always).await;
+        put(store.as_ref(), key, "two", Condition::Always).await;
+    }
+    world.local.take_calls();
+    let purged = store.purge("a").await.expect("it is purged");
+    assert_eq!(purged, Purged { objects: 5, bucket_deleted: false });
+    let calls = world.local.take_calls();
+    let removals = calls.iter().filter(|call| call.action == "DeleteObjects").map(|call| {
+        ["a/before", "a/x/behind", "a/lock"].map(|key| call.body.matches(&format!("p/{key}<")).count())
+    });
+    assert_eq!(removals.collect::<Vec<_>>(), [[2, 2, 0], [0, 0, 1]]);
     assert_eq!(store.folders().await.expect("it can be listed"), ["b"]);
 }
 

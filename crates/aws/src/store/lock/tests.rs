@@ -11,7 +11,9 @@ use tempfile::TempDir;
 use time::OffsetDateTime;
 use tokio::sync::watch;
 
-use super::{Clock, Holder, Lease, Lock, LockError, Lost, Options, Status, break_lock, lock_key, status};
+use super::{
+    Clock, Fence, Holder, Lease, Lock, LockError, Lost, Options, Status, break_lock, lock_key, status,
+};
 use crate::error::{Error, ErrorKind};
 use crate::store::{Condition, FileStore, Object, Purged, S3Store, Store, Version};
 use crate::testing::World;
@@ -128,6 +130,10 @@ impl Store for Odd {
 
     fn purge<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<Purged, Error>> {
         self.store.purge(folder)
+    }
+
+    fn change_under(&self, fence: Fence) {
+        self.store.change_under(fence);
     }
 }
 
