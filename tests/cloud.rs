@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is wrong")]
 
 use std::collections::BTreeMap;
+use std::process::Stdio;
 
 use kcl_testkit::{Decision, Response, World, example};
 use serde_json::{Value, json};
@@ -298,6 +299,30 @@ fn what_others_made_is_left_alone_until_the_cluster_goes() {
     let command = &["delete", "cluster", n, "--region", "eu-north-1", "--yes"];
     let output = world.command(command).env_remove("KCL_STATE_STORE").output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(left(&world), Vec::<String>::new());
+}
+
+/// A network plugin leaves interfaces behind when its machine goes, which keep their subnet from going.
+#[test]
+fn what_appears_while_it_is_deleted_goes_too() {
+    let (world, _, resources) = minimal();
+    let gate = world.aws.hold("ec2", "DeleteSubnet");
+    let mut delete = world.command(&["delete", "minimal.example.com", "--yes"]);
+    let delete = delete.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    assert!(gate.is_reached());
+    let late = [
+        ("SubnetId", id_of(&resources, "subnet")),
+        ("TagSpecification.1.ResourceType", "network-interface".to_owned()),
+        ("TagSpecification.1.Tag.1.Key", "kubernetes.io/cluster/minimal.example.com".to_owned()),
+        ("TagSpecification.1.Tag.1.Value", "owned".to_owned()),
+    ];
+    let late = late.each_ref().map(|(name, value)| (*name, value.as_str()));
+    world.aws.direct("ec2", "CreateNetworkInterface", &late).unwrap();
+    gate.open();
+    let output = delete.wait_with_output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    assert!(stderr.contains("1 more appeared meanwhile"), "{stderr}");
     assert_eq!(left(&world), Vec::<String>::new());
 }
 

@@ -174,14 +174,14 @@ fn who_lost_the_lock_registers_nothing() {
     world.kcl(&["create", "cluster", "-f", &path, "--yes", "--skip-bootstrap"]).expect(0);
     let changed = world.spec(&example("minimal.yaml").replace("role: Node", "role: Node\n  maxSize: 3"));
     world.aws.take_calls();
-    let (begin, begun) = mpsc::channel();
+    let (tell, begun) = mpsc::channel();
     let known = Arc::new(OnceLock::new());
     let is_known = Arc::clone(&known);
     world.aws.before(move |call| {
         if call.action != "PutObject" || !call.path.contains("/config") {
             return Decision::Forward;
         }
-        begin.send(()).unwrap();
+        tell.send(()).unwrap();
         let () = is_known.wait();
         let busy = Response::error(call.protocol, 503, "ServiceUnavailable", "Reduce your request rate.");
         Decision::Respond(busy)

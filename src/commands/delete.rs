@@ -1,8 +1,11 @@
 //! `kcl delete`: removes everything a cluster owns, found by its tags. The spec is not needed; where there is
 //! one it tells the region. That a cluster is protected is told by its spec, and by a tag on AWS where there is none.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures::FutureExt as _;
 use kcl_aws::store::lock::{self, LockError, Status, SystemClock};
 use kcl_aws::store::{Store, registration};
 use kcl_aws::{Aws, Depth, ErrorKind, Scope};
@@ -23,9 +26,9 @@ use crate::session::{
 };
 use crate::settings::Settings;
 
-/// How often the cloud is listed again before what is left counts as stuck. Things appear late (a controller's
-/// load balancer, a network interface), and a round that removes nothing ends it before that.
-const ROUNDS: usize = 5;
+/// The pauses, in seconds, before what is left is deleted, too; what is left after them counts as stuck. Things appear
+/// late (a controller's load balancer, a network interface), and stay in lists for a moment after they went.
+const PAUSES: [u64; 4] = [1, 2, 4, 8];
 
 /// What is to be deleted.
 struct Target {
@@ -311,25 +314,61 @@ async fn until_nothing_is_left(
         return Ok(());
     }
     let interrupts = Interrupts::listen();
-    for _ in 0..ROUNDS {
-        let applied = match locked {
-            Some(locked) => apply(aws, &plan, &target.name, printer, locked.stop()).await,
-            None => apply(aws, &plan, &target.name, printer, interrupts.asked()).await,
+    let stop = || async {
+        match locked {
+            Some(locked) => locked.stop().await,
+            None => interrupts.asked().await,
+        }
+    };
+    let mut pauses = PAUSES.iter();
+    loop {
+        let applied = apply(aws, &plan, &target.name, printer, stop()).await;
+        let mut left = teardown(aws, &target.name).await;
+        // What failed may go with the next round where something new kept it; else it would fail again.
+        let is_worth_it = |left: &Plan| match applied {
+            Ok(_) => !left.is_empty(),
+            Err(_) => appeared(&plan, left) > 0,
         };
-        let left = teardown(aws, &target.name).await;
-        if let Err(error) = applied {
-            return Err(with_left(error, left));
+        let goes_on = left.as_ref().is_ok_and(is_worth_it) && stop().now_or_never().is_none();
+        if let Some(pause) = pauses.next().filter(|_| goes_on) {
+            tokio::select! {
+                biased;
+                () = stop() => {}
+                () = tokio::time::sleep(Duration::from_secs(*pause)) => left = teardown(aws, &target.name).await,
+            }
+            if let Ok(left) = &mut left
+                && !left.is_empty()
+            {
+                match appeared(&plan, left) {
+                    0 => printer.note(&format!("{} of them are there still", left.steps.len())),
+                    more => printer.note(&format!("{more} more appeared meanwhile")),
+                }
+                plan = std::mem::take(left);
+                continue;
+            }
         }
-        plan = left?;
-        if plan.is_empty() {
-            return Ok(());
-        }
-        printer.note(&format!("{} more appeared meanwhile", plan.steps.len()));
+        return match (applied, left) {
+            (Err(error), left) => Err(with_left(error, left)),
+            (Ok(_), Err(error)) => Err(error),
+            (Ok(_), Ok(left)) if left.is_empty() => Ok(()),
+            (Ok(_), Ok(left)) => Err(stuck(&left, target)),
+        };
     }
-    let left: Vec<String> = plan.steps.iter().map(|step| step.id.to_string()).collect();
+}
+
+/// How much is in `left` that was not in `plan`.
+fn appeared(plan: &Plan, left: &Plan) -> usize {
+    let named = |step: &Step| (step.id.clone(), step.live.as_ref().map(|live| live.attrs.clone()));
+    let known: BTreeSet<_> = plan.steps.iter().map(named).collect();
+    left.steps.iter().filter(|step| !known.contains(&named(step))).count()
+}
+
+/// Whatever was removed, something was there again.
+fn stuck(left: &Plan, target: &Target) -> CommandError {
+    let left: Vec<String> = left.steps.iter().map(|step| step.id.to_string()).collect();
     let mut error = CommandError::failed(format!("{} resources of {} are left", left.len(), target.name));
     error.messages.extend(left);
-    Err(error.hint("something in the account makes them again; stop it and run the same command again"))
+    error.hint("something in the account makes them again; stop it and run the same command again")
 }
 
 /// `error`, and what is there still, or why that is not known.

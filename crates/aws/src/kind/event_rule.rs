@@ -15,6 +15,7 @@ use crate::client::Aws;
 use crate::error::{During, Error, ErrorKind};
 use crate::observe::Scope;
 use crate::permission::{Ground, Permission};
+use crate::wait::{self, PROPAGATION};
 use crate::{named, tags};
 
 /// Each rule has one target.
@@ -105,18 +106,27 @@ impl Kind for EventRule {
             Err(error) if error.is_not_found() => return Ok(()),
             removed => removed?,
         }
-        // Refused while there are other targets, which nobody but a stranger can have added.
-        if let Err(error) = delete_rule(aws, name).await {
+        // Refused while there are other targets, which nobody but a stranger can have added; and for a moment after the
+        // last one went.
+        let delete = || async {
+            let error = match delete_rule(aws, name).await {
+                Err(error) if has_targets(&error) => error,
+                result => return result,
+            };
             let answer = aws.events.list_targets_by_rule().rule(name).send().await;
             let others = answer.during("events:ListTargetsByRule")?.targets.unwrap_or_default();
-            if others.is_empty() {
-                return Err(error);
+            if !others.is_empty() {
+                remove_targets(aws, name, others.into_iter().map(|target| target.id).collect()).await?;
             }
-            remove_targets(aws, name, others.into_iter().map(|target| target.id).collect()).await?;
-            delete_rule(aws, name).await?;
-        }
-        Ok(())
+            Err(error)
+        };
+        wait::retry(PROPAGATION, has_targets, delete).await
     }
+}
+
+/// Why a rule is not deleted: "Rule can't be deleted since it has targets."
+fn has_targets(error: &Error) -> bool {
+    error.is_code(&["ValidationException"]) && error.message.contains("has targets")
 }
 
 async fn remove_targets(aws: &Aws, name: &str, ids: Vec<String>) -> Result<(), Error> {
@@ -234,8 +244,13 @@ fn sdk_tags(tags: &Tags) -> Result<Vec<Tag>, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use aws_sdk_eventbridge::types::Target;
     use kcl_engine::{Action, Json, Ref, Wanted};
     use kcl_model::resource::{EventRule, Queue};
+    use kcl_testkit::{Decision, Response};
     use serde_json::json;
 
     use crate::testing::{self, CLUSTER, World};
@@ -288,6 +303,31 @@ mod tests {
         assert_eq!(world.reach(&wanted).await.len(), 1);
         world.aws.events.disable_rule().name(name()).send().await.expect("the rule is switched off");
         assert_eq!(world.reach(&wanted).await.len(), 1);
+    }
+
+    #[tokio::test]
+    async fn its_targets_go_first_whosever_they_are() {
+        let world = World::start().await;
+        world.reach(&wanted("first")).await;
+        let target = Target::builder().id("theirs").arn("arn:aws:sqs:eu-north-1:123456789012:theirs").build();
+        let call = world.aws.events.put_targets().rule(name()).targets(target.expect("it is whole"));
+        call.send().await.expect("a target is added");
+        // EventBridge knows for a moment of targets that are not listed any more.
+        let left = AtomicUsize::new(2);
+        world.local.before(move |call| {
+            let is_listed = call.action != "DeleteRule"
+                || left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_err();
+            if is_listed {
+                return Decision::Forward;
+            }
+            let message = "Rule can't be deleted since it has targets.";
+            Decision::Respond(Response::error(call.protocol, 400, "ValidationException", message))
+        });
+        world.local.take_calls();
+        world.remove().await;
+        let deletions = world.local.calls().into_iter().filter(|call| call.action == "DeleteRule");
+        let answers: Vec<_> = deletions.map(|call| call.status).collect();
+        assert_eq!(answers, [400, 400, 200]);
     }
 
     #[tokio::test]

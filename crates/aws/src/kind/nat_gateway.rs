@@ -69,8 +69,7 @@ impl Kind for NatGateway {
         let answer = wait::retry(PROPAGATION, |error| aws.is_not_known_yet(error), call).await?;
         let id = answer.nat_gateway().and_then(types::NatGateway::nat_gateway_id);
         let id = ec2::required(id, "ec2:CreateNatGateway", "NAT gateway id")?;
-        let what = format!("the NAT gateway {id} to become available");
-        wait::until(SLOW_RESOURCE, "ec2:DescribeNatGateways", &what, || available(aws, id)).await?;
+        until_available(aws, id).await?;
         Ok(ec2::attrs(id))
     }
 
@@ -118,6 +117,20 @@ async fn read(aws: &Aws, id: &str) -> Result<Option<types::NatGateway>, Error> {
     }
 }
 
+/// A gateway that is there may have been made by a run that did not wait for it; false where there is none.
+pub(super) async fn is_available_in_time(aws: &Aws, id: &str) -> Result<bool, Error> {
+    if read(aws, id).await?.is_none() {
+        return Ok(false);
+    }
+    until_available(aws, id).await?;
+    Ok(true)
+}
+
+async fn until_available(aws: &Aws, id: &str) -> Result<(), Error> {
+    let what = format!("the NAT gateway {id} to become available");
+    wait::until(SLOW_RESOURCE, "ec2:DescribeNatGateways", &what, || available(aws, id)).await
+}
+
 async fn available(aws: &Aws, id: &str) -> Result<Option<()>, Error> {
     // Just made, it may not be listed yet.
     let Some(gateway) = read(aws, id).await? else { return Ok(None) };
@@ -137,11 +150,14 @@ async fn available(aws: &Aws, id: &str) -> Result<Option<()>, Error> {
 mod tests {
     use std::collections::BTreeSet;
 
+    use aws_sdk_ec2::types::ResourceType;
     use kcl_engine::{Action, Ref, Wanted};
     use kcl_model::resource::{ElasticIp, NatGateway, Route, RouteTable, RouteTableAssociation, RouteTarget};
 
     use kcl_testkit::FrontConfig;
 
+    use crate::client::Aws;
+    use crate::refusals::Refusals;
     use crate::testing::{self, CLUSTER, World};
 
     /// With its address and the routes and tables that lead to it.
@@ -220,6 +236,37 @@ mod tests {
         assert_eq!(answers.first().copied(), Some("AuthFailure"), "{answers:?}");
         assert!(answers.contains(&"done"), "{answers:?}");
         assert_eq!(world.local.unsupported(), Vec::<String>::new());
+    }
+
+    /// As a run that was killed leaves it: made, and not yet available.
+    #[tokio::test]
+    async fn a_route_waits_for_a_gateway_that_is_there_already() {
+        let world = World::with(FrontConfig { nat_asks: 6, ..FrontConfig::instant() }).await;
+        let name = format!("a.{CLUSTER}");
+        let mut all = wanted("1");
+        let mut first = testing::network("ab");
+        let tags = testing::tags_and(&name, "kcl.dev/x", "1");
+        testing::add(&mut first, &name, &ElasticIp { tags: tags.clone() });
+        world.reach(&first).await;
+        let value = |action: &str, path: &str| {
+            let filter = [("Filter.1.Name", "tag:Name"), ("Filter.1.Value.1", name.as_str())];
+            let answer = world.local.direct("ec2", action, &filter).expect("it is listed");
+            answer.value(path).to_owned()
+        };
+        let killed = Aws::over(&testing::sdk_config(&world.local), Refusals::default()).await;
+        let call = killed.expect("the local AWS answers").ec2.create_nat_gateway();
+        let call = call.subnet_id(value("DescribeSubnets", "subnetSet/item/subnetId"));
+        let call = call.allocation_id(value("DescribeAddresses", "addressesSet/item/allocationId"));
+        let call = call.tag_specifications(crate::ec2::specification(ResourceType::Natgateway, &tags));
+        call.send().await.expect("it is made");
+        world.local.take_calls();
+        route(&mut all, "nat-gateway", testing::id("nat-gateway", &name));
+        world.reach(&all).await;
+        let calls = world.local.calls();
+        assert_eq!(calls.iter().filter(|call| call.is("ec2", "CreateNatGateway")).count(), 0);
+        let routes = calls.iter().filter(|call| call.is("ec2", "CreateRoute"));
+        let answers: Vec<_> = routes.map(|call| call.error_code.as_deref().unwrap_or("done")).collect();
+        assert_eq!(answers, ["InvalidNatGatewayID.NotFound", "done"]);
     }
 
     #[tokio::test]

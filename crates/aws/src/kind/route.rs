@@ -1,10 +1,12 @@
 //! Routes.
 
+use std::future::Future;
+
 use aws_sdk_ec2::types::{self, RouteOrigin};
 use kcl_engine::{Attrs, LiveNode, Owner, Ref};
 use kcl_model::resource::{self, RouteTarget};
 
-use super::{Kind, Service};
+use super::{Kind, Service, nat_gateway};
 use crate::client::Aws;
 use crate::ec2::{self, Ours};
 use crate::error::{During, Error, ErrorKind};
@@ -50,9 +52,11 @@ impl Kind for Route {
     }
 
     async fn create(aws: &Aws, _name: &str, want: &resource::Route) -> Result<Attrs, Error> {
-        match wait::retry(PROPAGATION, |error| aws.is_not_known_yet(error), || create(aws, want)).await {
+        match once_target_is_known(aws, want, || create(aws, want)).await {
             // A destination has one route: this one becomes ours.
-            Err(error) if error.kind == ErrorKind::AlreadyExists => replace(aws, want).await?,
+            Err(error) if error.kind == ErrorKind::AlreadyExists => {
+                once_target_is_known(aws, want, || replace(aws, want)).await?;
+            }
             result => result?,
         }
         Ok(Attrs::new())
@@ -65,7 +69,7 @@ impl Kind for Route {
         _old: &resource::Route,
         want: &resource::Route,
     ) -> Result<Attrs, Error> {
-        wait::retry(PROPAGATION, |error| aws.is_not_known_yet(error), || replace(aws, want)).await?;
+        once_target_is_known(aws, want, || replace(aws, want)).await?;
         Ok(Attrs::new())
     }
 
@@ -166,6 +170,28 @@ fn given_as(want: &resource::Route, parameter: &str) -> Result<Option<String>, E
         return Ok(None);
     }
     Ok(Some(want.target.target.value()?.to_owned()))
+}
+
+/// Runs `change`, again where that helps: what this run has made may not be known yet, and a NAT gateway that an
+/// earlier one left behind cannot be led to before it is available.
+async fn once_target_is_known<F>(
+    aws: &Aws,
+    want: &resource::Route,
+    change: impl Fn() -> F,
+) -> Result<(), Error>
+where
+    F: Future<Output = Result<(), Error>>,
+{
+    let error = match wait::retry(PROPAGATION, |error| aws.is_not_known_yet(error), &change).await {
+        Err(error) if error.is_not_found() => error,
+        result => return result,
+    };
+    let gateway = given_as(want, "nat-gateway")?.filter(|id| error.message.contains(id.as_str()));
+    let Some(gateway) = gateway else { return Err(error) };
+    if !nat_gateway::is_available_in_time(aws, &gateway).await? {
+        return Err(error);
+    }
+    wait::retry(PROPAGATION, Error::is_not_found, change).await
 }
 
 fn check(want: &resource::Route, action: &str) -> Result<(), Error> {

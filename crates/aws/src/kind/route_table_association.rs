@@ -12,6 +12,9 @@ use crate::observe::Scope;
 use crate::permission::{Ground, Permission};
 use crate::wait::{self, PROPAGATION};
 
+/// An association of that id is not there, be it that its subnet has one of another id.
+const NO_ASSOCIATION: &str = "InvalidAssociationID.NotFound";
+
 /// Subnets' uses of the cluster's route tables.
 pub(crate) struct RouteTableAssociation;
 
@@ -61,11 +64,9 @@ impl Kind for RouteTableAssociation {
             }
             // The subnet has a table already, by somebody's hand or by an answer that was lost.
             Err(error) if error.is_code(&["Resource.AlreadyAssociated"]) => {
-                match current(aws, subnet).await? {
-                    Some((id, current)) if current == table => Ok(ec2::attrs(&id)),
-                    Some((id, _)) => replace(aws, &id, table).await,
-                    None => Err(error),
-                }
+                let point = || async { point(aws, subnet, table).await?.ok_or_else(|| error.clone()) };
+                // Just made, it may not be listed yet.
+                wait::retry(PROPAGATION, |again| again.code == error.code, point).await
             }
             Err(error) => Err(error),
         }
@@ -73,12 +74,16 @@ impl Kind for RouteTableAssociation {
 
     async fn update(
         aws: &Aws,
-        _name: &str,
+        name: &str,
         live: &Attrs,
         _old: &resource::RouteTableAssociation,
         want: &resource::RouteTableAssociation,
     ) -> Result<Attrs, Error> {
-        replace(aws, ec2::id_of(live)?, want.route_table.value()?).await
+        match replace(aws, ec2::id_of(live)?, want.route_table.value()?).await {
+            // This very change gave it another id, and the answer was lost; or somebody else did.
+            Err(error) if error.is_code(&[NO_ASSOCIATION]) => Self::create(aws, name, want).await,
+            result => result,
+        }
     }
 
     async fn delete(
@@ -131,13 +136,23 @@ async fn current(aws: &Aws, subnet: &str) -> Result<Option<(String, String)>, Er
     Ok(found.map(|((id, _), table)| (id.to_owned(), table.to_owned())))
 }
 
+/// Points the association that the subnet has at a table, unless it leads there; `None` where it has none.
+async fn point(aws: &Aws, subnet: &str, table: &str) -> Result<Option<Attrs>, Error> {
+    match current(aws, subnet).await? {
+        Some((id, current)) if current == table => Ok(Some(ec2::attrs(&id))),
+        Some((id, _)) => replace(aws, &id, table).await.map(Some),
+        None => Ok(None),
+    }
+}
+
 /// Points an association at another table, which gives it another id.
 async fn replace(aws: &Aws, id: &str, table: &str) -> Result<Attrs, Error> {
     let call = || async {
         let call = aws.ec2.replace_route_table_association().association_id(id).route_table_id(table);
         call.send().await.during("ec2:ReplaceRouteTableAssociation")
     };
-    let answer = wait::retry(PROPAGATION, Error::is_not_found, call).await?;
+    let table_is_new = |error: &Error| error.is_not_found() && !error.is_code(&[NO_ASSOCIATION]);
+    let answer = wait::retry(PROPAGATION, table_is_new, call).await?;
     let id = ec2::required(answer.new_association_id(), "ec2:ReplaceRouteTableAssociation", "id")?;
     Ok(ec2::attrs(id))
 }
@@ -145,6 +160,8 @@ async fn replace(aws: &Aws, id: &str, table: &str) -> Result<Attrs, Error> {
 #[cfg(test)]
 mod tests {
     use kcl_model::resource::{RouteTable, RouteTableAssociation};
+
+    use kcl_testkit::{Fault, Point, When};
 
     use crate::observe::Depth;
     use crate::testing::{self, CLUSTER, World};
@@ -175,6 +192,35 @@ mod tests {
         testing::add(&mut wanted, &name, &association);
         world.reach(&wanted).await;
         world.local.direct("ec2", "DeleteRouteTable", &[("RouteTableId", theirs)]).expect("nothing uses it");
+        world.remove().await;
+    }
+
+    /// The change is made, and its answer lost: the SDK's next try names an association that is no more.
+    #[tokio::test]
+    async fn an_association_is_known_by_its_subnet() {
+        let world = World::start().await;
+        let name = format!("a.{CLUSTER}");
+        let network = |table: &str| {
+            let mut wanted = testing::network("a");
+            for name in [CLUSTER, &name] {
+                let table = RouteTable { vpc: testing::id("vpc", CLUSTER), tags: testing::tags(name) };
+                testing::add(&mut wanted, name, &table);
+            }
+            let association = RouteTableAssociation {
+                subnet: testing::id("subnet", &name),
+                route_table: testing::id("route-table", table),
+            };
+            testing::add(&mut wanted, &name, &association);
+            wanted
+        };
+        world.reach(&network(CLUSTER)).await;
+        let replace = "ReplaceRouteTableAssociation";
+        let first = Point { service: "ec2".to_owned(), action: replace.to_owned(), nth: 1 };
+        let strikes = world.local.inject(Fault::ResponseLost, When::At(first), 0);
+        world.local.take_calls();
+        world.reach(&network(&name)).await;
+        assert_eq!(strikes.count(), 1);
+        assert_eq!(world.local.count("ec2", replace), 2, "it is asked for no longer");
         world.remove().await;
     }
 }

@@ -1,8 +1,10 @@
 //! NAT gateways: `pending` for a while, and `deleting` for a while.
 //!
 //! Until it is `deleted` its network interface and the association of its elastic address stay, so that
-//! subnet, address and internet gateway cannot go before it:
-//! <https://docs.aws.amazon.com/vpc/latest/userguide/nat-gateway-basics.html>. In moto all is instant, and the
+//! subnet, address and internet gateway cannot go before it. No route leads to one that is `pending`: it "does not
+//! exist". See
+//! <https://docs.aws.amazon.com/vpc/latest/userguide/nat-gateway-basics.html> and, for routes,
+//! <https://github.com/boto/boto3/issues/779>. In moto all is instant, and the
 //! interface stays for ever.
 
 use std::collections::HashMap;
@@ -37,6 +39,7 @@ impl Rule for NatGateways {
         async move {
             match (call.service.as_str(), call.action.as_str()) {
                 ("ec2", "CreateNatGateway") => decided(address_is_free(call, ask).await),
+                ("ec2", "CreateRoute" | "ReplaceRoute") => decided(self.leads_to_nothing_pending(call)),
                 ("ec2", "DeleteNatGateway") => match self.delete(call, ask).await {
                     Ok(response) | Err(response) => Decision::Respond(response),
                 },
@@ -76,6 +79,15 @@ impl NatGateways {
         let mut edits = Edits::of(&text);
         edits.set_child(gateway, "state", "pending");
         response.with_body(edits.apply())
+    }
+
+    fn leads_to_nothing_pending(&self, call: &Call) -> Verdict {
+        let id = call.param("NatGatewayId");
+        if !locked(&self.pending).contains_key(id) {
+            return Ok(());
+        }
+        let message = format!("The natGateway ID '{id}' does not exist");
+        Err(refusal(call, "InvalidNatGatewayID.NotFound", &message))
     }
 
     fn show(&self, call: &Call, response: Response, ask: &Ask) -> Response {
