@@ -61,11 +61,3 @@ pub(crate) fn tag_created_balancers(inputs: &Inputs<'_>, actions: &[&str]) -> Va
 pub(crate) fn ec2_arn(inputs: &Inputs<'_>, kind: &str) -> String {
     format!("arn:{}:ec2:*:*:{kind}/*", inputs.partition)
 }
-
-/// The domain of a partition's services.
-pub(crate) fn dns_suffix(partition: &str) -> &'static str {
-    match partition {
-        "aws-cn" => "amazonaws.com.cn",
-        _ => "amazonaws.com",
-    }
-}

@@ -43,6 +43,7 @@ mod template;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use kcl_partition::Partition;
 use kcl_spec::Cluster;
 use serde_json::Value;
 
@@ -68,6 +69,11 @@ pub struct Inputs<'a> {
 }
 
 impl Inputs<'_> {
+    /// The domain of the services of the account's partition.
+    fn dns_suffix(&self) -> &'static str {
+        Partition::named(self.partition).dns_suffix
+    }
+
     /// The ARN of the role of a service account that has one.
     fn role(&self, namespace: &str, account: &str) -> Option<&str> {
         self.roles.get(&(namespace.to_owned(), account.to_owned())).map(String::as_str)

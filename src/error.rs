@@ -168,6 +168,10 @@ impl From<kcl_kube::RemoteError> for CommandError {
     }
 }
 
+/// What AWS says to an access key that it does not know: S3, STS, EC2.
+const UNKNOWN_KEY: [&str; 4] =
+    ["InvalidAccessKeyId", "InvalidClientTokenId", "UnrecognizedClientException", "AuthFailure"];
+
 /// What to do about an AWS error.
 pub(crate) fn hint(error: &kcl_aws::Error) -> Option<String> {
     let hint = match error.kind {
@@ -179,6 +183,10 @@ pub(crate) fn hint(error: &kcl_aws::Error) -> Option<String> {
         }
         ErrorKind::Credentials if error.code.as_ref().is_some_and(|code| code.contains("Expired")) => {
             "these credentials have expired: sign in again, as with `aws sso login`"
+        }
+        ErrorKind::Credentials if error.is_code(&UNKNOWN_KEY) => {
+            "check the keys and the region: accounts of AWS China, GovCloud and the European Sovereign Cloud are known in \
+             their own regions only; `aws sts get-caller-identity` shows who you are"
         }
         ErrorKind::Credentials => {
             "set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; \

@@ -564,20 +564,32 @@ fn a_protected_cluster_is_not_deleted_without_its_spec_either() {
     let path = world.spec(&protected);
     world.kcl(&["create", "cluster", "-f", &path, "--yes"]).expect(0);
     world.aws.take_calls();
-    let command = ["delete", "cluster", "minimal.example.com", "--region", "eu-north-1", "--yes"];
-    let without_store = || world.command(&command).env_remove("KCL_STATE_STORE").output().unwrap();
-    let refused = without_store();
-    let stderr = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert_eq!(refused.status.code(), Some(1), "{stderr}");
-    let words = stderr.split_whitespace().collect::<Vec<_>>().join(" ");
-    let says = "minimal.example.com is protected: security-group/masters.minimal.example.com (sg-";
-    assert!(words.contains(says) && words.contains(" has the tag kcl.dev/protect=true"), "{stderr}");
-    assert_eq!(world.aws.mutating_calls().len(), 0);
+    let without_store = |region: &str| {
+        let command = ["delete", "cluster", "minimal.example.com", "--region", region, "--yes"];
+        world.command(&command).env_remove("KCL_STATE_STORE").output().unwrap()
+    };
+    // Its role is seen in the wrong region, too, and is not taken away there.
+    let named = [
+        ("eu-north-1", "security-group/masters.minimal.example.com (sg-"),
+        ("eu-west-3", "=true is on iam-role/masters.minimal.example.com"),
+    ];
+    for (region, is_named) in named {
+        let refused = without_store(region);
+        let stderr = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(1), "{stderr}");
+        let words = stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+        let says = "minimal.example.com is protected: the tag kcl.dev/protect=true is on ";
+        assert!(words.contains(says) && words.contains(is_named), "{stderr}");
+        assert_eq!(world.aws.mutating_calls().len(), 0);
+    }
 
-    // Without the annotation the tag goes, and nothing else changes.
-    let change = change(&world, &spec, &[]);
-    assert_eq!(change, ["update security-group masters.minimal.example.com"]);
-    let deleted = without_store();
+    // Without the annotation the tags go, and nothing else changes.
+    let mut change = change(&world, &spec, &[]);
+    change.sort();
+    let masters =
+        ["iam-role", "security-group"].map(|kind| format!("update {kind} masters.minimal.example.com"));
+    assert_eq!(change, masters);
+    let deleted = without_store("eu-north-1");
     assert!(deleted.status.success(), "{}", String::from_utf8_lossy(&deleted.stderr));
     assert_eq!(world.left(), Vec::<String>::new());
 }

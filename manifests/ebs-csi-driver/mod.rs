@@ -8,7 +8,7 @@ use kcl_spec::cluster::Container;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::iam::{anything, change_owned, create_tagged, dns_suffix, tag_created};
+use crate::iam::{anything, change_owned, create_tagged, tag_created};
 use crate::pods::{Access, control_plane_replicas, resources};
 use crate::template::{self, Template, template};
 use crate::{Addon, Error, Identity, Inputs, images};
@@ -126,7 +126,7 @@ fn identity(inputs: &Inputs<'_>) -> Option<Identity> {
 
 /// Encrypted volumes, whatever their key.
 fn use_keys(inputs: &Inputs<'_>) -> [Value; 2] {
-    let ec2 = format!("ec2.{}.{}", inputs.cluster.region, dns_suffix(inputs.partition));
+    let ec2 = format!("ec2.{}.{}", inputs.cluster.region, inputs.dns_suffix());
     let mut grant = anything(&["kms:CreateGrant"]);
     grant["Condition"] = json!({ "Bool": { "kms:GrantIsForAWSResource": "true" } });
     let mut through_ec2 = anything(&[

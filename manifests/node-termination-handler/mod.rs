@@ -9,7 +9,7 @@ use kcl_spec::cluster::TerminationHandler;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::iam::{anything, change_owned, dns_suffix};
+use crate::iam::{anything, change_owned};
 use crate::pods::{Access, control_plane_replicas, resources};
 use crate::template::{self, Template, template};
 use crate::{Addon, Error, Identity, Inputs, images};
@@ -101,7 +101,7 @@ fn environment(inputs: &Inputs<'_>, wish: &TerminationHandler) -> Vec<(&'static 
 
 fn queue_url(inputs: &Inputs<'_>, queue: &str) -> String {
     let (region, account) = (&inputs.cluster.region, inputs.account);
-    format!("https://sqs.{region}.{}/{account}/{queue}", dns_suffix(inputs.partition))
+    format!("https://sqs.{region}.{}/{account}/{queue}", inputs.dns_suffix())
 }
 
 /// Who asks the metadata service is nobody to AWS.

@@ -9,7 +9,7 @@ use futures::FutureExt as _;
 use kcl_aws::store::lock::{self, LockError, Status, SystemClock};
 use kcl_aws::store::{Store, registration};
 use kcl_aws::{Aws, Depth, ErrorKind, Scope};
-use kcl_engine::{Options, Plan, Step, Wanted};
+use kcl_engine::{LiveNode, Options, Plan, Step, Wanted};
 use kcl_model::resource::{PROTECT_TAG, catalogue};
 use kcl_spec::Cluster;
 use kcl_spec::cluster::IssuerBucket;
@@ -169,12 +169,19 @@ async fn delete(
 /// The registered spec has the last word on whether the cluster is protected. Where none is known, a tag of the
 /// cluster's tells.
 fn check_protection(plan: &Plan, target: &Target) -> Result<(), CommandError> {
-    let protection = kcl_aws::protection(plan.steps.iter().filter_map(|step| step.live.as_ref()));
-    let Some(node) = protection.filter(|_| !target.registered) else { return Ok(()) };
-    let id = node.attrs.get("id").map(|id| format!(" ({id})")).unwrap_or_default();
-    let error = format!("{} is protected: {}{id} has the tag {PROTECT_TAG}=true", target.name, node.id);
+    let protections = kcl_aws::protections(plan.steps.iter().filter_map(|step| step.live.as_ref()));
+    if target.registered || protections.is_empty() {
+        return Ok(());
+    }
+    let named = |node: &LiveNode| match node.attrs.get("id") {
+        Some(id) => format!("{} ({id})", node.id),
+        None => node.id.to_string(),
+    };
+    let named: Vec<String> = protections.into_iter().map(named).collect();
+    let error =
+        format!("{} is protected: the tag {PROTECT_TAG}=true is on {}", target.name, named.join(" and "));
     let hint = "give the state store with --state, and take the annotation of the registered spec away with \
-                `kcl replace -f FILE`; where the spec is lost, remove the tag by hand";
+                `kcl replace -f FILE`; where the spec is lost, remove the tags by hand";
     Err(CommandError::failed(error).hint(hint))
 }
 

@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use aws_config::SdkConfig;
 use aws_sdk_s3::types::{PublicAccessBlockConfiguration, ServerSideEncryption};
+use kcl_partition::Partition;
 use kcl_pki::{JWKS_PATH, OPENID_CONFIGURATION_PATH};
 use kcl_spec::cluster::IssuerBucket;
 
@@ -290,8 +291,11 @@ pub(crate) async fn region(aws: &Aws, bucket: &str) -> Result<Option<String>, Er
 pub(crate) fn place(issuer: &str) -> Option<IssuerBucket> {
     let (host, prefix) = issuer.split_once('/').unwrap_or((issuer, ""));
     let (bucket, service) = host.split_once('.')?;
-    let is_s3 = service.starts_with("s3.") && service.contains(".amazonaws.com");
-    is_s3.then(|| IssuerBucket { name: bucket.to_owned(), prefix: prefix.to_owned() })
+    let is_aws = Partition::ALL
+        .iter()
+        .any(|partition| service.strip_suffix(partition.dns_suffix).is_some_and(|rest| rest.ends_with('.')));
+    (is_aws && service.starts_with("s3."))
+        .then(|| IssuerBucket { name: bucket.to_owned(), prefix: prefix.to_owned() })
 }
 
 #[cfg(test)]
@@ -305,6 +309,8 @@ mod tests {
         };
         assert_eq!(place("oidc.s3.eu-north-1.amazonaws.com/k8s.example.com"), is("oidc", "k8s.example.com"));
         assert_eq!(place("oidc.s3.cn-north-1.amazonaws.com.cn"), is("oidc", ""));
+        assert_eq!(place("oidc.s3.eusc-de-east-1.amazonaws.eu/k"), is("oidc", "k"));
+        assert_eq!(place("oidc.s3.eu-north-1.amazonaws.com.example.com/k"), None);
         assert_eq!(place("oidc.eks.eu-north-1.amazonaws.com/id/1"), None);
         assert_eq!(place("localhost"), None);
     }

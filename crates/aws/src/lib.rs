@@ -34,4 +34,4 @@ mod wait;
 
 pub use client::{Aws, Settings};
 pub use error::{Error, ErrorKind, is_about_time};
-pub use observe::{Depth, Scope, is_regional, observe, protection};
+pub use observe::{Depth, Scope, is_regional, observe, protections};

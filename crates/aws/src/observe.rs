@@ -161,12 +161,13 @@ pub fn is_regional(kind: &str) -> bool {
     kind::all().iter().any(|one| one.name() == kind && one.in_region())
 }
 
-/// The resource of the cluster that says that it is protected, if there is one: known without the spec.
-pub fn protection<'n>(live: impl IntoIterator<Item = &'n LiveNode>) -> Option<&'n LiveNode> {
-    live.into_iter().find(|node| {
+/// The resources of the cluster that say that it is protected: known without the spec.
+pub fn protections<'n>(live: impl IntoIterator<Item = &'n LiveNode>) -> Vec<&'n LiveNode> {
+    let says_so = |node: &&LiveNode| {
         let tag = node.fields.get("tags").and_then(|tags| tags.get(PROTECT_TAG));
         node.owner == Owner::Cluster && tag.is_some_and(|value| value == "true")
-    })
+    };
+    live.into_iter().filter(says_so).collect()
 }
 
 async fn read_all(scope: &Scope<'_>, kinds: &[&'static dyn AnyKind]) -> Vec<Result<Vec<LiveNode>, Error>> {

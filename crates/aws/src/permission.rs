@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kcl_engine::{Attrs, Resource, Wanted};
+use kcl_partition::Partition;
 use kcl_spec::Cluster;
 
 use crate::store::Location;
@@ -71,7 +72,7 @@ pub(crate) struct Ground<'a> {
 
 impl<'a> Ground<'a> {
     pub(crate) fn new(cluster: &'a Cluster, wanted: &'a Wanted, store: Option<&'a Location>) -> Self {
-        Self { cluster, wanted, store, partition: kcl_model::partition_of(&cluster.region) }
+        Self { cluster, wanted, store, partition: Partition::of_region(&cluster.region).name }
     }
 
     /// The cluster's name.

@@ -1,29 +1,11 @@
 //! Where services are.
 
 use hyper::Uri;
-
-/// A partition of AWS: how its regions' names begin, the domain of its services, and the region that its global
-/// services are signed for. Any other region is in the first partition, which comes after these. From botocore's
-/// `partitions.json` and `endpoints.json`.
-const PARTITIONS: [(&str, &str, &str); 7] = [
-    ("cn-", "amazonaws.com.cn", "cn-northwest-1"),
-    ("us-gov-", "amazonaws.com", "us-gov-west-1"),
-    ("us-iso-", "c2s.ic.gov", "us-iso-east-1"),
-    ("us-isob-", "sc2s.sgov.gov", "us-isob-east-1"),
-    ("eu-isoe-", "cloud.adc-e.uk", "eu-isoe-west-1"),
-    ("us-isof-", "csp.hci.ic.gov", "us-isof-south-1"),
-    ("eusc-", "amazonaws.eu", "eusc-de-east-1"),
-];
-
-/// Domain and global region of a region's partition.
-fn partition(region: &str) -> (&'static str, &'static str) {
-    let found = PARTITIONS.iter().find(|(prefix, ..)| region.starts_with(prefix));
-    found.map_or(("amazonaws.com", "us-east-1"), |(_, suffix, global)| (suffix, global))
-}
+use kcl_partition::Partition;
 
 /// The domain of a region's services: `amazonaws.com`, `amazonaws.com.cn`.
 pub fn suffix(region: &str) -> &'static str {
-    partition(region).0
+    Partition::of_region(region).dns_suffix
 }
 
 /// The host of a regional service.
@@ -33,7 +15,7 @@ pub fn host(service: &str, region: &str) -> String {
 
 /// The region that a partition's global services are signed for, like `us-east-1`.
 pub(crate) fn global_region(region: &str) -> &'static str {
-    partition(region).1
+    Partition::of_region(region).global_region
 }
 
 /// The host of a service that is one for all regions of the partition.

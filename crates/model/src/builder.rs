@@ -9,7 +9,8 @@ use kcl_spec::cluster::Cluster;
 use crate::error::{ModelError, Warning};
 use crate::facts::Facts;
 use crate::resource::{
-    Direction, InternetGateway, Peer, Protocol, SecurityGroup, SecurityGroupRule, Subnet, Tags, Vpc,
+    Direction, InternetGateway, PROTECT_TAG, Peer, Protocol, SecurityGroup, SecurityGroupRule, Subnet, Tags,
+    Vpc,
 };
 use crate::{Model, names, tags};
 
@@ -81,6 +82,15 @@ impl<'a> Builder<'a> {
     /// The tags of a resource of that `Name`.
     pub(crate) fn tags(&self, name: &str) -> Tags {
         tags::owned(self.cluster, name)
+    }
+
+    /// The tags of what says on AWS itself that the cluster is protected, where it is.
+    pub(crate) fn protecting_tags(&self, name: &str) -> Tags {
+        let mut tags = self.tags(name);
+        if self.cluster.protected {
+            tags.insert(PROTECT_TAG.to_owned(), "true".to_owned());
+        }
+        tags
     }
 
     pub(crate) fn vpc(&self) -> Ref {

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
+use kcl_partition::Partition;
 use kcl_spec::cluster::{
     Architecture, Cluster, DnsType, Egress, Image, IssuerBucket, LoadBalancerManager, NatAddress,
     SubnetOrigin, Vpc,
@@ -159,21 +160,12 @@ pub fn needed(cluster: &Cluster) -> Needs {
     needs
 }
 
-/// The AWS partition of a region: `aws`, `aws-cn`, `aws-us-gov`...
-pub fn partition_of(region: &str) -> &'static str {
-    const PARTITIONS: [(&str, &str); 7] = [
-        ("cn-", "aws-cn"),
-        ("us-gov-", "aws-us-gov"),
-        ("us-iso-", "aws-iso"),
-        ("us-isob-", "aws-iso-b"),
-        ("eu-isoe-", "aws-iso-e"),
-        ("us-isof-", "aws-iso-f"),
-        ("eusc-", "aws-eusc"),
-    ];
-    PARTITIONS.iter().find(|(prefix, _)| region.starts_with(prefix)).map_or("aws", |(_, partition)| partition)
-}
-
 impl Facts {
+    /// The domain of the services of the account's partition.
+    pub(crate) fn dns_suffix(&self) -> &'static str {
+        Partition::named(&self.partition).dns_suffix
+    }
+
     /// Facts for `cluster` where nobody can be asked: everything is there, ids and the account are `*`. Good for
     /// finding out what a cluster is made of, not for making it.
     pub fn assumed(cluster: &Cluster, store: Option<StoreLocation>) -> Self {
@@ -198,7 +190,7 @@ impl Facts {
             Some((id.clone(), SubnetFacts { vpc, zone: subnet.zone.clone(), cidr }))
         });
         Self {
-            partition: partition_of(&cluster.region).to_owned(),
+            partition: Partition::of_region(&cluster.region).name.to_owned(),
             account: any(),
             images: images.collect(),
             zones: assumed_zones(cluster, &needs),

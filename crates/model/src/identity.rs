@@ -56,7 +56,12 @@ fn machine_role(builder: &mut Builder<'_>, role: Role) -> Result<(), ModelError>
         "Principal": { "Service": service },
         "Action": "sts:AssumeRole",
     });
-    add_role(builder, &name, trust, inline, attached, builder.tags(&name))?;
+    let tags = match role {
+        // Seen from every region, too.
+        Role::ControlPlane => builder.protecting_tags(&name),
+        Role::Node | Role::Bastion => builder.tags(&name),
+    };
+    add_role(builder, &name, trust, inline, attached, tags)?;
     let profile = InstanceProfile {
         role: Some(Ref::to(IamRole::SCHEMA.kind, &name, "name")),
         tags: builder.tags(&name),

@@ -14,14 +14,6 @@ pub const TOKEN_AUDIENCE: &str = "amazonaws.com";
 pub const DEFAULT_THUMBPRINTS: [&str; 2] =
     ["9e99a48a9960b14926bb7f3b02e22da2b0ab7280", "a9d53002e97e00e043244f3d170d6f4c414104fd"];
 
-/// The domain of a partition's services.
-pub(crate) fn dns_suffix(partition: &str) -> &'static str {
-    match partition {
-        "aws-cn" => "amazonaws.com.cn",
-        _ => "amazonaws.com",
-    }
-}
-
 /// The issuer's URL, without a slash at its end: where its documents can be read by anyone.
 pub fn issuer_url(
     cluster: &Cluster,
@@ -31,7 +23,7 @@ pub fn issuer_url(
     let url = match &issuer.bucket {
         Some(bucket) => {
             let region = facts.issuer_region.as_deref().unwrap_or(&cluster.region);
-            let host = format!("https://{}.s3.{region}.{}", bucket.name, dns_suffix(&facts.partition));
+            let host = format!("https://{}.s3.{region}.{}", bucket.name, facts.dns_suffix());
             format!("{host}/{}", bucket.prefix)
         }
         // Stand-ins for a store that some web server publishes: the host and path are its own.

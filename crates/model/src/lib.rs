@@ -49,9 +49,7 @@ pub use addresses::{api_load_balancer, api_url, ingress_load_balancer, own_api_u
 pub use control_plane::MAIN as MAIN_ETCD;
 pub use dns::kept_by_machines;
 pub use error::{ModelError, Warning};
-pub use facts::{
-    Facts, HostedZone, ImageFacts, Needs, StoreLocation, SubnetFacts, VpcFacts, needed, partition_of,
-};
+pub use facts::{Facts, HostedZone, ImageFacts, Needs, StoreLocation, SubnetFacts, VpcFacts, needed};
 pub use issuer::{DEFAULT_THUMBPRINTS, TOKEN_AUDIENCE, issuer_url};
 pub use kcl_manifests::ROLE_ANNOTATION;
 pub use state::{BUCKET_KIND, Documents, NewBucket, add_state};

@@ -14,7 +14,7 @@ use crate::builder::Builder;
 use crate::facts::StoreLocation;
 use crate::policy::{allow, allow_if, document};
 use crate::statements::{REQUEST_TAG, RESOURCE_TAG, Statements};
-use crate::{dns, issuer, kubernetes};
+use crate::{dns, kubernetes};
 
 /// What the node agent reads of the state store on every machine: itself, what it is told, and whether there is a cluster
 /// to join already. Who looks its name up before hears for a quarter of an hour that there is none.
@@ -217,7 +217,7 @@ fn tag_created(builder: &Builder<'_>, kinds: &[&str], actions: &[&str]) -> [Valu
 
 /// The key of the state store, for what nodes read and write there.
 fn use_state_key(builder: &Builder<'_>, key: &str) -> Value {
-    let suffix = issuer::dns_suffix(&builder.facts.partition);
+    let suffix = builder.facts.dns_suffix();
     let via = json!({ "StringLike": { "kms:ViaService": format!("s3.*.{suffix}") } });
     let key = if key.starts_with("arn:") { key.to_owned() } else { "*".to_owned() };
     allow_if(&["kms:Decrypt", "kms:GenerateDataKey"], &[key], &via)
@@ -227,7 +227,7 @@ fn use_state_key(builder: &Builder<'_>, key: &str) -> Value {
 fn use_keys(builder: &Builder<'_>) -> [Value; 2] {
     const USE: [&str; 5] =
         ["kms:Decrypt", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKey*", "kms:ReEncrypt*"];
-    let suffix = issuer::dns_suffix(&builder.facts.partition);
+    let suffix = builder.facts.dns_suffix();
     let services = [format!("ec2.{}.{suffix}", builder.cluster.region), format!("s3.*.{suffix}")];
     let grant = json!({ "Bool": { "kms:GrantIsForAWSResource": "true" } });
     let via = json!({ "StringLike": { "kms:ViaService": services } });

@@ -9,7 +9,7 @@ use kcl_spec::cluster::{InstanceGroup, PodNetwork, Role};
 use crate::builder::{Builder, given_groups, group_ref};
 use crate::error::ModelError;
 use crate::names;
-use crate::resource::{PROTECT_TAG, Protocol, SecurityGroup};
+use crate::resource::{Protocol, SecurityGroup};
 
 /// Where the API server listens.
 pub(crate) const API_PORT: u16 = 443;
@@ -21,11 +21,8 @@ pub(crate) fn add(builder: &mut Builder<'_>) -> Result<(), ModelError> {
     let cluster = builder.cluster;
     let masters = names::security_group(Role::ControlPlane, &cluster.name);
     let nodes = names::security_group(Role::Node, &cluster.name);
-    let mut tags = builder.tags(&masters);
-    if cluster.protected {
-        // Every cluster has this group, and it is ours even where the VPC is not.
-        tags.insert(PROTECT_TAG.to_owned(), "true".to_owned());
-    }
+    // Every cluster has this group, and it is ours even where the VPC is not.
+    let tags = builder.protecting_tags(&masters);
     builder.tagged_security_group(&masters, "Security group for masters", tags)?;
     builder.security_group(&nodes, "Security group for nodes")?;
 

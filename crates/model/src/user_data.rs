@@ -19,8 +19,8 @@ use sha2::{Digest, Sha256};
 use crate::builder::Builder;
 use crate::error::ModelError;
 use crate::facts::StoreLocation;
+use crate::machines;
 use crate::resource::{AGENT_GAP, CONFIGURATION_GAP, NodeAgent, NodeConfiguration};
-use crate::{issuer, machines};
 
 /// EC2 takes 16 KiB, before base64 (EC2 documentation, "Run commands when you launch an EC2 instance").
 const LIMIT: usize = 16 * 1024;
@@ -77,7 +77,7 @@ fn is_told(builder: &Builder<'_>, group: &InstanceGroup) -> bool {
 fn script(builder: &Builder<'_>, group: &InstanceGroup, store: &StoreLocation) -> String {
     let folder = store.folder(builder.name());
     let (bucket, group_name) = (&store.bucket, &group.name);
-    let suffix = issuer::dns_suffix(&builder.facts.partition);
+    let suffix = builder.facts.dns_suffix();
     let processor = machines::processor(group).as_str();
     format!(
         r#"#!/bin/sh

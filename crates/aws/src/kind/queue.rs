@@ -8,6 +8,7 @@ use futures::future::{try_join, try_join_all};
 use kcl_engine::{Attrs, Json, LiveNode, Owner, Resource};
 use kcl_model::policy;
 use kcl_model::resource::{Queue as Wanted, Tags};
+use kcl_partition::Partition;
 use serde_json::Value;
 
 use super::{Kind, Service};
@@ -132,7 +133,7 @@ fn was_deleted_recently(error: &Error) -> bool {
 
 /// A queue's URL follows from its name. AWS takes this form from any endpoint.
 fn url(aws: &Aws, name: &str) -> String {
-    let suffix = if aws.partition == "aws-cn" { "amazonaws.com.cn" } else { "amazonaws.com" };
+    let suffix = Partition::named(&aws.partition).dns_suffix;
     format!("https://sqs.{}.{suffix}/{}/{name}", aws.region, aws.account)
 }
 

@@ -639,8 +639,38 @@ fn a_protected_cluster_says_so_on_aws_and_nothing_else_changes() {
             wanted.nodes().map(|(id, node)| (id.to_string(), node.fields.clone())).collect::<BTreeMap<_, _>>()
         };
         let (plain, mut protected) = (fields(&plain), fields(&wanted));
-        let masters = protected.get_mut(&format!("security-group/masters.{NAME}")).unwrap();
-        assert_eq!(masters["tags"].as_object_mut().unwrap().remove("kcl.dev/protect"), Some(json!("true")));
+        for kind in ["iam-role", "security-group"] {
+            let masters = protected.get_mut(&format!("{kind}/masters.{NAME}")).unwrap();
+            let tags = masters["tags"].as_object_mut().unwrap();
+            assert_eq!(tags.remove("kcl.dev/protect"), Some(json!("true")), "{kind}");
+        }
         assert_eq!(plain, protected);
+    }
+}
+
+/// In a partition of its own all hosts are in its own domain. What services call themselves in policies is not a host.
+#[test]
+fn hosts_are_in_the_domain_of_the_partition() {
+    let mut cluster = private_cluster();
+    cluster.service_account_issuer = Some(fixture::issuer());
+    for (partition, domain) in [("aws-cn", "amazonaws.com.cn"), ("aws-eusc", "amazonaws.eu")] {
+        let facts = Facts { partition: partition.to_owned(), ..facts() };
+        let wanted = build(&cluster, &facts).unwrap().wanted;
+        let is_part = |c: char| c.is_ascii_alphanumeric() || ".-*$".contains(c);
+        let mut hosts = 0;
+        for (id, node) in wanted.nodes() {
+            let text = node.fields.to_string();
+            for host in text.split(|c| !is_part(c)).filter(|word| word.contains(".amazonaws.")) {
+                let service = host.split_once(".amazonaws.").map_or(host, |(service, _)| service);
+                if ["ec2", "eks", "events", "sqs", "sts"].contains(&service) {
+                    continue;
+                }
+                assert!(host.trim_end_matches('.').ends_with(domain), "{id}: {host}");
+                hosts += 1;
+            }
+        }
+        assert!(hosts > 3, "{partition}: {hosts}");
+        let provider = wanted.nodes().find(|(id, _)| id.kind.as_str() == "oidc-provider").unwrap();
+        assert!(provider.1.fields.to_string().contains(&format!("discovery.s3.eu-north-1.{domain}/")));
     }
 }
