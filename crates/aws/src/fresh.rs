@@ -32,7 +32,8 @@ const CREATING: [&str; 3] = ["Create", "Allocate", "Import"];
 
 /// How AWS says that something is not there: by a part of the code;
 /// Auto Scaling, which has no code for it, in words.
-const MISSING: [&str; 5] = ["NotFound", "NoSuchEntity", "NonExistent", "DoesNotExist", "name not found"];
+const MISSING: [&str; 6] =
+    ["NotFound", "NoSuchEntity", "NonExistent", "DoesNotExist", "name not found", "does not exist"];
 
 /// Shorter words of a message are no names.
 const SHORTEST_NAME: usize = 8;

@@ -485,7 +485,7 @@ async fn change_targets(aws: &Aws, name: &str, old: &Wanted, want: &Wanted) -> R
     if !removed.is_empty() {
         let call = aws.autoscaling.detach_load_balancer_target_groups().auto_scaling_group_name(name);
         let call = call.set_target_group_arns(Some(named::values(&removed)?));
-        call.send().await.during("autoscaling:DetachLoadBalancerTargetGroups")?;
+        unless_gone(call.send().await.during("autoscaling:DetachLoadBalancerTargetGroups"))?;
     }
     Ok(())
 }
@@ -505,9 +505,19 @@ async fn change_classic_load_balancers(
     if !removed.is_empty() {
         let call = aws.autoscaling.detach_load_balancers().auto_scaling_group_name(name);
         let call = call.set_load_balancer_names(Some(removed.iter().cloned().collect()));
-        call.send().await.during("autoscaling:DetachLoadBalancers")?;
+        unless_gone(call.send().await.during("autoscaling:DetachLoadBalancers"))?;
     }
     Ok(())
+}
+
+/// What was to be taken from a group may be gone, be it by a try whose answer was lost: Auto Scaling refuses that, in
+/// words alone.
+fn unless_gone<T>(removed: Result<T, Error>) -> Result<(), Error> {
+    const WORDS: [&str; 2] = ["No Lifecycle Hook found", "that are not part of the group"];
+    match removed {
+        Err(error) if WORDS.iter().any(|words| error.message.contains(words)) => Ok(()),
+        removed => removed.map(drop),
+    }
 }
 
 /// What is in `want` alone, and what is in `old` alone.
@@ -568,7 +578,8 @@ async fn change_hooks(
     }
     for hook_name in old.keys().filter(|name| !want.contains_key(*name)) {
         let call = aws.autoscaling.delete_lifecycle_hook().auto_scaling_group_name(name);
-        call.lifecycle_hook_name(hook_name).send().await.during("autoscaling:DeleteLifecycleHook")?;
+        let deleted = call.lifecycle_hook_name(hook_name).send().await;
+        unless_gone(deleted.during("autoscaling:DeleteLifecycleHook"))?;
     }
     // Last: as long as it does not say so, the hooks are read.
     if old != want {
@@ -635,6 +646,7 @@ mod tests {
 
     use kcl_engine::{Action, Ref, Wanted};
     use kcl_model::resource::{AutoScalingGroup, LifecycleHook, MixedInstances};
+    use kcl_testkit::{Reply, Response};
 
     use crate::Depth;
     use crate::testing::{self, CLUSTER, World};
@@ -702,6 +714,33 @@ mod tests {
         assert_eq!(world.reach(&wanted(&first)).await, update);
         world.remove().await;
         assert_eq!(world.local.unsupported(), Vec::<String>::new());
+    }
+
+    /// Auto Scaling refuses to take from a group what an earlier try has taken, whose answer was lost.
+    #[tokio::test]
+    async fn what_is_gone_from_a_group_need_not_be_taken() {
+        let world = World::start().await;
+        let second = testing::auto_scaling_group(&name());
+        let first = AutoScalingGroup {
+            target_groups: [Ref::to("target-group", testing::TARGET_GROUP, "arn")].into_iter().collect(),
+            lifecycle_hooks: hooks(300),
+            ..second.clone()
+        };
+        world.reach(&wanted(&first)).await;
+        world.local.after(|call, response| {
+            let words = match call.action.as_str() {
+                "DetachLoadBalancerTargetGroups" => {
+                    "Trying to remove Target Groups that are not part of the group: arn"
+                }
+                "DeleteLifecycleHook" => "No Lifecycle Hook found with name: nodes-NTHLifecycleHook",
+                _ => return Reply::Send(response),
+            };
+            Reply::Send(Response::error(call.protocol, 400, "ValidationError", words))
+        });
+        world.reach(&wanted(&second)).await;
+        for action in ["DetachLoadBalancerTargetGroups", "DeleteLifecycleHook"] {
+            assert_eq!(world.local.count("autoscaling", action), 1, "{action}");
+        }
     }
 
     #[tokio::test]

@@ -16,6 +16,7 @@ use crate::client::Aws;
 use crate::error::{During, Error, ErrorKind};
 use crate::observe::Scope;
 use crate::permission::{Ground, Permission};
+use crate::wait::{self, PROPAGATION};
 use crate::{iam, named, tags};
 
 pub(crate) struct OidcProvider;
@@ -177,7 +178,9 @@ async fn change_audiences(aws: &Aws, arn: &str, old: &Wanted, want: &Wanted) -> 
 /// There is one for this issuer already: an interrupted run's, or somebody else's.
 async fn adopt(aws: &Aws, name: &str, want: &Wanted, error: Error) -> Result<Attrs, Error> {
     let arn = arn_of(aws, name);
-    let Some(live) = get(aws, &arn).await? else { return Err(error) };
+    // Just made, by a try whose answer was lost, it may not be seen yet.
+    let look = || async { get(aws, &arn).await?.ok_or_else(|| error.clone()) };
+    let live = wait::retry(PROPAGATION, |again| again.kind == error.kind, look).await?;
     let old = fields(&live);
     if !named::is_ours(&old.tags, &want.tags) {
         return Err(named::stranger(error, &format!("OIDC provider {name}")));
@@ -187,8 +190,12 @@ async fn adopt(aws: &Aws, name: &str, want: &Wanted, error: Error) -> Result<Att
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+    use std::sync::atomic::Ordering::Relaxed;
+
     use kcl_engine::{Action, Wanted};
     use kcl_model::resource::OidcProvider;
+    use kcl_testkit::{Decision, Fault, Point, Response, When};
 
     use crate::testing::{self, CLUSTER, World};
 
@@ -213,6 +220,28 @@ mod tests {
         let second = wanted("a9d53002e97e00e043244f3d170d6f4c414104fd");
         let done = world.round_trip(&first, &second).await;
         assert_eq!(done, [(Action::Update, format!("oidc-provider/{ISSUER}"))]);
+    }
+
+    /// It is made, the answer is lost, and IAM shows it a moment later.
+    #[tokio::test]
+    async fn one_just_made_may_not_be_seen_yet() {
+        let world = World::start().await;
+        let first =
+            Point { service: "iam".to_owned(), action: "CreateOpenIDConnectProvider".to_owned(), nth: 1 };
+        let strikes = world.local.inject(Fault::ResponseLost, When::At(first), 0);
+        // One look finds nothing before, and one after it was made.
+        let unseen = AtomicUsize::new(2);
+        world.local.before(move |call| {
+            let is_unseen = call.action == "GetOpenIDConnectProvider"
+                && unseen.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok();
+            if !is_unseen {
+                return Decision::Forward;
+            }
+            let message = format!("OpenIDConnect Provider not found for {ISSUER}");
+            Decision::Respond(Response::error(call.protocol, 404, "NoSuchEntity", &message))
+        });
+        world.reach(&wanted("9e99a48a9960b14926bb7f3b02e22da2b0ab7280")).await;
+        assert_eq!(strikes.count(), 1);
     }
 
     #[tokio::test]
