@@ -168,9 +168,8 @@ impl From<kcl_kube::RemoteError> for CommandError {
     }
 }
 
-/// What AWS says to an access key that it does not know: S3, STS, EC2.
-const UNKNOWN_KEY: [&str; 4] =
-    ["InvalidAccessKeyId", "InvalidClientTokenId", "UnrecognizedClientException", "AuthFailure"];
+/// What S3 and STS say to an access key that they do not know; whatever is done begins with one of them.
+const UNKNOWN_KEY: [&str; 3] = ["InvalidAccessKeyId", "InvalidClientTokenId", "UnrecognizedClientException"];
 
 /// What to do about an AWS error.
 pub(crate) fn hint(error: &kcl_aws::Error) -> Option<String> {

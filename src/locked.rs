@@ -1,13 +1,12 @@
 //! One writer per cluster: whatever changes one runs under its lock.
 
-use std::cell::Cell;
 use std::future::Future;
 use std::sync::Arc;
 
 use futures::FutureExt;
 use kcl_aws::Aws;
 use kcl_aws::store::Store;
-use kcl_aws::store::lock::{Holder, Lock, LockError, Lost, Options, SystemClock};
+use kcl_aws::store::lock::{Holder, Lock, LockError, Options, SystemClock};
 
 use crate::error::CommandError;
 use crate::interrupt::Interrupts;
@@ -17,8 +16,6 @@ use crate::output::Printer;
 pub(crate) struct Locked {
     lock: Lock,
     interrupts: Interrupts,
-    /// The lock went with what was removed.
-    removed: Cell<bool>,
 }
 
 impl Locked {
@@ -47,7 +44,7 @@ impl Locked {
             lock.release().await?;
             return Err(LockError::Stopped);
         }
-        Ok(Self { lock, interrupts, removed: Cell::new(false) })
+        Ok(Self { lock, interrupts })
     }
 
     /// Runs `work`, and gives the lock back whatever came of it.
@@ -57,11 +54,8 @@ impl Locked {
         work: impl AsyncFnOnce(&Self) -> Result<T, CommandError>,
     ) -> Result<T, CommandError> {
         let result = work(&self).await;
-        let removed = self.removed.get();
         match (result, self.lock.release().await) {
             (result, Ok(())) => result,
-            // It went with the rest of the state.
-            (result, Err(LockError::Lost { lost: Lost::Broken, .. })) if removed => result,
             (Ok(value), Err(error)) => {
                 // What was to be done is done.
                 printer.warning(&error.to_string(), error.hint());
@@ -121,11 +115,6 @@ impl Locked {
     /// Whether nothing more may be started.
     pub(crate) fn is_stopped(&self) -> bool {
         self.stop().now_or_never().is_some()
-    }
-
-    /// The lock's own object is being removed, with the rest of the state.
-    pub(crate) fn is_removed(&self) {
-        self.removed.set(true);
     }
 }
 

@@ -89,6 +89,7 @@ pub(super) async fn run(args: Delete, settings: &Settings, printer: &Printer) ->
                 delete(&args, &aws, &target, printer, Some(locked)).await
             };
             locked.run(printer, work).await?;
+            finish_purge(&args, &target, printer).await?;
         }
         // Nothing is registered where there is no bucket, and nobody can hold a lock there.
         Err(LockError::NoBucket { .. }) => delete(&args, &aws, &target, printer, None).await?,
@@ -330,35 +331,37 @@ async fn until_nothing_is_left(
     let mut pauses = PAUSES.iter();
     loop {
         let applied = apply(aws, &plan, &target.name, printer, stop()).await;
-        let mut left = teardown(aws, &target.name).await;
+        let left = teardown(aws, &target.name).await;
         // What failed may go with the next round where something new kept it; else it would fail again.
         let is_worth_it = |left: &Plan| match applied {
             Ok(_) => !left.is_empty(),
             Err(_) => appeared(&plan, left) > 0,
         };
-        let goes_on = left.as_ref().is_ok_and(is_worth_it) && stop().now_or_never().is_none();
+        let mut is_stopped = stop().now_or_never().is_some();
+        let goes_on = !is_stopped && left.as_ref().is_ok_and(is_worth_it);
         if let Some(pause) = pauses.next().filter(|_| goes_on) {
             tokio::select! {
                 biased;
-                () = stop() => {}
-                () = tokio::time::sleep(Duration::from_secs(*pause)) => left = teardown(aws, &target.name).await,
-            }
-            if let Ok(left) = &mut left
-                && !left.is_empty()
-            {
-                match appeared(&plan, left) {
-                    0 => printer.note(&format!("{} of them are there still", left.steps.len())),
-                    more => printer.note(&format!("{more} more appeared meanwhile")),
+                () = stop() => is_stopped = true,
+                () = tokio::time::sleep(Duration::from_secs(*pause)) => {
+                    let left = teardown(aws, &target.name).await?;
+                    if left.is_empty() {
+                        return Ok(());
+                    }
+                    match appeared(&plan, &left) {
+                        0 => printer.note(&format!("{} of them are there still", left.steps.len())),
+                        more => printer.note(&format!("{more} more appeared meanwhile")),
+                    }
+                    plan = left;
+                    continue;
                 }
-                plan = std::mem::take(left);
-                continue;
             }
         }
         return match (applied, left) {
             (Err(error), left) => Err(with_left(error, left)),
             (Ok(_), Err(error)) => Err(error),
             (Ok(_), Ok(left)) if left.is_empty() => Ok(()),
-            (Ok(_), Ok(left)) => Err(stuck(&left, target)),
+            (Ok(_), Ok(left)) => Err(still_there(&left, target, is_stopped)),
         };
     }
 }
@@ -371,11 +374,17 @@ fn appeared(plan: &Plan, left: &Plan) -> usize {
 }
 
 /// Whatever was removed, something was there again.
-fn stuck(left: &Plan, target: &Target) -> CommandError {
+fn still_there(left: &Plan, target: &Target, is_stopped: bool) -> CommandError {
+    let (why, hint) = if is_stopped {
+        ("stopped: ", "run the same command again: it goes on from here")
+    } else {
+        ("", "something in the account makes them again; stop it and run the same command again")
+    };
     let left: Vec<String> = left.steps.iter().map(|step| step.id.to_string()).collect();
-    let mut error = CommandError::failed(format!("{} resources of {} are left", left.len(), target.name));
+    let error = format!("{why}{} resources of {} are left", left.len(), target.name);
+    let mut error = CommandError::failed(error);
     error.messages.extend(left);
-    error.hint("something in the account makes them again; stop it and run the same command again")
+    error.hint(hint)
 }
 
 /// `error`, and what is there still, or why that is not known.
@@ -413,12 +422,15 @@ async fn purge(
         ));
     }
     go_on_purging(target, store.as_ref(), locked)?;
-    if let Some(locked) = locked {
-        locked.is_removed();
-    }
-    let purged = store.purge(&target.name).await?;
-    printer.note(&format!("removed {} objects of {} from {}", purged.objects, target.name, store.location()));
-    if purged.bucket_deleted {
+    let objects = store.purge(&target.name).await?;
+    printer.note(&format!("removed {objects} objects of {} from {}", target.name, store.location()));
+    Ok(())
+}
+
+/// The rest, which the lock is in the way of until it is given back.
+async fn finish_purge(args: &Delete, target: &Target, printer: &Printer) -> Result<(), CommandError> {
+    let (true, Some(store)) = (args.purge_state, &target.store) else { return Ok(()) };
+    if store.finish_purge(&target.name).await? {
         printer.note(&format!("deleted the bucket of {}, which is empty now", store.location()));
     }
     Ok(())

@@ -12,6 +12,7 @@ use aws_sdk_elasticloadbalancingv2::types::{
     Listener, LoadBalancer, ProtocolEnum, Tag, TagDescription, TargetGroup,
 };
 use futures::future::{try_join, try_join_all};
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use kcl_engine::Owner;
 use kcl_model::resource::{self, Tags};
 
@@ -24,6 +25,9 @@ use crate::tags;
 
 /// DescribeTags takes as many ARNs, DescribeLoadBalancers and DescribeTargetGroups as many names.
 const MOST_NAMES: usize = 20;
+/// How many questions for tags at the same time: an account may hold thousands of target groups, and all of them are
+/// asked for where everything of a cluster is looked for.
+const AT_ONCE: usize = 8;
 
 /// One thing of the cluster's, with what its tags say.
 #[derive(Debug)]
@@ -294,8 +298,9 @@ async fn describe_tags(aws: &Aws, arns: Vec<&str>) -> Result<Tagged, Error> {
             Err(error) => Err(error),
         }
     });
-    let descriptions = try_join_all(chunks).await?.into_iter().flatten();
-    let tags = descriptions.filter_map(|description| {
+    let chunks: Vec<_> = chunks.collect();
+    let descriptions: Vec<_> = stream::iter(chunks).buffered(AT_ONCE).try_collect().await?;
+    let tags = descriptions.into_iter().flatten().filter_map(|description| {
         let tags = description.tags.unwrap_or_default().into_iter().map(|tag| (tag.key, tag.value));
         Some((description.resource_arn?, tags::collect(tags)))
     });
@@ -320,7 +325,9 @@ pub(crate) async fn describe_classic_tags(aws: &Aws, names: &[String]) -> Result
             tags => tags,
         }
     });
-    Ok(try_join_all(chunks).await?.into_iter().flatten().collect())
+    let chunks: Vec<_> = chunks.collect();
+    let tags: Vec<_> = stream::iter(chunks).buffered(AT_ONCE).try_collect().await?;
+    Ok(tags.into_iter().flatten().collect())
 }
 
 async fn classic_tags(aws: &Aws, names: &[String]) -> Result<Tagged, Error> {

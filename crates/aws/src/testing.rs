@@ -24,7 +24,7 @@ use crate::observe::{Depth, Scope, observe};
 use crate::refusals::Refusals;
 use crate::store::configurations::{self, Entry};
 use crate::store::lock::{self, Fence, Holder, Lock, SystemClock, break_lock, lock_key};
-use crate::store::{Condition, FileStore, Object, Purged, Store, Version};
+use crate::store::{Condition, FileStore, Object, Store, Version};
 
 /// The cluster that the tests make.
 pub(crate) const CLUSTER: &str = "k.example.com";
@@ -525,8 +525,12 @@ impl Store for CutShort {
         self.store.folders()
     }
 
-    fn purge<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<Purged, Error>> {
+    fn purge<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<usize, Error>> {
         self.store.purge(folder)
+    }
+
+    fn finish_purge<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<bool, Error>> {
+        self.store.finish_purge(folder)
     }
 
     fn change_under(&self, fence: Fence) {

@@ -6,6 +6,7 @@
 //! was changed by hand.
 
 use std::collections::BTreeMap;
+use std::future::Future;
 
 use aws_sdk_autoscaling::types::builders::TagBuilder;
 use aws_sdk_autoscaling::types::{
@@ -483,9 +484,12 @@ async fn change_targets(aws: &Aws, name: &str, old: &Wanted, want: &Wanted) -> R
         call.send().await.during("autoscaling:AttachLoadBalancerTargetGroups")?;
     }
     if !removed.is_empty() {
-        let call = aws.autoscaling.detach_load_balancer_target_groups().auto_scaling_group_name(name);
-        let call = call.set_target_group_arns(Some(named::values(&removed)?));
-        unless_gone(call.send().await.during("autoscaling:DetachLoadBalancerTargetGroups"))?;
+        let detach = |arns| async {
+            let call = aws.autoscaling.detach_load_balancer_target_groups().auto_scaling_group_name(name);
+            let call = call.set_target_group_arns(Some(arns));
+            call.send().await.during("autoscaling:DetachLoadBalancerTargetGroups").map(drop)
+        };
+        take_away(named::values(&removed)?, detach).await?;
     }
     Ok(())
 }
@@ -503,21 +507,39 @@ async fn change_classic_load_balancers(
         call.send().await.during("autoscaling:AttachLoadBalancers")?;
     }
     if !removed.is_empty() {
-        let call = aws.autoscaling.detach_load_balancers().auto_scaling_group_name(name);
-        let call = call.set_load_balancer_names(Some(removed.iter().cloned().collect()));
-        unless_gone(call.send().await.during("autoscaling:DetachLoadBalancers"))?;
+        let detach = |names| async {
+            let call = aws.autoscaling.detach_load_balancers().auto_scaling_group_name(name);
+            let call = call.set_load_balancer_names(Some(names));
+            call.send().await.during("autoscaling:DetachLoadBalancers").map(drop)
+        };
+        take_away(removed.iter().cloned().collect(), detach).await?;
     }
     Ok(())
 }
 
 /// What was to be taken from a group may be gone, be it by a try whose answer was lost: Auto Scaling refuses that, in
 /// words alone.
-fn unless_gone<T>(removed: Result<T, Error>) -> Result<(), Error> {
+fn is_gone(error: &Error) -> bool {
     const WORDS: [&str; 2] = ["No Lifecycle Hook found", "that are not part of the group"];
-    match removed {
-        Err(error) if WORDS.iter().any(|words| error.message.contains(words)) => Ok(()),
-        removed => removed.map(drop),
+    WORDS.iter().any(|words| error.message.contains(words))
+}
+
+/// Takes all of `things` from a group; one by one where some are gone, which says nothing of the others.
+async fn take_away<F>(things: Vec<String>, take: impl Fn(Vec<String>) -> F) -> Result<(), Error>
+where
+    F: Future<Output = Result<(), Error>>,
+{
+    match take(things.clone()).await {
+        Err(error) if is_gone(&error) => {}
+        taken => return taken,
     }
+    for thing in things {
+        match take(vec![thing]).await {
+            Err(error) if is_gone(&error) => {}
+            taken => taken?,
+        }
+    }
+    Ok(())
 }
 
 /// What is in `want` alone, and what is in `old` alone.
@@ -578,8 +600,10 @@ async fn change_hooks(
     }
     for hook_name in old.keys().filter(|name| !want.contains_key(*name)) {
         let call = aws.autoscaling.delete_lifecycle_hook().auto_scaling_group_name(name);
-        let deleted = call.lifecycle_hook_name(hook_name).send().await;
-        unless_gone(deleted.during("autoscaling:DeleteLifecycleHook"))?;
+        match call.lifecycle_hook_name(hook_name).send().await.during("autoscaling:DeleteLifecycleHook") {
+            Err(error) if is_gone(&error) => {}
+            deleted => drop(deleted?),
+        }
     }
     // Last: as long as it does not say so, the hooks are read.
     if old != want {
@@ -738,9 +762,8 @@ mod tests {
             Reply::Send(Response::error(call.protocol, 400, "ValidationError", words))
         });
         world.reach(&wanted(&second)).await;
-        for action in ["DetachLoadBalancerTargetGroups", "DeleteLifecycleHook"] {
-            assert_eq!(world.local.count("autoscaling", action), 1, "{action}");
-        }
+        let count = |action: &str| world.local.count("autoscaling", action);
+        assert_eq!((count("DetachLoadBalancerTargetGroups"), count("DeleteLifecycleHook")), (2, 1));
     }
 
     #[tokio::test]

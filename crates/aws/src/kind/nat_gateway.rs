@@ -69,7 +69,8 @@ impl Kind for NatGateway {
         let answer = wait::retry(PROPAGATION, |error| aws.is_not_known_yet(error), call).await?;
         let id = answer.nat_gateway().and_then(types::NatGateway::nat_gateway_id);
         let id = ec2::required(id, "ec2:CreateNatGateway", "NAT gateway id")?;
-        until_available(aws, id).await?;
+        let available = || available(aws, id);
+        wait::until(SLOW_RESOURCE, "ec2:DescribeNatGateways", &until_what(id), available).await?;
         Ok(ec2::attrs(id))
     }
 
@@ -117,18 +118,21 @@ async fn read(aws: &Aws, id: &str) -> Result<Option<types::NatGateway>, Error> {
     }
 }
 
-/// A gateway that is there may have been made by a run that did not wait for it; false where there is none.
+/// Waits for a gateway that may have been made by a run that did not wait for it; false where there is none, or none
+/// that will be of use.
 pub(super) async fn is_available_in_time(aws: &Aws, id: &str) -> Result<bool, Error> {
-    if read(aws, id).await?.is_none() {
-        return Ok(false);
-    }
-    until_available(aws, id).await?;
-    Ok(true)
+    let usable = || async {
+        let state = read(aws, id).await?.and_then(|gateway| gateway.state);
+        Ok(match state {
+            Some(NatGatewayState::Pending) => None,
+            state => Some(state == Some(NatGatewayState::Available)),
+        })
+    };
+    wait::until(SLOW_RESOURCE, "ec2:DescribeNatGateways", &until_what(id), usable).await
 }
 
-async fn until_available(aws: &Aws, id: &str) -> Result<(), Error> {
-    let what = format!("the NAT gateway {id} to become available");
-    wait::until(SLOW_RESOURCE, "ec2:DescribeNatGateways", &what, || available(aws, id)).await
+fn until_what(id: &str) -> String {
+    format!("the NAT gateway {id} to become available")
 }
 
 async fn available(aws: &Aws, id: &str) -> Result<Option<()>, Error> {

@@ -65,8 +65,9 @@ impl Kind for RouteTableAssociation {
             // The subnet has a table already, by somebody's hand or by an answer that was lost.
             Err(error) if error.is_code(&["Resource.AlreadyAssociated"]) => {
                 let point = || async { point(aws, subnet, table).await?.ok_or_else(|| error.clone()) };
-                // Just made, it may not be listed yet.
-                wait::retry(PROPAGATION, |again| again.code == error.code, point).await
+                // Just made, it may not be listed yet, or the one before it still.
+                let unseen = |again: &Error| again.code == error.code || again.is_code(&[NO_ASSOCIATION]);
+                wait::retry(PROPAGATION, unseen, point).await
             }
             Err(error) => Err(error),
         }

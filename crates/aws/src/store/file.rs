@@ -16,7 +16,7 @@ use futures::future::BoxFuture;
 use sha2::{Digest as _, Sha256};
 
 use super::lock::{Fence, is_lock_key};
-use super::{Condition, Listed, Object, Purged, Store, Version, check_key, conflict};
+use super::{Condition, Listed, Object, Store, Version, check_key, conflict};
 use crate::error::{Error, ErrorKind};
 use crate::guard::Guard;
 
@@ -102,14 +102,18 @@ impl Place {
 
     fn write(&self, body: &[u8], condition: &Condition) -> Result<Version, Error> {
         let parent = self.path.parent().unwrap_or(&self.directory);
-        make_directory(parent)?;
+        make_directory(&self.directory)?;
         let _turn = self.turn(condition)?;
+        self.guard.check(ACTION)?;
         // Whoever deletes the last object of a folder removes the folder, but only when it is its turn.
         make_directory(parent)?;
         let half = self.half_written(body)?;
         let result = self.put_in_place(&half, condition);
         // Renamed, it is not there any more.
         drop(fs::remove_file(&half));
+        if result.is_err() {
+            self.remove_empty_folders();
+        }
         result?;
         sync_directory(parent)?;
         Ok(version(body))
@@ -117,7 +121,7 @@ impl Place {
 
     /// Makes a whole file the object, if `condition` holds.
     fn put_in_place(&self, whole: &Path, condition: &Condition) -> Result<(), Error> {
-        // In the last moment: a turn can be long in coming, and a disk slow.
+        // In the last moment: a disk can be slow.
         self.guard.check(ACTION)?;
         match condition {
             Condition::IfAbsent => match fs::hard_link(whole, &self.path) {
@@ -153,7 +157,12 @@ impl Place {
             Err(error) if !is_missing(&error) => return Err(trouble(&self.path, &error)),
             _ => {}
         }
-        // The cluster's folder goes with its last object; one that is not empty stays.
+        self.remove_empty_folders();
+        Ok(())
+    }
+
+    /// The cluster's folder goes with its last object; one that is not empty stays.
+    fn remove_empty_folders(&self) {
         let mut folder = self.path.parent();
         while let Some(empty) = folder.filter(|folder| **folder != self.directory) {
             if fs::remove_dir(empty).is_err() {
@@ -161,7 +170,6 @@ impl Place {
             }
             folder = empty.parent();
         }
-        Ok(())
     }
 
     /// Waits until no other process writes; ends when it is dropped, or the process dies.
@@ -316,17 +324,19 @@ impl Store for FileStore {
         self.guard.set(fence);
     }
 
-    fn purge<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<Purged, Error>> {
+    fn purge<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<usize, Error>> {
         Box::pin(async move {
             super::check_folder(folder)?;
-            let keys = self.list(&format!("{folder}/")).await?;
-            let path = self.directory.join(folder);
-            self.guard.check(ACTION)?;
-            match tokio::fs::remove_dir_all(&path).await {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(trouble(&path, &error)),
-                _ => Ok(Purged { objects: keys.len(), bucket_deleted: false }),
-            }
+            let mut keys = self.list(&format!("{folder}/")).await?;
+            keys.retain(|key| !is_lock_key(key));
+            self.delete_many(&keys).await?;
+            Ok(keys.len())
         })
+    }
+
+    fn finish_purge<'a>(&'a self, _folder: &'a str) -> BoxFuture<'a, Result<bool, Error>> {
+        // A folder goes with the last object in it.
+        Box::pin(std::future::ready(Ok(false)))
     }
 }
 

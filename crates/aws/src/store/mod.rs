@@ -176,8 +176,13 @@ pub trait Store: Debug + Send + Sync {
     /// The folders at the top, sorted: the clusters.
     fn folders(&self) -> BoxFuture<'_, Result<Vec<String>, Error>>;
 
-    /// Removes everything in `folder`, all versions of it included, and the bucket where nothing is left in it.
-    fn purge<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<Purged, Error>>;
+    /// Removes everything in `folder`, all versions of it included, but the lock under which that is done; gives how many
+    /// objects (or versions of objects) that were. Once the lock is given back, [`Store::finish_purge`] does the rest.
+    fn purge<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<usize, Error>>;
+
+    /// Removes what a lock of `folder` that was given back has left behind, and the bucket where nothing is left in it and
+    /// kcl made it; gives whether that went. Nothing of whoever came meanwhile is touched.
+    fn finish_purge<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<bool, Error>>;
 
     /// The bucket, where the store is one.
     fn bucket(&self) -> Option<&str> {
@@ -199,7 +204,7 @@ pub trait Store: Debug + Send + Sync {
     fn change_under(&self, fence: Fence);
 }
 
-/// What a purge removed.
+/// What was removed for good.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Purged {
     /// How many objects (or versions of objects).

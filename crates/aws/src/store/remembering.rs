@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use futures::future::BoxFuture;
 
 use super::lock::{Fence, is_lock_key};
-use super::{Condition, Listed, Object, Purged, Store, Version};
+use super::{Condition, Listed, Object, Store, Version};
 use crate::error::Error;
 
 /// Another store, with what was read from it. What this process writes is known, too; what others write
@@ -105,9 +105,13 @@ impl Store for Remembering {
         self.store.folders()
     }
 
-    fn purge<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<Purged, Error>> {
+    fn purge<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<usize, Error>> {
         self.read().clear();
         self.store.purge(folder)
+    }
+
+    fn finish_purge<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<bool, Error>> {
+        self.store.finish_purge(folder)
     }
 
     fn bucket(&self) -> Option<&str> {

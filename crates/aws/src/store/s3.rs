@@ -20,7 +20,7 @@ use aws_smithy_types::date_time::Format;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use futures::future::BoxFuture;
 
-use super::lock::{Fence, is_lock_key};
+use super::lock::{Fence, is_lock_key, is_released, lock_key};
 use super::{Condition, Listed, Object, Purged, Store, Version, conflict};
 use crate::client::timeouts;
 use crate::error::{Error, ErrorKind};
@@ -314,17 +314,38 @@ impl Store for S3Store {
         })
     }
 
-    fn purge<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<Purged, Error>> {
+    fn purge<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<usize, Error>> {
         Box::pin(async move {
             super::check_folder(folder)?;
-            self.remove_all(&[self.key(&format!("{folder}/"))]).await
+            // What the lock was before goes; what it is now has to last until all else is gone.
+            let lock = self.key(&lock_key(folder));
+            self.remove_versions(&self.key(&format!("{folder}/")), |one| one.is_current_of(&lock)).await
+        })
+    }
+
+    fn finish_purge<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<bool, Error>> {
+        Box::pin(async move {
+            super::check_folder(folder)?;
+            let Some(left) = self.versions(&self.key(&format!("{folder}/"))).await? else { return Ok(false) };
+            let lock = self.key(&lock_key(folder));
+            let is_given_back = if left.iter().any(|one| one.is_current_of(&lock)) {
+                // Where it cannot be removed on condition, it says that it is nobody's.
+                self.get(&lock_key(folder)).await?.is_some_and(|object| is_released(&object))
+            } else {
+                true
+            };
+            if is_given_back && left.iter().all(|one| one.key() == lock) {
+                // By their versions: one that somebody makes meanwhile is another one.
+                self.delete_versions(&left, &Guard::default()).await?;
+            }
+            self.delete_bucket_if_empty().await
         })
     }
 }
 
 /// Versions of objects, and where the list goes on.
 struct Page {
-    versions: Vec<ObjectIdentifier>,
+    versions: Vec<ObjectVersion>,
     next: Option<Marker>,
 }
 
@@ -335,50 +356,76 @@ struct Marker {
     version: Option<String>,
 }
 
+/// A version of an object, or the mark that it was deleted.
+struct ObjectVersion {
+    identifier: ObjectIdentifier,
+    /// Whether that is what is there now; a mark says that nothing is.
+    is_latest: bool,
+    is_delete_marker: bool,
+}
+
+impl ObjectVersion {
+    fn key(&self) -> &str {
+        self.identifier.key()
+    }
+
+    /// Whether it is what can be read at `key`.
+    fn is_current_of(&self, key: &str) -> bool {
+        self.is_latest && !self.is_delete_marker && self.key() == key
+    }
+}
+
 impl S3Store {
     /// Removes everything under these prefixes, all versions of it included, and the bucket where nothing else is in
-    /// it and kcl made it. The lock, under which all of that is done, goes last.
+    /// it and kcl made it.
     pub(crate) async fn remove_all(&self, prefixes: &[String]) -> Result<Purged, Error> {
-        const ACTION: &str = "s3:DeleteObjectVersion";
-        let mut purged = Purged::default();
+        let mut objects = 0;
         for prefix in prefixes {
-            loop {
-                let Some(versions) = self.versions(prefix).await? else { return Ok(purged) };
-                let is_lock = |object: &ObjectIdentifier| self.own_key(object.key()).is_some_and(is_lock_key);
-                let (locks, others): (Vec<_>, Vec<_>) = versions.into_iter().partition(is_lock);
-                // Once it is removed its holder has lost it: what is tried then, because an answer was lost, is to
-                // remove what is removed.
-                let (versions, guard) = if others.is_empty() {
-                    self.guard.check(ACTION)?;
-                    (locks, Guard::default())
-                } else {
-                    (others, self.guard.clone())
-                };
-                if versions.is_empty() {
-                    break;
-                }
-                purged.objects += versions.len();
-                for versions in versions.chunks(DELETED_AT_ONCE) {
-                    self.delete_objects(ACTION, versions.to_vec(), &guard).await?;
-                }
-            }
+            objects += self.remove_versions(prefix, |_| false).await?;
         }
+        Ok(Purged { objects, bucket_deleted: self.delete_bucket_if_empty().await? })
+    }
+
+    /// Removes all versions under `prefix` but those that stay; gives how many.
+    async fn remove_versions(
+        &self,
+        prefix: &str,
+        stays: impl Fn(&ObjectVersion) -> bool,
+    ) -> Result<usize, Error> {
+        let mut removed = 0;
+        loop {
+            let Some(mut versions) = self.versions(prefix).await? else { return Ok(removed) };
+            versions.retain(|one| !stays(one));
+            if versions.is_empty() {
+                return Ok(removed);
+            }
+            removed += versions.len();
+            self.delete_versions(&versions, &self.guard).await?;
+        }
+    }
+
+    async fn delete_versions(&self, versions: &[ObjectVersion], guard: &Guard) -> Result<(), Error> {
+        for versions in versions.chunks(DELETED_AT_ONCE) {
+            let identifiers = versions.iter().map(|one| one.identifier.clone()).collect();
+            self.delete_objects("s3:DeleteObjectVersion", identifiers, guard).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes the bucket where nothing is in it and kcl made it; gives whether that was so.
+    async fn delete_bucket_if_empty(&self) -> Result<bool, Error> {
         let page = self.page("", None).await?;
-        let is_empty = page.is_some_and(|page| page.versions.is_empty());
-        if is_empty && self.is_made_by_kcl().await? {
-            let delete = |client: Client| {
-                client.delete_bucket().bucket(self.name()).set_expected_bucket_owner(self.owner()).send()
-            };
-            match or_nothing(self.call("s3:DeleteBucket", delete).await) {
-                // Somebody put something there meanwhile.
-                Err(error) if error.is_code(&["BucketNotEmpty"]) => {}
-                answer => {
-                    answer?;
-                    purged.bucket_deleted = true;
-                }
-            }
+        if !page.is_some_and(|page| page.versions.is_empty()) || !self.is_made_by_kcl().await? {
+            return Ok(false);
         }
-        Ok(purged)
+        let delete = |client: Client| {
+            client.delete_bucket().bucket(self.name()).set_expected_bucket_owner(self.owner()).send()
+        };
+        match or_nothing(self.call("s3:DeleteBucket", delete).await) {
+            // Somebody put something there meanwhile.
+            Err(error) if error.is_code(&["BucketNotEmpty"]) => Ok(false),
+            deleted => deleted.map(|_| true),
+        }
     }
 
     async fn is_made_by_kcl(&self) -> Result<bool, Error> {
@@ -427,7 +474,7 @@ impl S3Store {
     }
 
     /// All versions and delete markers under `prefix`; `None` without a bucket.
-    async fn versions(&self, prefix: &str) -> Result<Option<Vec<ObjectIdentifier>>, Error> {
+    async fn versions(&self, prefix: &str) -> Result<Option<Vec<ObjectVersion>>, Error> {
         let (mut versions, mut after) = (Vec::new(), None);
         loop {
             let Some(page) = self.page(prefix, after).await? else { return Ok(None) };
@@ -448,14 +495,18 @@ impl S3Store {
             call.set_expected_bucket_owner(self.owner()).send()
         });
         let Some(page) = or_nothing(page.await)? else { return Ok(None) };
-        let versions = page.versions().iter().map(|version| (version.key(), version.version_id()));
-        let markers = page.delete_markers().iter().map(|marker| (marker.key(), marker.version_id()));
-        let identifiers = versions.chain(markers).filter_map(|(key, version)| {
-            ObjectIdentifier::builder().key(key?).set_version_id(version.map(str::to_owned)).build().ok()
-        });
-        let versions = identifiers.collect();
-        let next =
-            page.next_key_marker.map(|key| Marker { key: Some(key), version: page.next_version_id_marker });
+        let read = |key: Option<&str>, version: Option<&str>, is_latest, is_delete_marker| {
+            let identifier = ObjectIdentifier::builder().key(key?).set_version_id(version.map(str::to_owned));
+            let (identifier, is_latest) = (identifier.build().ok()?, is_latest == Some(true));
+            Some(ObjectVersion { identifier, is_latest, is_delete_marker })
+        };
+        let versions = page.versions().iter();
+        let versions = versions.filter_map(|one| read(one.key(), one.version_id(), one.is_latest(), false));
+        let markers = page.delete_markers().iter();
+        let markers = markers.filter_map(|one| read(one.key(), one.version_id(), one.is_latest(), true));
+        let versions = versions.chain(markers).collect();
+        let next = page.next_key_marker.filter(|_| page.is_truncated == Some(true));
+        let next = next.map(|key| Marker { key: Some(key), version: page.next_version_id_marker });
         Ok(Some(Page { versions, next }))
     }
 

@@ -7,7 +7,7 @@ use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 use kcl_testkit::{Decision, Fault, Point, Protocol, Response, When};
 use tempfile::TempDir;
 
-use super::{Condition, FileStore, Location, Purged, Remembering, S3Store, Store, Version};
+use super::{Condition, FileStore, Location, Remembering, S3Store, Store, Version};
 use crate::error::ErrorKind;
 use crate::testing::{World, lock, lose};
 
@@ -88,7 +88,8 @@ async fn keeps_objects(store: &dyn Store) {
     store.delete("a/x", Some(second)).await.expect("it is gone already");
     store.delete("a/x", None).await.expect("it is gone already");
     assert_eq!(body(store, "a/x").await, None);
-    assert!(!store.purge("a").await.expect("it is purged").bucket_deleted);
+    assert_eq!(store.purge("a").await.expect("it is purged"), 1);
+    assert!(!store.finish_purge("a").await.expect("there is more in it"));
     assert_eq!(store.folders().await.expect("it can be listed"), ["b"]);
 }
 
@@ -133,30 +134,71 @@ async fn a_bucket_changes_only_under_the_lock() {
     changes_nothing_without_the_lock(Arc::new(s3(&world).await)).await;
 }
 
-/// What is purged is purged under the lock: until nothing else is left.
+/// What is purged is purged under the lock. What that leaves goes when it is given back, unless it is somebody else's.
 #[tokio::test]
-async fn the_lock_is_purged_last() {
+async fn the_lock_outlasts_what_is_purged_under_it() {
     let world = World::start().await;
     let bucket = world.bucket("versions", "eu-north-1").await;
     let enabled = VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
     let call = world.aws.s3.put_bucket_versioning().bucket(&bucket).versioning_configuration(enabled);
     call.send().await.expect("it has versions");
-    let store: Arc<dyn Store> = Arc::new(S3Store::new(world.s3(), bucket, "p".to_owned()));
-    let held = lock(&store, "a").await;
-    store.change_under(held.fence());
+    let store: Arc<dyn Store> = Arc::new(S3Store::new(world.s3(), bucket.clone(), "p".to_owned()));
     for key in ["a/before", "a/x/behind", "b/x"] {
         put(store.as_ref(), key, "one", Condition::Always).await;
         put(store.as_ref(), key, "two", Condition::Always).await;
     }
-    world.local.take_calls();
-    let purged = store.purge("a").await.expect("it is purged");
-    assert_eq!(purged, Purged { objects: 5, bucket_deleted: false });
-    let calls = world.local.take_calls();
-    let removals = calls.iter().filter(|call| call.action == "DeleteObjects").map(|call| {
-        ["a/before", "a/x/behind", "a/lock"].map(|key| call.body.matches(&format!("p/{key}<")).count())
-    });
-    assert_eq!(removals.collect::<Vec<_>>(), [[2, 2, 0], [0, 0, 1]]);
+    let versions = async || {
+        let call = world.aws.s3.list_object_versions().bucket(&bucket).prefix("p/a/");
+        let listed = call.send().await.expect("they are listed");
+        (listed.versions().len(), listed.delete_markers().len())
+    };
+    let earlier = lock(&store, "a").await;
+    earlier.release().await.expect("it is given back");
+    let held = lock(&store, "a").await;
+    store.change_under(held.fence());
+    assert_eq!(versions().await, (6, 1));
+    assert_eq!(store.purge("a").await.expect("it is purged"), 6);
+    assert_eq!(versions().await, (1, 0));
+    held.release().await.expect("it is held still");
+    assert_eq!(versions().await, (1, 1));
+
+    let theirs = lock(&store, "a").await;
+    assert!(!store.finish_purge("a").await.expect("it looks"));
+    assert!(store.get("a/lock").await.expect("it is read").is_some(), "it is another one's");
+    put(store.as_ref(), "a/new", "one", Condition::IfAbsent).await;
+    theirs.release().await.expect("it was held all the time");
+    assert!(!store.finish_purge("a").await.expect("it looks"));
+    assert_eq!(body(store.as_ref(), "a/new").await.as_deref(), Some("one"));
+
+    let last = lock(&store, "a").await;
+    store.change_under(last.fence());
+    store.purge("a").await.expect("it is purged");
+    last.release().await.expect("it is held still");
+    assert!(!store.finish_purge("a").await.expect("the rest goes"), "there is another cluster in it");
+    assert_eq!(versions().await, (0, 0));
     assert_eq!(store.folders().await.expect("it can be listed"), ["b"]);
+}
+
+/// A folder of files goes with the lock.
+#[tokio::test]
+async fn files_are_purged_under_the_lock() {
+    let (folder, store) = directory();
+    let store: Arc<dyn Store> = Arc::new(store);
+    put(store.as_ref(), "a/x/deep", "one", Condition::Always).await;
+    put(store.as_ref(), "a/y", "one", Condition::Always).await;
+    let held = lock(&store, "a").await;
+    store.change_under(held.fence());
+    assert_eq!(store.purge("a").await.expect("it is purged"), 2);
+    assert_eq!(store.list("a/").await.expect("it can be listed"), ["a/lock"]);
+    held.release().await.expect("it is held still");
+    assert!(!folder.path().join("state/a").exists());
+    // Whoever has lost the lock makes no folder of it again.
+    let lost = lock(&store, "a").await;
+    store.change_under(lost.fence());
+    lose(&lost, store.as_ref(), "a").await;
+    let late = store.put("a/late", text("older"), Condition::Always).await;
+    assert_eq!(late.expect_err("the lock is lost").kind, ErrorKind::LockLost);
+    assert!(!folder.path().join("state/a").exists());
 }
 
 async fn s3(world: &World) -> S3Store {
@@ -302,7 +344,8 @@ async fn a_bucket_elsewhere_is_found() {
     let again = S3Store::new(world.s3(), store.bucket().expect("it is one").to_owned(), "p".to_owned());
     assert_eq!(again.list("a/").await.expect("it can be listed"), ["a/x"]);
     let purged = again.purge("a").await.expect("it is purged");
-    assert_eq!(purged, Purged { objects: 1, bucket_deleted: false }, "the bucket is somebody else's");
+    assert_eq!(purged, 1);
+    assert!(!again.finish_purge("a").await.expect("it is empty"), "the bucket is somebody else's");
 }
 
 #[tokio::test]

@@ -127,6 +127,11 @@ pub(super) fn is_lock_key(key: &str) -> bool {
     key.split_once('/').is_some_and(|(_, name)| name == "lock")
 }
 
+/// Whether a lock is stored that is nobody's.
+pub(super) fn is_released(object: &Object) -> bool {
+    matches!(Content::of(object), Content::Released)
+}
+
 /// Where it is, for people.
 fn place(store: &dyn Store, cluster: &str) -> String {
     format!("{}/{}", store.location(), lock_key(cluster))

@@ -15,7 +15,7 @@ use super::{
     Clock, Fence, Holder, Lease, Lock, LockError, Lost, Options, Status, break_lock, lock_key, status,
 };
 use crate::error::{Error, ErrorKind};
-use crate::store::{Condition, FileStore, Object, Purged, S3Store, Store, Version};
+use crate::store::{Condition, FileStore, Object, S3Store, Store, Version};
 use crate::testing::World;
 
 const CLUSTER: &str = "k.example.com";
@@ -128,8 +128,12 @@ impl Store for Odd {
         self.store.folders()
     }
 
-    fn purge<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<Purged, Error>> {
+    fn purge<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<usize, Error>> {
         self.store.purge(folder)
+    }
+
+    fn finish_purge<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<bool, Error>> {
+        self.store.finish_purge(folder)
     }
 
     fn change_under(&self, fence: Fence) {
