@@ -4,7 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is wrong")]
 
 use std::collections::BTreeMap;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
+use std::sync::{Arc, OnceLock};
 
 use kcl_testkit::{Decision, Response, World, example};
 use serde_json::{Value, json};
@@ -392,6 +393,49 @@ fn purging_takes_the_state_and_its_bucket() {
     assert!(buckets().contains(&world.bucket()), "buckets are kept");
     world.kcl(&["delete", "-f", &path, "--yes", "--purge-state"]).expect(0);
     assert!(!buckets().contains(&world.bucket()));
+}
+
+/// Wherever it is killed, the same command goes on, also once nothing is registered any more.
+#[test]
+fn killed_while_purging_it_goes_on() {
+    let world = World::with_bucket(KCL);
+    let path = world.spec(&example("minimal.yaml"));
+    world.kcl(&["create", "cluster", "-f", &path, "--yes", "--skip-bootstrap"]).expect(0);
+    let region = world.aws.region().to_owned();
+    let delete = ["delete", "minimal.example.com", "--yes", "--purge-state", "--region", &region];
+    for action in ["ListObjectVersions", "DeleteObjects", "DeleteObject", "GetBucketTagging", "DeleteBucket"]
+    {
+        for is_carried_out in [false, true] {
+            let process = Arc::new(OnceLock::<u32>::new());
+            let pid = Arc::clone(&process);
+            world.aws.before(move |call| {
+                // Single objects go with the cluster's resources, too.
+                let is_meant =
+                    call.action == action && (action != "DeleteObject" || call.path.contains("/lock"));
+                if !is_meant {
+                    return Decision::Forward;
+                }
+                let killed = Command::new("kill").args(["-KILL", &pid.wait().to_string()]).status();
+                assert!(killed.unwrap().success());
+                if is_carried_out {
+                    return Decision::Forward;
+                }
+                Decision::Respond(Response::error(call.protocol, 503, "ServiceUnavailable", "never seen"))
+            });
+            let run = world.command(&delete).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+            process.set(run.id()).unwrap();
+            let output = run.wait_with_output().unwrap();
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert_eq!(output.status.code(), None, "{action}: it was to be killed\n{stderr}");
+            world.aws.clear_rules();
+            world.kcl(&["unlock", "minimal.example.com", "--force"]).expect(0);
+        }
+    }
+    world.kcl(&delete).expect(0);
+    let audit = kcl_testkit::audit(&world.aws, &region).unwrap();
+    let buckets: Vec<_> = audit.list("buckets").iter().map(|bucket| bucket["Name"].clone()).collect();
+    assert!(!buckets.contains(&json!(world.bucket())), "{buckets:?}");
+    assert_eq!(world.left(), Vec::<String>::new());
 }
 
 #[test]
