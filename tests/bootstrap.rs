@@ -200,7 +200,23 @@ fn each_change_is_that_change_and_no_other() {
     assert!(!preview.all().contains("hunter"), "{}", preview.all());
     let data = stage.kcl(&cluster, &["update", "-f", &stage.path(), "-o", "json"]).expect(0);
     assert!(!data.all().contains("hunter"));
-    stage.kcl(&cluster, &["update", "-f", &stage.path(), "--yes"]).expect(0);
+    // Nor does anything secret show in the most that can be logged while it is applied.
+    let mut loud = stage.command(&cluster.server.url(), &["update", "-f", &stage.path(), "--yes", "-vvv"]);
+    let loud = loud.env("RUST_LOG", "trace").env("RUST_BACKTRACE", "full").output().unwrap();
+    let log = String::from_utf8(loud.stderr).unwrap();
+    assert!(loud.status.success() && log.lines().count() > 100, "{log}");
+    let keys = stage.world.folder.path().join("state").join(CLUSTER).join("pki/private");
+    let mut secrets = ["hunter", "aHVudGVyMw", "PRIVATE KEY"].map(str::to_owned).to_vec();
+    for keyset in std::fs::read_dir(keys).unwrap() {
+        for key in std::fs::read_dir(keyset.unwrap().path()).unwrap() {
+            let pem = std::fs::read_to_string(key.unwrap().path()).unwrap();
+            let lines = pem.lines().filter(|line| line.len() > 40 && !line.contains([':', ' ']));
+            secrets.extend(lines.map(str::to_owned));
+        }
+    }
+    assert!(secrets.len() > 20, "keys of several lines");
+    let found: Vec<_> = secrets.iter().filter(|secret| log.contains(secret.as_str())).collect();
+    assert!(found.is_empty(), "the log holds {found:?}");
     let changed: Vec<String> = before
         .iter()
         .zip(versions(&cluster))

@@ -70,6 +70,9 @@ pub(super) async fn run(args: Delete, settings: &Settings, printer: &Printer) ->
             Confirmed::No => return Ok(Done::Pending),
             Confirmed::NothingLeft => {
                 say_nothing_is_left(&aws, &target, printer);
+                if args.purge_state {
+                    printer.note("what a purge that was cut short may have left goes with --yes");
+                }
                 return Ok(Done::Clean);
             }
         }
@@ -344,10 +347,12 @@ async fn until_nothing_is_left(
                 biased;
                 () = stop() => is_stopped = true,
                 () = tokio::time::sleep(Duration::from_secs(*pause)) => {
-                    let left = teardown(aws, &target.name).await?;
-                    if left.is_empty() {
-                        return Ok(());
-                    }
+                    let left = match (teardown(aws, &target.name).await, applied) {
+                        (Ok(left), _) if left.is_empty() => return Ok(()),
+                        (Ok(left), _) => left,
+                        (unknown, Err(error)) => return Err(with_left(error, unknown)),
+                        (Err(unknown), Ok(_)) => return Err(unknown),
+                    };
                     match appeared(&plan, &left) {
                         0 => printer.note(&format!("{} of them are there still", left.steps.len())),
                         more => printer.note(&format!("{more} more appeared meanwhile")),

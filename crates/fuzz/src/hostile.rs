@@ -27,8 +27,8 @@ pub const VALUES: [&str; 12] = [
 /// What stands for a harmless value.
 pub const HARMLESS: &str = "harmless";
 
-/// Every text that `spec` has with one of its values replaced by `value`, and which line that is. Texts of several
-/// lines are left out: they are the owner's own policies and scripts.
+/// Every text that `spec` has with one of its values replaced by `value`, and which line that is: those of the policies
+/// in it, too.
 pub fn variants<'s>(spec: &'s str, value: &'s str) -> impl Iterator<Item = (usize, String)> + 's {
     let lines: Vec<&str> = spec.lines().collect();
     (0..lines.len()).filter_map(move |index| {
@@ -37,20 +37,42 @@ pub fn variants<'s>(spec: &'s str, value: &'s str) -> impl Iterator<Item = (usiz
         if rest.starts_with('#') || rest.is_empty() {
             return None;
         }
+        // Written like this it is a text in YAML as in JSON.
         let quoted = Value::from(value).to_string();
-        let changed = match (line.split_once(": "), rest.strip_prefix("- ")) {
-            (Some((key, old)), _) if !old.is_empty() && !old.starts_with(['|', '>', '{', '[']) => {
-                format!("{key}: {quoted}")
-            }
-            (None, Some(old)) if !old.ends_with(':') => {
-                format!("{}- {quoted}", &line[..line.len() - rest.len()])
-            }
-            _ => return None,
+        let indent = &line[..line.len() - rest.len()];
+        let changed = match in_policy(rest, &quoted) {
+            Some(changed) => format!("{indent}{changed}"),
+            None if rest.starts_with('"') => return None,
+            None => in_yaml(line, rest, indent, &quoted)?,
         };
         let mut text = lines.clone();
         text[index] = &changed;
         Some((index + 1, text.join("\n")))
     })
+}
+
+/// A line of a policy (`"Action": "s3:GetObject",` or an item of a list) with another value.
+fn in_policy(line: &str, quoted: &str) -> Option<String> {
+    let (text, comma) = line.strip_suffix(',').map_or((line, ""), |text| (text, ","));
+    let is_text = |text: &str| text.len() > 1 && text.starts_with('"') && text.ends_with('"');
+    match text.split_once("\": ") {
+        Some((name, old)) if name.starts_with('"') && is_text(old) => {
+            Some(format!("{name}\": {quoted}{comma}"))
+        }
+        None if is_text(text) => Some(format!("{quoted}{comma}")),
+        _ => None,
+    }
+}
+
+/// A line of YAML with another value: of a field, or of an item of a list.
+fn in_yaml(line: &str, rest: &str, indent: &str, quoted: &str) -> Option<String> {
+    match (line.split_once(": "), rest.strip_prefix("- ")) {
+        (Some((key, old)), _) if !old.is_empty() && !old.starts_with(['|', '>', '{', '[']) => {
+            Some(format!("{key}: {quoted}"))
+        }
+        (None, Some(old)) if !old.ends_with(':') => Some(format!("{indent}- {quoted}")),
+        _ => None,
+    }
 }
 
 /// The shape of what is made of `spec`; nothing where the spec is refused. `value` is what was put into it.

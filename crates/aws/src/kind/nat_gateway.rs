@@ -122,11 +122,12 @@ async fn read(aws: &Aws, id: &str) -> Result<Option<types::NatGateway>, Error> {
 /// that will be of use.
 pub(super) async fn is_available_in_time(aws: &Aws, id: &str) -> Result<bool, Error> {
     let usable = || async {
-        let state = read(aws, id).await?.and_then(|gateway| gateway.state);
-        Ok(match state {
-            Some(NatGatewayState::Pending) => None,
-            state => Some(state == Some(NatGatewayState::Available)),
-        })
+        let Some(gateway) = read(aws, id).await? else { return Ok(Some(false)) };
+        match gateway.state() {
+            Some(NatGatewayState::Pending) => Ok(None),
+            Some(NatGatewayState::Failed) => Err(failure(id, &gateway, &NatGatewayState::Failed)),
+            state => Ok(Some(state == Some(&NatGatewayState::Available))),
+        }
     };
     wait::until(SLOW_RESOURCE, "ec2:DescribeNatGateways", &until_what(id), usable).await
 }
@@ -141,13 +142,16 @@ async fn available(aws: &Aws, id: &str) -> Result<Option<()>, Error> {
     match gateway.state() {
         Some(NatGatewayState::Available) => Ok(Some(())),
         Some(NatGatewayState::Pending) | None => Ok(None),
-        Some(state) => {
-            let why = gateway.failure_message().unwrap_or_default();
-            let message = format!("the NAT gateway {id} is {}: {why}", state.as_str());
-            let error = Error::new(ErrorKind::Refused, "ec2:CreateNatGateway", message);
-            Err(Error { code: gateway.failure_code().map(str::to_owned), ..error })
-        }
+        Some(state) => Err(failure(id, &gateway, state)),
     }
+}
+
+/// Why a gateway will not be of use.
+fn failure(id: &str, gateway: &types::NatGateway, state: &NatGatewayState) -> Error {
+    let why = gateway.failure_message().unwrap_or_default();
+    let message = format!("the NAT gateway {id} is {}: {why}", state.as_str());
+    let error = Error::new(ErrorKind::Refused, "ec2:CreateNatGateway", message);
+    Error { code: gateway.failure_code().map(str::to_owned), ..error }
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 use futures::future::BoxFuture;
 use sha2::{Digest as _, Sha256};
 
-use super::lock::{Fence, is_lock_key};
+use super::lock::{Fence, is_lock_key, lock_key};
 use super::{Condition, Listed, Object, Store, Version, check_key, conflict};
 use crate::error::{Error, ErrorKind};
 use crate::guard::Guard;
@@ -107,10 +107,12 @@ impl Place {
         self.guard.check(ACTION)?;
         // Whoever deletes the last object of a folder removes the folder, but only when it is its turn.
         make_directory(parent)?;
-        let half = self.half_written(body)?;
-        let result = self.put_in_place(&half, condition);
-        // Renamed, it is not there any more.
-        drop(fs::remove_file(&half));
+        let result = self.half_written(body).and_then(|half| {
+            let result = self.put_in_place(&half, condition);
+            // Renamed, it is not there any more.
+            drop(fs::remove_file(&half));
+            result
+        });
         if result.is_err() {
             self.remove_empty_folders();
         }
@@ -158,6 +160,26 @@ impl Place {
             _ => {}
         }
         self.remove_empty_folders();
+        Ok(())
+    }
+
+    /// Those beside it, and below, that hold nothing.
+    fn remove_all_empty_folders(&self) -> Result<(), Error> {
+        let Some(parent) = self.path.parent().filter(|parent| parent.is_dir()) else { return Ok(()) };
+        let _turn = self.turn(&Condition::Always)?;
+        let mut found = vec![parent.to_owned()];
+        let mut next = 0;
+        while let Some(folder) = found.get(next) {
+            let entries = fs::read_dir(folder).map_err(|error| trouble(folder, &error))?;
+            let folders = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+            let folders: Vec<_> = folders.map(|entry| entry.path()).collect();
+            found.extend(folders);
+            next += 1;
+        }
+        // The deepest first; one that is not empty stays.
+        for folder in found.iter().rev() {
+            drop(fs::remove_dir(folder));
+        }
         Ok(())
     }
 
@@ -330,6 +352,8 @@ impl Store for FileStore {
             let mut keys = self.list(&format!("{folder}/")).await?;
             keys.retain(|key| !is_lock_key(key));
             self.delete_many(&keys).await?;
+            // What a process that was killed left empty.
+            self.run(&lock_key(folder), Place::remove_all_empty_folders).await?;
             Ok(keys.len())
         })
     }

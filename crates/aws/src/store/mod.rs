@@ -181,7 +181,8 @@ pub trait Store: Debug + Send + Sync {
     fn purge<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<usize, Error>>;
 
     /// Removes what a lock of `folder` that was given back has left behind, and the bucket where nothing is left in it and
-    /// kcl made it; gives whether that went. Nothing of whoever came meanwhile is touched.
+    /// kcl made it; gives whether that went. Nothing of whoever came meanwhile is touched: a lock that is held is
+    /// [`ErrorKind::Conflict`].
     fn finish_purge<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<bool, Error>>;
 
     /// The bucket, where the store is one.

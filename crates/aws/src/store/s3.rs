@@ -326,16 +326,29 @@ impl Store for S3Store {
     fn finish_purge<'a>(&'a self, folder: &'a str) -> BoxFuture<'a, Result<bool, Error>> {
         Box::pin(async move {
             super::check_folder(folder)?;
-            let Some(left) = self.versions(&self.key(&format!("{folder}/"))).await? else { return Ok(false) };
-            let lock = self.key(&lock_key(folder));
-            let is_given_back = if left.iter().any(|one| one.is_current_of(&lock)) {
-                // Where it cannot be removed on condition, it says that it is nobody's.
-                self.get(&lock_key(folder)).await?.is_some_and(|object| is_released(&object))
-            } else {
-                true
-            };
-            if is_given_back && left.iter().all(|one| one.key() == lock) {
-                // By their versions: one that somebody makes meanwhile is another one.
+            let (name, prefix) = (lock_key(folder), self.key(&format!("{folder}/")));
+            let Some(mut left) = self.versions(&prefix).await? else { return Ok(false) };
+            let lock = self.key(&name);
+            if left.iter().any(|one| one.is_current_of(&lock)) {
+                match self.get(&name).await? {
+                    // Where it cannot be removed on condition, it says that it is nobody's.
+                    Some(object) if is_released(&object) => {
+                        drop(self.delete(&name, Some(object.version)).await);
+                    }
+                    None => {}
+                    Some(_) => {
+                        let message = format!(
+                            "{}/{name} is held: by somebody who came meanwhile, or it could not be given back",
+                            self.location()
+                        );
+                        return Err(Error::new(ErrorKind::Conflict, "state store", message));
+                    }
+                }
+            }
+            if left.iter().all(|one| one.key() == lock) {
+                // By their versions: a lock that somebody takes meanwhile is another one. What has no version of its own
+                // is not told from that, and stays.
+                left.retain(|one| one.has_version() && !one.is_current_of(&lock));
                 self.delete_versions(&left, &Guard::default()).await?;
             }
             self.delete_bucket_if_empty().await
@@ -367,6 +380,11 @@ struct ObjectVersion {
 impl ObjectVersion {
     fn key(&self) -> &str {
         self.identifier.key()
+    }
+
+    /// Whether it is told from whatever is written at its key later; in a bucket without versions nothing is.
+    fn has_version(&self) -> bool {
+        self.identifier.version_id().is_some_and(|version| version != "null")
     }
 
     /// Whether it is what can be read at `key`.
@@ -407,7 +425,7 @@ impl S3Store {
     async fn delete_versions(&self, versions: &[ObjectVersion], guard: &Guard) -> Result<(), Error> {
         for versions in versions.chunks(DELETED_AT_ONCE) {
             let identifiers = versions.iter().map(|one| one.identifier.clone()).collect();
-            self.delete_objects("s3:DeleteObjectVersion", identifiers, guard).await?;
+            or_nothing(self.delete_objects("s3:DeleteObjectVersion", identifiers, guard).await)?;
         }
         Ok(())
     }
@@ -434,6 +452,7 @@ impl S3Store {
         });
         match tags.await {
             Err(error) if error.is_code(&["NoSuchTagSet"]) || error.kind == ErrorKind::Denied => Ok(false),
+            Err(error) if error.is_not_found() => Ok(false),
             tags => Ok(tags?.tag_set().iter().any(|tag| (tag.key(), tag.value()) == BUCKET_MARK)),
         }
     }

@@ -38,7 +38,7 @@ const PATTERNS: [(&str, &str); 15] = [
 ];
 
 /// Fields that are another one at each run, whatever they look like.
-const RANDOM: [&str; 1] = ["InstanceProfileId"];
+const RANDOM: [&str; 4] = ["InstanceProfileId", "QueueUrl", "CreatedTimestamp", "LastModifiedTimestamp"];
 
 /// An address, and whether it is the beginning of a block.
 const ADDRESS: &str = r"\b(?:\d{1,3}\.){3}\d{1,3}(/\d+)?";

@@ -50,11 +50,14 @@ impl Case {
 }
 
 const SERVER: &[&str] = &["InternalError", "InternalFailure", "ServiceUnavailable", "HTTP status 50"];
+/// Whatever the reason, kcl says that it had no answer to that call: see [`names_the_call`].
 const LOST: &[&str] = &["run the same command again"];
 /// The last one is of what kcl looks at as AWS does, without credentials.
 const DENIED: &[&str] = &["UnauthorizedOperation", "AccessDenied", "HTTP status 403", HIDDEN];
 /// That takes a while to be believed: S3 allows what its policies say some seconds after they were set.
 const HIDDEN: &str = "without credentials, and that is refused";
+/// So long, and what kcl waits besides.
+const PATIENCE_HIDDEN: Duration = Duration::from_secs(20);
 
 const fn case(fault: Fault, scope: Scope, causes: &'static [&'static str]) -> Case {
     Case { fault, causes, scope, stages: &Stage::ALL }
@@ -182,16 +185,31 @@ fn disturbed(
             return failed(format!("tried again: {}: {}", repeated.join(", "), run.end()));
         }
     }
-    let said = run.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
-    if !case.causes.iter().any(|cause| said.contains(cause)) {
+    let said = run.end().split_whitespace().collect::<Vec<_>>().join(" ");
+    let is_named = point.is_none_or(|point| case.scope != Scope::Once || names_the_call(&said, point));
+    if !is_named || !case.causes.iter().any(|cause| said.contains(cause)) {
         return failed(format!("not the right cause: {}", run.end()));
     }
     let waited = first.map(|first| idle(&world.aws.calls(), first, ended)).unwrap_or_default();
-    if case.is_permanent() && waited > PATIENCE && !said.contains(HIDDEN) {
+    let patience = if said.contains(HIDDEN) { PATIENCE_HIDDEN } else { PATIENCE };
+    if case.is_permanent() && waited > patience {
         return failed(format!("waited {:.1} s before it stopped: {}", waited.as_secs_f64(), run.end()));
     }
     let trouble = ground.again(&world, stage, auditor)?;
     trouble.map_or_else(|| told(Fate::Stopped, took), failed)
+}
+
+/// Whether an error names the call that was struck: by the permission that it takes, which for buckets is called
+/// otherwise.
+fn names_the_call(said: &str, point: &Point) -> bool {
+    let action = match point.action.as_str() {
+        "HeadBucket" | "ListObjectsV2" => "ListBucket",
+        "ListObjectVersions" => "ListBucketVersions",
+        "HeadObject" => "GetObject",
+        "DeleteObjects" => "DeleteObject",
+        action => action,
+    };
+    said.contains(&format!(":{action}"))
 }
 
 /// What a run changed, or tried to, more often than an undisturbed one: where nothing that it is refused will ever be

@@ -25,7 +25,7 @@ pub(super) const CLUSTER: &str = "k8s.karlaru.com";
 
 /// What the update changes of the spec: with it, and with a newer node agent, every kind of resource is changed, made or
 /// removed, but for [`LASTING`].
-const CHANGES: [(&str, &str); 10] = [
+const CHANGES: [(&str, &str); 11] = [
     ("  metricsServer:\n", "  cloudLabels:\n    team: web\n  metricsServer:\n"),
     ("    - 203.0.113.0/24\n", "    - 198.51.100.0/24\n"),
     // The private one has a way out of its own: a gateway, its address, a route.
@@ -45,6 +45,8 @@ const CHANGES: [(&str, &str); 10] = [
         "machineType: t3.small\n  minSize: 3\n  maxSize: 3\n",
     ),
     ("    - docs.karlaru.com", "    - www.karlaru.com"),
+    // A queue, rules that send to it, and hooks.
+    ("enableSQSTerminationDraining: false", "enableSQSTerminationDraining: true"),
 ];
 
 /// Kinds that no update touches: keys are made once, and rotated by commands of their own.

@@ -103,6 +103,11 @@ fn finished(calls: &[Call], before: usize, held: &Point, ended: &Run) -> Option<
             let change = after.find(|call| !call.path.ends_with("/lock"))?;
             Some(format!("{} was begun after the signal, and it went on to the end", change.name()))
         }
+        _ if ended.stderr.contains("before anything was changed") => {
+            let is_change = |call: &&Call| call.mutating && !call.path.ends_with("/lock");
+            let change = calls.iter().find(is_change)?;
+            Some(format!("it says that nothing was changed, after {}", change.name()))
+        }
         _ if ended.stderr.contains("stopped") => None,
         _ => Some(format!("it does not say that it was stopped: {}", ended.end())),
     }

@@ -177,7 +177,7 @@ impl Case {
         let halt = bench.proxy.halt(point.clone(), Moment::BeforeForwarding);
         let mut run = Running::start(bench.command(undisturbed.work))?;
         if !run.reaches(&halt)? {
-            return Ok(missed(&run.wait()?));
+            return missed(bench, undisturbed, &run.wait()?);
         }
         bench.server.kill_api_server();
         bench.proxy.close();
@@ -194,9 +194,10 @@ fn after(fate: Fate, took: Option<Duration>) -> Told {
     Told { fates: vec![fate], measured: took.map(|took| took.as_secs_f64()) }
 }
 
-/// What a run is whose request did not come.
-fn missed(run: &Run) -> Told {
-    if run.code == 0 { Fate::Missed } else { Fate::Failed(run.end()) }.into()
+/// What a run is whose request did not come: nothing was in its way, so that it has to end as an undisturbed one.
+fn missed(bench: &Bench, undisturbed: &Undisturbed, run: &Run) -> Result<Told, Error> {
+    let trouble = if run.code == 0 { bench.difference(undisturbed)? } else { Some(run.end()) };
+    Ok(trouble.map_or(Fate::Missed, Fate::Failed).into())
 }
 
 fn kill(bench: &Bench, undisturbed: &Undisturbed, point: &Point, moment: Moment) -> Result<Told, Error> {
@@ -205,7 +206,7 @@ fn kill(bench: &Bench, undisturbed: &Undisturbed, point: &Point, moment: Moment)
     first.env("KCL_LOCK_LEASE", SHORT_LEASE);
     let mut first = Running::start(first)?;
     if !first.reaches(&halt)? {
-        return Ok(missed(&first.wait()?));
+        return missed(bench, undisturbed, &first.wait()?);
     }
     first.kill()?;
     halt.cut();
