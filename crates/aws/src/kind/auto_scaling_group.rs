@@ -119,12 +119,10 @@ impl Kind for AutoScalingGroup {
             let owner = named::owner(scope.cluster, &all_tags(group), wanted.is_some());
             let is_ours = |owner: &Owner| *owner == Owner::Cluster || scope.depth == Depth::Everything;
             let Some(owner) = owner.filter(is_ours) else { return Ok(None) };
-            let hooks = match wanted {
-                _ if scope.is_deep() => hooks(scope.aws, name).await?,
-                Some(wanted) if recorded_hooks(group) == record(&wanted.lifecycle_hooks) => {
-                    wanted.lifecycle_hooks
-                }
-                Some(_) => hooks(scope.aws, name).await?,
+            let hooks = match wanted.map(|wanted| wanted.lifecycle_hooks) {
+                Some(wanted) if !scope.is_deep() && recorded_hooks(group) == record(&wanted) => wanted,
+                Some(wanted) => without_unrecorded(hooks(scope.aws, name).await?, group, &wanted),
+                None if scope.is_deep() => hooks(scope.aws, name).await?,
                 None => BTreeMap::new(),
             };
             Ok::<_, Error>(Some(LiveNode::new(name, &fields(group, hooks), attrs(group), owner)?))
@@ -209,6 +207,19 @@ const HOOKS_TAG: &str = "kcl.dev/lifecycle-hooks";
 fn recorded_hooks(group: &Live) -> Option<String> {
     let tag = group.tags().iter().find(|tag| tag.key() == Some(HOOKS_TAG))?;
     tag.value().map(str::to_owned)
+}
+
+/// A run that was cut short may have given the group its hooks, and not recorded that: then those that are as wanted
+/// count as not given yet. Who gives them records it.
+fn without_unrecorded(
+    mut hooks: BTreeMap<String, LifecycleHook>,
+    group: &Live,
+    wanted: &BTreeMap<String, LifecycleHook>,
+) -> BTreeMap<String, LifecycleHook> {
+    if recorded_hooks(group) != record(&hooks) {
+        hooks.retain(|name, hook| wanted.get(name) != Some(hook));
+    }
+    hooks
 }
 
 /// What [`HOOKS_TAG`] says of `hooks`; nothing where there is none.
@@ -738,6 +749,21 @@ mod tests {
         assert_eq!(world.reach(&wanted(&first)).await, update);
         world.remove().await;
         assert_eq!(world.local.unsupported(), Vec::<String>::new());
+    }
+
+    /// As a run leaves them that was killed before it said so: else each look would have to ask for them.
+    #[tokio::test]
+    async fn hooks_that_nobody_recorded_are_recorded() {
+        let world = World::start().await;
+        let group = AutoScalingGroup { lifecycle_hooks: hooks(300), ..testing::auto_scaling_group(&name()) };
+        let wanted = wanted(&group);
+        world.reach(&wanted).await;
+        let call = world.aws.autoscaling.delete_tags().tags(super::record_tag(&name()).build());
+        call.send().await.expect("the record is lost");
+        assert_eq!(world.reach(&wanted).await, [(Action::Update, format!("auto-scaling-group/{}", name()))]);
+        world.local.take_calls();
+        world.live(&wanted, Depth::Preview).await;
+        assert_eq!(world.local.count("autoscaling", "DescribeLifecycleHooks"), 0);
     }
 
     /// Auto Scaling refuses to take from a group what an earlier try has taken, whose answer was lost.
