@@ -92,8 +92,9 @@ pub struct Aws {
     pub(crate) tagging: aws_sdk_resourcegroupstagging::Client,
 }
 
-/// One try, and four more when AWS says "too many" or nothing at all. The SDK's standard mode waits at random
-/// between zero and a doubling ceiling (1, 2, 4, 8 s).
+/// One try, and four more when AWS fails or says nothing at all; what it says to be too many calls is tried more often
+/// ([`crate::refusals`]). The SDK's standard mode waits at random between zero and a doubling ceiling (1, 2, 4, 8 s, up
+/// to 20 s).
 const ATTEMPTS: u32 = 5;
 
 impl Aws {
