@@ -20,8 +20,7 @@ pub(crate) struct Locked {
 
 impl Locked {
     /// Takes the lock of `cluster`, as `options` say: from then on nothing else of the store is changed unless it is
-    /// held. `command` is what its holder runs, as others are told, and `region`
-    /// the cluster's, as far as it is known.
+    /// held. `command` is what its holder runs, as others are told, and `region` the cluster's, as far as it is known.
     pub(crate) async fn take(
         store: &Arc<dyn Store>,
         cluster: &str,

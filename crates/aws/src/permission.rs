@@ -114,9 +114,9 @@ impl<'a> Ground<'a> {
         format!("arn:{}:{service}:::{resource}", self.partition)
     }
 
-    /// How the domains of AWS' services end, and what EC2 calls itself where a role is handed to it.
+    /// What EC2 calls itself where a role is handed to it.
     pub(crate) fn ec2_service(&self) -> &'static str {
-        if self.partition == "aws-cn" { "ec2.amazonaws.com.cn" } else { "ec2.amazonaws.com" }
+        Partition::named(self.partition).ec2_service()
     }
 
     /// Making EC2 resources, with the cluster's mark in the same call. What a resource is made in counts as changed:

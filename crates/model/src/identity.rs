@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use kcl_engine::{Json, Ref, Resource, ResourceId, Set, Text};
+use kcl_partition::Partition;
 use kcl_spec::cluster::{Cluster, Role, ServiceAccountPermissions, ServiceAccountRole};
 use serde_json::{Value, json};
 
@@ -47,10 +48,7 @@ fn machine_role(builder: &mut Builder<'_>, role: Role) -> Result<(), ModelError>
         inline.insert(format!("additional.{name}"), policy::document(statements));
     }
     let attached: Set<String> = iam.external_policies.get(&role).into_iter().flatten().cloned().collect();
-    let service = match builder.facts.partition.as_str() {
-        "aws-cn" => "ec2.amazonaws.com.cn",
-        _ => "ec2.amazonaws.com",
-    };
+    let service = Partition::named(&builder.facts.partition).ec2_service();
     let trust = json!({
         "Effect": "Allow",
         "Principal": { "Service": service },

@@ -44,6 +44,12 @@ impl Partition {
         Self::ALL.into_iter().find(|partition| region.starts_with(partition.prefix)).unwrap_or(Self::FIRST)
     }
 
+    /// What EC2 calls itself where a role is handed to it. What other services of kcl's call themselves
+    /// is the same in all partitions.
+    pub fn ec2_service(self) -> &'static str {
+        if self.name == "aws-cn" { "ec2.amazonaws.com.cn" } else { "ec2.amazonaws.com" }
+    }
+
     /// The partition that ARNs call so; the first one where none is.
     pub fn named(name: &str) -> Self {
         Self::ALL.into_iter().find(|partition| partition.name == name).unwrap_or(Self::FIRST)

@@ -209,7 +209,7 @@ fn names_the_call(said: &str, point: &Point) -> bool {
         "DeleteObjects" => "DeleteObject",
         action => action,
     };
-    said.contains(&format!(":{action}"))
+    said.split_whitespace().any(|word| word.trim_end_matches([':', ',']).ends_with(&format!(":{action}")))
 }
 
 /// What a run changed, or tried to, more often than an undisturbed one: where nothing that it is refused will ever be
@@ -260,6 +260,16 @@ mod tests {
         assert_eq!(idle(&[call(1, Some(5)), call(40, None)]), 20, "what came before or after is no matter");
         assert_eq!(idle(&[call(8, Some(12)), call(11, Some(15)), call(20, Some(24))]), 11);
         assert_eq!(idle(&[call(11, None), call(12, Some(13))]), 1, "it is under way still");
+    }
+
+    #[test]
+    fn an_error_names_the_call_by_its_permission() {
+        let point = |action: &str| Point::of(&[Call::named(action, false)]).remove(0);
+        let said = "failed to create vpc/k: ec2:CreateVpc: no answer; s3:ListBucket: no answer";
+        assert!(names_the_call(said, &point("CreateVpc")));
+        assert!(names_the_call(said, &point("HeadBucket")));
+        assert!(!names_the_call(said, &point("CreateSubnet")));
+        assert!(!names_the_call(said, &point("Create")), "the whole name");
     }
 
     #[test]
