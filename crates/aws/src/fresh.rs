@@ -173,6 +173,10 @@ mod tests {
         let group =
             "<Code>ValidationError</Code><Message>AutoScalingGroup name not found - nodes.k8s.example.com";
         assert!(fresh.is_about(group));
+        fresh.keep("<launchTemplateId>lt-0123456789abcdef0</launchTemplateId>".to_owned());
+        let template = "<Code>ValidationError</Code><Message>The specified launch template, with template ID \
+                        lt-0123456789abcdef0, does not exist.</Message>";
+        assert!(fresh.is_about(template));
         assert!(!fresh.is_about("<Code>DependencyViolation</Code> sg-0123456789abcdef0"));
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
-use kcl_testkit::{Decision, Fault, Point, Protocol, Response, When};
+use kcl_testkit::{Decision, Fault, Point, Protocol, Reply, Response, When};
 use tempfile::TempDir;
 
 use super::{Condition, FileStore, Location, Remembering, S3Store, Store, Version};
@@ -178,6 +178,30 @@ async fn the_lock_outlasts_what_is_purged_under_it() {
     assert!(!store.finish_purge("a").await.expect("the rest goes"), "there is another cluster in it");
     assert_eq!(versions().await, (0, 0));
     assert_eq!(store.folders().await.expect("it can be listed"), ["b"]);
+}
+
+/// Where versions have no ids of their own, what a lock leaves is not told from a lock that somebody takes meanwhile.
+#[tokio::test]
+async fn what_has_no_version_of_its_own_stays() {
+    let world = World::start().await;
+    let bucket = world.bucket("suspended", "eu-north-1").await;
+    let suspended = VersioningConfiguration::builder().status(BucketVersioningStatus::Suspended).build();
+    let call = world.aws.s3.put_bucket_versioning().bucket(&bucket).versioning_configuration(suspended);
+    call.send().await.expect("it has no versions any more");
+    let store: Arc<dyn Store> = Arc::new(S3Store::new(world.s3(), bucket.clone(), String::new()));
+    lock(&store, "a").await.release().await.expect("it is given back");
+    world.local.after(|call, response| {
+        if call.action != "ListObjectVersions" {
+            return Reply::Send(response);
+        }
+        // A mark that S3 leaves there, and the local AWS does not.
+        let listed = "<ListVersionsResult><DeleteMarker><Key>a/lock</Key><VersionId>null</VersionId>\
+                      <IsLatest>true</IsLatest></DeleteMarker></ListVersionsResult>";
+        Reply::Send(response.with_body(listed.to_owned()))
+    });
+    world.local.take_calls();
+    assert!(!store.finish_purge("a").await.expect("it looks"));
+    assert_eq!(world.local.mutating_calls().len(), 0);
 }
 
 /// A folder of files goes with the lock.
