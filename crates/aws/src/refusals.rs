@@ -20,7 +20,7 @@ use crate::kind::Service;
 
 /// How often a call is tried that was refused, so that at one refused in five hardly any run meets its end: 0.2^8 for each
 /// of its calls.
-const ATTEMPTS: u32 = 8;
+pub(crate) const ATTEMPTS: u32 = 8;
 
 /// How often, by service.
 #[derive(Clone, Debug, Default)]

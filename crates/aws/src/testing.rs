@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -198,7 +199,7 @@ pub(crate) fn sdk_config(local: &LocalAws) -> SdkConfig {
         .region(Region::new(local.region().to_owned()))
         .endpoint_url(local.endpoint())
         .credentials_provider(SharedCredentialsProvider::new(credentials))
-        .retry_config(RetryConfig::standard())
+        .retry_config(RetryConfig::standard().with_initial_backoff(Duration::from_millis(20)))
         .build()
 }
 
@@ -447,7 +448,7 @@ pub(crate) async fn lock(store: &Arc<dyn Store>, cluster: &str) -> Lock {
         command: "kcl update".to_owned(),
         region: None,
     };
-    let options = lock::Options { lease: std::time::Duration::from_secs(6), ..lock::Options::default() };
+    let options = lock::Options { lease: Duration::from_secs(6), ..lock::Options::default() };
     let (clock, never) = (Arc::new(SystemClock::new()), std::future::pending());
     let lock = Lock::acquire(Arc::clone(store), cluster, holder, &options, clock, |_| {}, never).await;
     lock.expect("it is free")

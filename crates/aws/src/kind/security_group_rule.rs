@@ -402,8 +402,12 @@ mod tests {
         world.local.take_calls();
         let failed = world.try_apply(&plan).await.expect_err("nothing is made");
         assert_eq!(failed.lines().count(), 2, "{failed}");
-        // What the SDK tries for one call.
-        assert_eq!(world.local.count("ec2", "AuthorizeSecurityGroupIngress"), 3);
+        let tries = usize::try_from(crate::refusals::ATTEMPTS).expect("a few");
+        assert_eq!(
+            world.local.count("ec2", "AuthorizeSecurityGroupIngress"),
+            tries,
+            "what one call is tried"
+        );
     }
 
     #[tokio::test]
