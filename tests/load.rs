@@ -171,7 +171,7 @@ fn large(world: &World) -> String {
 }
 
 #[test]
-fn a_large_cluster_is_previewed_in_as_many_calls() {
+fn a_large_cluster_takes_as_many_calls_to_see() {
     let world = World::with_bucket(KCL);
     world.make_zone("karlaru.com");
     let path = world.spec(&karlaru(&world));
@@ -182,4 +182,21 @@ fn a_large_cluster_is_previewed_in_as_many_calls() {
     tell("a large one", &many);
     assert_eq!(many.calls, few.calls);
     assert!(many.memory < few.memory + 256, "{few:?}, {many:?}");
+    // And made, seen, and taken away.
+    let made = cost(&world, &["create", "cluster", "-f", &path, "--yes"], 0);
+    tell("made", &made);
+    let roles = world.aws.direct("iam", "ListRoles", &[("MaxItems", "1000")]).unwrap();
+    assert!(roles.all("ListRolesResult/Roles/member").len() > MANY_ROLES);
+    let seen = cost(&world, &["update", "--detailed-exitcode"], 0);
+    tell("seen", &seen);
+    // Those of one group's machines and targets more.
+    assert!(seen.calls < few.calls + 20, "{few:?}, {seen:?}");
+    let gone = cost(&world, &["delete", "cluster", "k8s.karlaru.com", "--yes"], 0);
+    tell("gone", &gone);
+    assert!(gone.calls < made.calls + 200, "{made:?}, {gone:?}");
+    let stays = |left: &String| left.starts_with("hosted zone") || left.starts_with("bucket oidc-");
+    assert_eq!(
+        world.left().into_iter().filter(|left| !stays(left)).collect::<Vec<_>>(),
+        Vec::<String>::new()
+    );
 }

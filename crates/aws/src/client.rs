@@ -23,6 +23,7 @@ use crate::others::Others;
 use crate::refusals::Refusals;
 use crate::regional::Regional;
 use crate::store::Store;
+use crate::store::configurations::Turns;
 use crate::store::lock::Fence;
 use crate::store::registration::Registration;
 
@@ -76,6 +77,8 @@ pub struct Aws {
     guard: Guard,
     /// The steps of the run under way.
     pub(crate) others: Others,
+    /// Which of them changes the index of node configurations.
+    pub(crate) index_turns: Turns,
     pub(crate) ec2: aws_sdk_ec2::Client,
     /// EC2 without the SDK's retries, for what has no client token.
     pub(crate) ec2_once: aws_sdk_ec2::Client,
@@ -158,6 +161,7 @@ impl Aws {
             public: Arc::new(PublicReads::new(config, &refusals)),
             refusals,
             others: Others::default(),
+            index_turns: Turns::default(),
             state: None,
             cluster: None,
             registration: None,

@@ -23,7 +23,7 @@ use crate::client::Aws;
 use crate::error::{Error, ErrorKind};
 use crate::observe::{Depth, Scope, observe};
 use crate::refusals::Refusals;
-use crate::store::configurations::{self, Entry};
+use crate::store::configurations::{self, Entry, Turns};
 use crate::store::lock::{self, Fence, Holder, Lock, SystemClock, break_lock, lock_key};
 use crate::store::{Condition, FileStore, Object, Store, Version};
 
@@ -435,7 +435,8 @@ pub(crate) async fn tell_to_keep(store: &dyn Store, zone: &str, name: &str) {
     );
     kcl_node_config::NodeConfig::parse(&document).expect("it is a configuration");
     let entry = Entry::new("control-plane", document);
-    let told = configurations::change(store, CLUSTER, |index| index.push(entry.clone()));
+    let turns = Turns::default();
+    let told = configurations::change(store, CLUSTER, &turns, |index| index.push(entry.clone()));
     told.await.expect("it is told");
 }
 

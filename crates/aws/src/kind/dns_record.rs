@@ -446,7 +446,7 @@ mod life {
 
     use crate::Depth;
     use crate::kind::Kind;
-    use crate::store::configurations;
+    use crate::store::configurations::{self, Turns};
     use crate::testing::{self, CLUSTER, World};
 
     fn wanted(zone: &str, names: &[&str]) -> Wanted {
@@ -503,7 +503,7 @@ mod life {
         let zone = world.zone("example.org.").await;
         testing::tell_to_keep(&*store, &zone, "api.internal.example.org").await;
         // Nobody is told so any more; a machine says it once more.
-        configurations::change(&*store, CLUSTER, Vec::clear).await.expect("it is changed");
+        configurations::change(&*store, CLUSTER, &Turns::default(), Vec::clear).await.expect("it is changed");
         world.record(&zone, "api.internal.example.org").await;
         world.record(&zone, "docs.example.org").await;
         world.reach(&wanted(&zone, &[])).await;

@@ -117,8 +117,8 @@ impl Kind for IamRole {
         Ok(live.clone())
     }
 
-    async fn delete(aws: &Aws, name: &str, _live: &Attrs, _old: &Wanted) -> Result<(), Error> {
-        iam::gone_or(remove(aws, name).await)
+    async fn delete(aws: &Aws, name: &str, _live: &Attrs, old: &Wanted) -> Result<(), Error> {
+        iam::gone_or(remove(aws, name, old).await)
     }
 }
 
@@ -185,9 +185,29 @@ async fn delete_policy(aws: &Aws, name: &str, policy: &str) -> Result<(), Error>
     iam::gone_or(call.send().await.during("iam:DeleteRolePolicy").map(|_| ()))
 }
 
-/// IAM deletes a role only when nothing hangs on it any more; others may have added something since it was
-/// read, so it is looked up anew.
-async fn remove(aws: &Aws, name: &str) -> Result<(), Error> {
+/// IAM deletes a role only when nothing hangs on it any more. What was read goes first; a large cluster has hundreds of
+/// roles, and what else there may be is looked up only where IAM says that there is something.
+async fn remove(aws: &Aws, name: &str, old: &Wanted) -> Result<(), Error> {
+    for arn in &old.attached_policies {
+        detach(aws, name, arn).await?;
+    }
+    for policy in old.inline_policies.keys() {
+        delete_policy(aws, name, policy).await?;
+    }
+    let delete =
+        || async { aws.iam.delete_role().role_name(name).send().await.during("iam:DeleteRole").map(|_| ()) };
+    let in_use = |error: &Error| error.kind == ErrorKind::InUse;
+    match delete().await {
+        Err(error) if in_use(&error) => {}
+        deleted => return deleted,
+    }
+    strip(aws, name).await?;
+    // IAM may still count what was just detached.
+    wait::retry(PROPAGATION, in_use, delete).await
+}
+
+/// Takes everything off a role that hangs on it.
+async fn strip(aws: &Aws, name: &str) -> Result<(), Error> {
     let profiles = aws.iam.list_instance_profiles_for_role().role_name(name).into_paginator().items();
     let profiles = profiles.send().collect::<Result<Vec<_>, _>>().await;
     for profile in profiles.during("iam:ListInstanceProfilesForRole")? {
@@ -206,12 +226,7 @@ async fn remove(aws: &Aws, name: &str) -> Result<(), Error> {
     for policy in inline.during("iam:ListRolePolicies")? {
         delete_policy(aws, name, &policy).await?;
     }
-    // IAM may still count what was just detached.
-    let in_use = |error: &Error| error.kind == ErrorKind::InUse;
-    wait::retry(PROPAGATION, in_use, || async {
-        aws.iam.delete_role().role_name(name).send().await.during("iam:DeleteRole").map(|_| ())
-    })
-    .await
+    Ok(())
 }
 
 /// One of that name is there already: an interrupted run's, or somebody else's.

@@ -67,7 +67,7 @@ impl Kind for MachineRecords {
         dns_record::remove_kept(aws, &configurations::kept_names(store, cluster).await?).await?;
         // A machine may have written one more before it went.
         store.delete_many(&keys(store, cluster).await?).await?;
-        configurations::forget_names(store, cluster).await
+        configurations::forget_names(store, cluster, &aws.index_turns).await
     }
 }
 

@@ -85,7 +85,8 @@ impl Kind for NodeConfiguration {
         let authorities = authorities(aws).await?;
         let entries: Vec<Entry> =
             wanted.iter().map(|(group, want)| entry(group, want, &authorities)).collect::<Result<_, _>>()?;
-        configurations::change(store, cluster, |index| index.extend(entries.iter().cloned())).await?;
+        let turns = &aws.index_turns;
+        configurations::change(store, cluster, turns, |index| index.extend(entries.iter().cloned())).await?;
         let written = entries.iter().map(async |entry| {
             store.put(&entry.key(cluster), entry.document.clone().into_bytes(), Condition::Always).await
         });
@@ -102,7 +103,7 @@ impl Kind for NodeConfiguration {
         let keys =
             gone.iter().map(|(group, sha256)| format!("{cluster}/{}", NodeConfig::path(group, sha256)));
         store.delete_many(&keys.collect::<Vec<_>>()).await?;
-        configurations::change(store, cluster, |index| {
+        configurations::change(store, cluster, &aws.index_turns, |index| {
             index.retain(|entry| !gone.contains(&(entry.group.clone(), entry.sha256.clone())));
         })
         .await

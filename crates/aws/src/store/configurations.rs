@@ -7,12 +7,14 @@
 //!
 //! The index lists all that may be there: it is written before what it lists, and a line goes after its object. A run
 //! that is cut short in between leaves a line without an object, and the next one makes the object or removes the line.
-//! One writer at a time changes it: one that was overtaken reads it again.
+//! One writer at a time changes it: the steps of a run take turns ([`Turns`]), and a writer that was overtaken all the
+//! same reads it again.
 //!
 //! Names in Route53 that machines were told to keep at their own addresses stay in the index when the configuration
 //! that told it goes: a machine may have said a last word since. They go once their records are gone.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use kcl_node_config::NodeConfig;
 use serde::{Deserialize, Serialize};
@@ -21,9 +23,13 @@ use sha2::{Digest, Sha256};
 use super::{Condition, Store};
 use crate::error::{Error, ErrorKind};
 
-/// How often the index is read again when somebody else changed it meanwhile: the steps of one run are the only ones
-/// that do, and they are few.
+/// How often the index is read again when somebody else changed it meanwhile: whoever does holds no lock.
 const TRIES: usize = 10;
+
+/// Who of one run may change the index. A cluster has a configuration for each of its groups, and dozens of steps that
+/// overtake one another would get nowhere.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Turns(Arc<tokio::sync::Mutex<()>>);
 
 /// A configuration.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -124,14 +130,15 @@ pub(crate) async fn kept_names(store: &dyn Store, cluster: &str) -> Result<BTree
 }
 
 /// Forgets the names that no machine keeps any more.
-pub(crate) async fn forget_names(store: &dyn Store, cluster: &str) -> Result<(), Error> {
-    change_index(store, cluster, |index| index.names.clear()).await
+pub(crate) async fn forget_names(store: &dyn Store, cluster: &str, turns: &Turns) -> Result<(), Error> {
+    change_index(store, cluster, turns, |index| index.names.clear()).await
 }
 
 /// Changes the entries of the index. It goes with the last of them, and of the names.
 pub(crate) async fn change(
     store: &dyn Store,
     cluster: &str,
+    turns: &Turns,
     change: impl Fn(&mut Vec<Entry>),
 ) -> Result<(), Error> {
     let change = |index: &mut Index| {
@@ -141,10 +148,16 @@ pub(crate) async fn change(
         index.configurations.dedup();
         index.keep_names();
     };
-    change_index(store, cluster, change).await
+    change_index(store, cluster, turns, change).await
 }
 
-async fn change_index(store: &dyn Store, cluster: &str, change: impl Fn(&mut Index)) -> Result<(), Error> {
+async fn change_index(
+    store: &dyn Store,
+    cluster: &str,
+    turns: &Turns,
+    change: impl Fn(&mut Index),
+) -> Result<(), Error> {
+    let _turn = turns.0.lock().await;
     let key = index_key(cluster);
     let mut tried = 0;
     loop {
@@ -166,5 +179,31 @@ async fn change_index(store: &dyn Store, cluster: &str, change: impl Fn(&mut Ind
             Err(error) if error.kind == ErrorKind::Conflict && tried < TRIES => store.forget_reads(),
             done => return done,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::future::try_join_all;
+
+    use super::*;
+    use crate::store::S3Store;
+    use crate::testing::{CLUSTER, World};
+
+    #[tokio::test]
+    async fn many_steps_at_once_each_change_it_once() {
+        let world = World::start().await;
+        let bucket = world.bucket("state", "eu-north-1").await;
+        let store = S3Store::new(world.s3(), bucket, String::new());
+        let turns = Turns::default();
+        world.local.take_calls();
+        let steps = (0..30).map(|number| {
+            let entry = Entry::new(&format!("nodes-{number}"), String::new());
+            let (store, turns) = (&store, &turns);
+            async move { change(store, CLUSTER, turns, |index| index.push(entry.clone())).await }
+        });
+        try_join_all(steps).await.expect("each has its turn");
+        assert_eq!(read(&store, CLUSTER).await.expect("it can be read").len(), 30);
+        assert_eq!(world.local.count("s3", "PutObject"), 30, "none was overtaken");
     }
 }
