@@ -327,6 +327,39 @@ fn what_appears_while_it_is_deleted_goes_too() {
     assert_eq!(left(&world), Vec::<String>::new());
 }
 
+/// Somebody makes a volume again whenever it is deleted, or AWS says that it was and keeps it: that ends, and is told.
+#[test]
+fn what_is_there_again_and_again_is_told() {
+    let (world, ..) = minimal();
+    let volume = [
+        ("AvailabilityZone", "eu-north-1a"),
+        ("Size", "1"),
+        ("TagSpecification.1.ResourceType", "volume"),
+        ("TagSpecification.1.Tag.1.Key", "kubernetes.io/cluster/minimal.example.com"),
+        ("TagSpecification.1.Tag.1.Value", "owned"),
+        ("TagSpecification.1.Tag.2.Key", "kubernetes.io/created-for/pvc/name"),
+        ("TagSpecification.1.Tag.2.Value", "data"),
+    ];
+    let made = world.aws.direct("ec2", "CreateVolume", &volume).unwrap();
+    let theirs = made.value("volumeId").to_owned();
+    world.aws.before(move |call| {
+        if !(call.is("ec2", "DeleteVolume") && call.param("VolumeId") == theirs) {
+            return Decision::Forward;
+        }
+        let deleted = "<DeleteVolumeResponse><return>true</return></DeleteVolumeResponse>";
+        Decision::Respond(Response::xml(deleted))
+    });
+    let run = world.kcl(&["delete", "minimal.example.com", "--yes"]).expect(1);
+    assert_eq!(run.stderr.matches("1 still there").count(), 4, "after each pause: {}", run.stderr);
+    let said = run.end();
+    assert!(said.contains("not all of minimal.example.com went; left: volume/vol-"), "{said}");
+    assert!(said.contains("something in the account makes them again"), "{said}");
+    assert!(said.contains("run the same command again (with --region eu-north-1, "), "{said}");
+    world.aws.clear_rules();
+    world.kcl(&["delete", "minimal.example.com", "--region", "eu-north-1", "--yes"]).expect(0);
+    assert_eq!(left(&world), Vec::<String>::new());
+}
+
 #[test]
 fn a_preview_of_the_reference_cluster_makes_at_most_39_calls() {
     let (world, spec) = reference();

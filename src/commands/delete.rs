@@ -9,8 +9,8 @@ use futures::FutureExt as _;
 use kcl_aws::store::lock::{self, LockError, Status, SystemClock};
 use kcl_aws::store::{Store, registration};
 use kcl_aws::{Aws, Depth, ErrorKind, Scope};
-use kcl_engine::{LiveNode, Options, Plan, Step, Wanted};
-use kcl_model::resource::{PROTECT_TAG, catalogue};
+use kcl_engine::{LiveNode, Options, Plan, Resource as _, Step, Wanted};
+use kcl_model::resource::{PROTECT_TAG, RegisteredSpec, catalogue};
 use kcl_spec::Cluster;
 use kcl_spec::cluster::IssuerBucket;
 
@@ -350,11 +350,11 @@ async fn until_nothing_is_left(
                     let left = match (teardown(aws, &target.name).await, applied) {
                         (Ok(left), _) if left.is_empty() => return Ok(()),
                         (Ok(left), _) => left,
-                        (unknown, Err(error)) => return Err(with_left(error, unknown)),
+                        (unknown, Err(error)) => return Err(with_left(error, unknown, target, aws)),
                         (Err(unknown), Ok(_)) => return Err(unknown),
                     };
                     match appeared(&plan, &left) {
-                        0 => printer.note(&format!("{} of them are there still", left.steps.len())),
+                        0 => printer.note(&format!("{} still there: once more", left.steps.len())),
                         more => printer.note(&format!("{more} more appeared meanwhile")),
                     }
                     plan = left;
@@ -363,10 +363,10 @@ async fn until_nothing_is_left(
             }
         }
         return match (applied, left) {
-            (Err(error), left) => Err(with_left(error, left)),
+            (Err(error), left) => Err(with_left(error, left, target, aws)),
             (Ok(_), Err(error)) => Err(error),
             (Ok(_), Ok(left)) if left.is_empty() => Ok(()),
-            (Ok(_), Ok(left)) => Err(still_there(&left, target, is_stopped)),
+            (Ok(_), Ok(left)) => Err(still_there(&left, target, aws, is_stopped)),
         };
     }
 }
@@ -379,26 +379,47 @@ fn appeared(plan: &Plan, left: &Plan) -> usize {
 }
 
 /// Whatever was removed, something was there again.
-fn still_there(left: &Plan, target: &Target, is_stopped: bool) -> CommandError {
+fn still_there(left: &Plan, target: &Target, aws: &Aws, is_stopped: bool) -> CommandError {
     let (why, hint) = if is_stopped {
         ("stopped: ", "run the same command again: it goes on from here")
     } else {
         ("", "something in the account makes them again; stop it and run the same command again")
     };
-    let left: Vec<String> = left.steps.iter().map(|step| step.id.to_string()).collect();
-    let error = format!("{why}{} resources of {} are left", left.len(), target.name);
-    let mut error = CommandError::failed(error);
-    error.messages.extend(left);
-    error.hint(hint)
+    let hint = format!("{hint}{}", with_region(left, target, aws));
+    let error = format!("{why}not all of {} went; left: {}", target.name, names(left));
+    CommandError::failed(error).hint(hint)
+}
+
+/// What a plan is about.
+fn names(plan: &Plan) -> String {
+    plan.steps.iter().map(|step| step.id.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+/// What has to be added to the same command where the cluster is no longer known by its spec, which goes before it is
+/// found that something else is there again.
+fn with_region(left: &Plan, target: &Target, aws: &Aws) -> String {
+    let is_registered = left.steps.iter().any(|step| step.id.kind.as_str() == RegisteredSpec::SCHEMA.kind);
+    if is_registered || !target.registered {
+        return String::new();
+    }
+    format!(" (with --region {}, as the spec is no longer registered)", aws.region)
 }
 
 /// `error`, and what is there still, or why that is not known.
-fn with_left(mut error: CommandError, left: Result<Plan, CommandError>) -> CommandError {
+fn with_left(
+    mut error: CommandError,
+    left: Result<Plan, CommandError>,
+    target: &Target,
+    aws: &Aws,
+) -> CommandError {
     match left {
         Ok(plan) if plan.is_empty() => {}
         Ok(plan) => {
-            let left = plan.steps.iter().map(|step| step.id.to_string()).collect::<Vec<_>>();
-            error.messages.push(format!("left: {}", left.join(", ")));
+            error.messages.push(format!("left: {}", names(&plan)));
+            let more = with_region(&plan, target, aws);
+            if !more.is_empty() {
+                error = error.hint(format!("run the same command again{more}"));
+            }
         }
         Err(unknown) => {
             let messages = unknown.messages.iter();
