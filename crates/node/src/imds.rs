@@ -93,6 +93,16 @@ pub enum ImdsError {
         /// What to do about it.
         hint: &'static str,
     },
+    /// EC2 may not assume the role, or does not know yet that it may: a new role is known everywhere some seconds later.
+    #[error(
+        "EC2 cannot assume the role {role} for this machine ({code})\nhint: the role must trust ec2.amazonaws.com; `kcl update --yes` puts that back"
+    )]
+    NotAssumed {
+        /// The role.
+        role: String,
+        /// What the service says instead of `Success`.
+        code: String,
+    },
     /// The answer is not what it should be. It is not repeated: it may be a credential.
     #[error("the instance metadata's {path} cannot be read: {why}")]
     Unreadable {
@@ -197,6 +207,11 @@ impl Imds {
 
     /// The credentials of the machine's role, and until when they are good.
     pub async fn credentials(&self) -> Result<Credentials, ImdsError> {
+        let is_young = |error: &ImdsError| matches!(error, ImdsError::NotAssumed { .. });
+        retry(self.patience, is_young, || self.credentials_now()).await
+    }
+
+    async fn credentials_now(&self) -> Result<Credentials, ImdsError> {
         let hint = "the machine has no role; its launch template must name an instance profile";
         let list = "meta-data/iam/security-credentials/";
         let role = self.required(list, hint).await?;
@@ -205,7 +220,10 @@ impl Imds {
         let found: RoleCredentials = self.document(&path, hint).await?;
         let unreadable = |why: &str| ImdsError::Unreadable { path: path.clone(), why: why.to_owned() };
         if found.code != "Success" {
-            return Err(unreadable("the role cannot be assumed; does it trust ec2.amazonaws.com?"));
+            // What is in its place may be anything.
+            let plain = found.code.chars().all(|c| c.is_ascii_alphanumeric()) && found.code.len() < 100;
+            let code = if plain { found.code } else { "no code".to_owned() };
+            return Err(ImdsError::NotAssumed { role: role.to_owned(), code });
         }
         let (Some(id), Some(secret)) = (found.access_key_id, found.secret_access_key) else {
             return Err(unreadable("it has no key"));

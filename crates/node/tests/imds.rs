@@ -65,6 +65,19 @@ async fn the_roles_credentials_are_never_shown() {
     assert!(error.contains("its end is no time") && !error.contains("secret"), "{error}");
 }
 
+/// IAM tells everybody of a new role within seconds, and the machine may be there before.
+#[tokio::test]
+async fn a_role_that_cannot_be_assumed_yet_is_waited_for() {
+    let service = service();
+    let imds = client_of(&service);
+    service.refuse_role(2);
+    assert!(imds.credentials().await.is_ok());
+    service.refuse_role(u32::MAX);
+    let error = chain(&imds.credentials().await.unwrap_err());
+    assert!(error.contains("cannot assume the role nodes.karlaru.com"), "{error}");
+    assert!(error.contains("AssumeRoleUnauthorizedAccess") && error.contains("hint"), "{error}");
+}
+
 #[tokio::test]
 async fn what_it_does_not_have_is_nothing() {
     let service = service();

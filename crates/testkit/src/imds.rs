@@ -112,6 +112,8 @@ struct State {
     tokens: BTreeMap<String, Instant>,
     tokens_made: u64,
     credentials_expire: String,
+    /// How many more times the role cannot be assumed.
+    not_assumed: u32,
     spot_action: Option<String>,
     rebalance: Option<String>,
     events: Vec<Value>,
@@ -137,6 +139,7 @@ impl Imds {
             tokens: BTreeMap::new(),
             tokens_made: 0,
             credentials_expire: "2099-01-01T00:00:00Z".to_owned(),
+            not_assumed: 0,
             spot_action: None,
             rebalance: None,
             events: Vec::new(),
@@ -170,6 +173,11 @@ impl Imds {
     /// Until when the role's credentials are good, in RFC 3339.
     pub fn set_credentials_expiry(&self, at: &str) {
         at.clone_into(&mut self.state().credentials_expire);
+    }
+
+    /// EC2 may not assume the role the next times: IAM has not spread what it trusts yet.
+    pub fn refuse_role(&self, times: u32) {
+        self.state().not_assumed = times;
     }
 
     /// Announces that the spot market takes the machine back: `terminate` at this time (RFC 3339).
@@ -261,6 +269,16 @@ async fn connection(stream: TcpStream, state: Arc<Mutex<State>>) {
 
 type Answer = (StatusCode, String);
 
+/// In the place of credentials, with status 200.
+fn not_assumed(role: &str) -> String {
+    let document = json!({
+        "Code": "AssumeRoleUnauthorizedAccess",
+        "Message": format!("EC2 cannot assume the role {role}. It is not authorized to assume it."),
+        "LastUpdated": "2026-01-01T00:00:00Z",
+    });
+    format!("{document:#}")
+}
+
 fn refused(status: StatusCode) -> Answer {
     (status, String::new())
 }
@@ -308,7 +326,7 @@ impl State {
         (StatusCode::OK, token)
     }
 
-    fn data(&self, path: &str) -> Option<String> {
+    fn data(&mut self, path: &str) -> Option<String> {
         let instance = &self.instance;
         if let Some(tag) = path.strip_prefix("/latest/meta-data/tags/instance") {
             let tags = instance.tags.as_ref()?;
@@ -322,7 +340,13 @@ impl State {
             let own = instance.role.as_ref()?;
             return match role.trim_start_matches('/') {
                 "" => Some(own.clone()),
-                role => (role == own).then(|| self.credentials()),
+                role if role != own => None,
+                _ if self.not_assumed > 0 => {
+                    let refusal = not_assumed(own);
+                    self.not_assumed -= 1;
+                    Some(refusal)
+                }
+                _ => Some(self.credentials()),
             };
         }
         match path {
