@@ -341,7 +341,7 @@ impl Bootstrap<'_> {
         stop: impl Future<Output = ()> + Send,
     ) -> Result<Connection, CommandError> {
         let mut stop = std::pin::pin!(stop);
-        let machines = Machines::new(self.aws, self.store, &self.cluster.name);
+        let machines = Machines::new(self.aws, self.store, self.cluster);
         let begun = Instant::now();
         if by_name(self.ways, self.cluster) {
             tokio::select! {

@@ -115,7 +115,8 @@ impl From<Trouble> for CommandError {
 pub(crate) async fn look(subject: &Subject<'_>) -> Result<Health, Trouble> {
     let Subject { aws, cluster, connection, namespaces, .. } = *subject;
     aws.forget_reads();
-    let machines = async { Ok::<_, Trouble>(kcl_aws::health::health(aws, &cluster.name).await?) };
+    let balancers = kcl_model::load_balancers(cluster);
+    let machines = async { Ok::<_, Trouble>(kcl_aws::health::health(aws, &cluster.name, &balancers).await?) };
     let nodes = async { Ok(kcl_kube::nodes(connection).await?) };
     let pods = async { Ok(kcl_kube::system_pods(connection, namespaces).await?) };
     let workloads = async { Ok(kcl_kube::unready_workloads(connection, namespaces).await?) };
@@ -274,7 +275,7 @@ fn pod_problem(pod: &UnhealthyPod) -> String {
 }
 
 fn target_problems(machines: &kcl_aws::health::Health) -> Vec<String> {
-    let mut problems = Vec::new();
+    let mut problems = machines.balancers.clone();
     for group in &machines.target_groups {
         let counted: Vec<_> = group.targets.iter().filter(|target| target.state != "draining").collect();
         if counted.is_empty() {

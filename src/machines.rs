@@ -1,7 +1,7 @@
-//! What the cluster's machines say of themselves while they become members, and why AWS starts none where it does not:
-//! shown while kcl waits for them.
+//! What the cluster's machines say of themselves while they become members, why AWS starts none where it does not, and
+//! that the load balancer before them is not there yet: shown while kcl waits for them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::time::{Duration, Instant};
 
@@ -10,11 +10,12 @@ use kcl_aws::Aws;
 use kcl_aws::health::{self, GroupHealth};
 use kcl_aws::store::{Store, reports};
 use kcl_node_config::{State, Status, with_hints};
+use kcl_spec::Cluster;
 use tokio::sync::Mutex;
 
 /// How often their words are read: each step of theirs takes seconds, and each look is a list and what is new in it.
 const BETWEEN_LOOKS: Duration = Duration::from_secs(5);
-/// How often AWS is asked for the machines that are missing, and why: it tries again every minute or so.
+/// How often AWS is asked for what is missing, and why: it tries again every minute or so.
 const BETWEEN_COUNTS: Duration = Duration::from_secs(15);
 
 /// The machines of a cluster that begin now.
@@ -22,16 +23,26 @@ pub(crate) struct Machines<'a> {
     aws: &'a Aws,
     store: &'a dyn Store,
     cluster: &'a str,
+    /// The names in AWS of its load balancers.
+    balancers: Vec<String>,
     since: Instant,
     seen: Mutex<BTreeMap<String, Status>>,
-    /// Why AWS starts no machine, by instance group.
-    missing: Mutex<BTreeMap<String, String>>,
+    /// What AWS does not have yet, and why.
+    missing: Mutex<BTreeSet<String>>,
 }
 
 impl<'a> Machines<'a> {
     /// Those that say something from now on: what machines said that went long ago is nobody's business.
-    pub(crate) fn new(aws: &'a Aws, store: &'a dyn Store, cluster: &'a str) -> Self {
-        Self { aws, store, cluster, since: Instant::now(), seen: Mutex::default(), missing: Mutex::default() }
+    pub(crate) fn new(aws: &'a Aws, store: &'a dyn Store, cluster: &'a Cluster) -> Self {
+        Self {
+            aws,
+            store,
+            cluster: &cluster.name,
+            balancers: kcl_model::load_balancers(cluster),
+            since: Instant::now(),
+            seen: Mutex::default(),
+            missing: Mutex::default(),
+        }
     }
 
     /// Tells whatever is new, until nobody listens any more. That it cannot be read keeps nobody from waiting.
@@ -45,16 +56,14 @@ impl<'a> Machines<'a> {
 
     async fn follow_counts(&self, tell: &impl Fn(&str)) -> Infallible {
         loop {
-            if let Ok(groups) = health::groups(self.aws, self.cluster).await {
-                let now: BTreeMap<_, _> = groups
-                    .into_iter()
-                    .filter_map(|group| Some((group.name.clone(), shortage(&group)?)))
-                    .collect();
+            let groups = health::groups(self.aws, self.cluster);
+            if let Ok((groups, balancers)) =
+                futures::future::try_join(groups, health::balancers(self.aws, &self.balancers)).await
+            {
+                let now: BTreeSet<_> = groups.iter().filter_map(shortage).chain(balancers).collect();
                 let mut missing = self.missing.lock().await;
-                for (group, why) in &now {
-                    if missing.get(group) != Some(why) {
-                        tell(why);
-                    }
+                for why in now.difference(&missing) {
+                    tell(why);
                 }
                 *missing = now;
             }
@@ -86,7 +95,7 @@ impl<'a> Machines<'a> {
         let seen = self.seen.lock().await;
         let stopped = seen.values().filter(|status| status.state == State::Failed).map(line);
         let missing = self.missing.lock().await;
-        missing.values().cloned().chain(stopped).collect()
+        missing.iter().cloned().chain(stopped).collect()
     }
 }
 

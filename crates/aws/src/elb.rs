@@ -229,6 +229,16 @@ pub(crate) async fn find<T: Named>(aws: &Aws, name: &str) -> Result<Option<(T, T
     Ok(Some((item, tags)))
 }
 
+/// The load balancers of these names that there are.
+pub(crate) async fn by_name(aws: &Aws, names: &[String]) -> Result<Vec<LoadBalancer>, Error> {
+    if let Some(found) = some(aws, names, Which::Names).await? {
+        return Ok(found);
+    }
+    let each = names.iter().map(|name| some(aws, std::slice::from_ref(name), Which::Names));
+    let each: Vec<Option<Vec<LoadBalancer>>> = try_join_all(each).await?;
+    Ok(each.into_iter().flatten().flatten().collect())
+}
+
 /// What may be the cluster's: by the names that are wanted, by the ARNs that the tagging API knows, or, for an
 /// exhaustive read, all there are.
 async fn candidates<T: Named>(scope: &Scope<'_>, wanted: &BTreeMap<String, String>) -> Result<Vec<T>, Error> {

@@ -1,14 +1,15 @@
 //! How a cluster's machines and the ways to them are, as AWS sees it.
 //!
-//! Reads only: the auto scaling groups with their machines in one call, the targets behind the load balancers in
-//! one call for each target group, and why machines are missing only for groups that lack some.
+//! Reads only: the auto scaling groups with their machines in one call, the load balancers in one, the targets behind
+//! them in one for each target group, and why machines are missing only for groups that lack some.
 
 use aws_sdk_autoscaling::types::{AutoScalingGroup, Filter, LifecycleState, ScalingActivityStatusCode};
-use aws_sdk_elasticloadbalancingv2::types::TargetHealthReasonEnum;
+use aws_sdk_elasticloadbalancingv2::types::{LoadBalancer, LoadBalancerStateEnum, TargetHealthReasonEnum};
 use futures::future::{try_join, try_join_all};
 use serde::Serialize;
 
 use crate::client::Aws;
+use crate::elb;
 use crate::error::{During, Error};
 use crate::permission::Permission;
 use crate::tags::{CLUSTER_TAG, GROUP_TAG};
@@ -18,7 +19,9 @@ use crate::tags::{CLUSTER_TAG, GROUP_TAG};
 pub struct Health {
     /// The instance groups, by name.
     pub groups: Vec<GroupHealth>,
-    /// The target groups that they are registered with, by name.
+    /// What keeps load balancers from working, in words.
+    pub balancers: Vec<String>,
+    /// The target groups that the machines are registered with, by name.
     pub target_groups: Vec<TargetGroupHealth>,
 }
 
@@ -57,9 +60,10 @@ pub struct TargetHealth {
     pub reason: Option<String>,
 }
 
-/// Reads it.
-pub async fn health(aws: &Aws, cluster: &str) -> Result<Health, Error> {
-    let groups = scaling_groups(aws, cluster).await?;
+/// Reads it. `balancers`: the names in AWS of its load balancers.
+pub async fn health(aws: &Aws, cluster: &str, balancers: &[String]) -> Result<Health, Error> {
+    let (groups, balancers) =
+        Box::pin(try_join(scaling_groups(aws, cluster), self::balancers(aws, balancers))).await?;
     let mut arns: Vec<&str> =
         groups.iter().flat_map(AutoScalingGroup::target_group_arns).map(String::as_str).collect();
     arns.sort_unstable();
@@ -67,7 +71,34 @@ pub async fn health(aws: &Aws, cluster: &str) -> Result<Health, Error> {
     let target_groups = try_join_all(arns.into_iter().map(|arn| target_group(aws, arn)));
     let (groups, mut target_groups) = Box::pin(try_join(judged(aws, &groups), target_groups)).await?;
     target_groups.sort_by(|a, b| a.name.cmp(&b.name));
-    Ok(Health { groups, target_groups })
+    Ok(Health { groups, balancers, target_groups })
+}
+
+/// What keeps load balancers from working, in words: a new one takes AWS some minutes, and some never come.
+pub async fn balancers(aws: &Aws, names: &[String]) -> Result<Vec<String>, Error> {
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    let found = elb::by_name(aws, names).await?;
+    let told = names.iter().filter_map(|name| {
+        let Some(found) = found.iter().find(|found| found.load_balancer_name() == Some(name)) else {
+            return Some(format!("there is no load balancer {name}"));
+        };
+        balancer_problem(name, found)
+    });
+    Ok(told.collect())
+}
+
+fn balancer_problem(name: &str, found: &LoadBalancer) -> Option<String> {
+    let state = found.state()?;
+    let code = state.code()?;
+    if *code == LoadBalancerStateEnum::Active {
+        return None;
+    }
+    let reason = state.reason().map(|reason| format!(": {reason}")).unwrap_or_default();
+    let minutes = " (a new one takes AWS some minutes)";
+    let minutes = if *code == LoadBalancerStateEnum::Provisioning { minutes } else { "" };
+    Some(format!("load balancer {name} is {}{minutes}{reason}", code.as_str()))
 }
 
 /// Reads what there is of its machines alone.
@@ -93,6 +124,7 @@ pub(crate) fn permissions() -> Vec<Permission> {
     Permission::read(&[
         "autoscaling:DescribeAutoScalingGroups",
         "autoscaling:DescribeScalingActivities",
+        "elasticloadbalancing:DescribeLoadBalancers",
         "elasticloadbalancing:DescribeTargetHealth",
     ])
 }
@@ -172,12 +204,39 @@ mod tests {
         testing::add(&mut wanted, &name, &testing::launch_template(&name));
         testing::add(&mut wanted, &name, &testing::auto_scaling_group(&name));
         world.reach(&wanted).await;
-        let health = health(&world.aws, CLUSTER).await.expect("it is read");
+        let health = health(&world.aws, CLUSTER, &[]).await.expect("it is read");
         let [group] = health.groups.as_slice() else { panic!("{health:?}") };
         assert_eq!((group.name.as_str(), group.desired), ("nodes", 1));
         assert_eq!((group.running.len(), &group.problem), (1, &None));
-        let other = super::health(&world.aws, "other.example.com").await.expect("it is read");
+        let other = super::health(&world.aws, "other.example.com", &[]).await.expect("it is read");
         assert_eq!(other, Health::default());
+    }
+
+    #[test]
+    fn a_load_balancer_that_does_not_work_is_told() {
+        use aws_sdk_elasticloadbalancingv2::types::LoadBalancerState;
+        let told = |code: &str, reason: Option<&str>| {
+            let state = LoadBalancerState::builder().code(code.into()).set_reason(reason.map(str::to_owned));
+            balancer_problem("api", &LoadBalancer::builder().state(state.build()).build())
+        };
+        assert_eq!(told("active", None), None);
+        assert_eq!(told("failed", Some("no more")).as_deref(), Some("load balancer api is failed: no more"));
+        let young = told("provisioning", None).expect("it does not work yet");
+        assert_eq!(young, "load balancer api is provisioning (a new one takes AWS some minutes)");
+    }
+
+    #[tokio::test]
+    async fn load_balancers_that_are_not_there_hide_no_others() {
+        let world = World::start().await;
+        let network = testing::network("a");
+        world.reach(&network).await;
+        let live = world.live(&network, crate::observe::Depth::Preview).await;
+        let subnet = live.iter().find(|node| node.id.kind.as_str() == "subnet").expect("it is there");
+        let make = world.aws.elb.create_load_balancer().name("there").r#type("network".into());
+        make.subnets(&subnet.attrs["id"]).send().await.expect("it is made");
+        let told = balancers(&world.aws, &["there".to_owned(), "gone".to_owned()]).await.expect("it is read");
+        assert_eq!(told, ["there is no load balancer gone"]);
+        assert!(balancers(&world.aws, &["there".to_owned()]).await.expect("it is read").is_empty());
     }
 
     #[test]

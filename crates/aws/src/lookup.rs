@@ -451,12 +451,7 @@ async fn api_load_balancer(aws: &Aws, cluster: &str) -> Result<BTreeMap<String, 
 
 /// The DNS name of the load balancer that AWS knows by this name; `None` where there is none.
 pub async fn load_balancer_host(aws: &Aws, name: &str) -> Result<Option<String>, Error> {
-    const ACTION: &str = "elasticloadbalancing:DescribeLoadBalancers";
-    let found = match aws.elb.describe_load_balancers().names(name).send().await.during(ACTION) {
-        Ok(answer) => answer.load_balancers.unwrap_or_default().pop(),
-        Err(error) if error.is_not_found() => None,
-        Err(error) => return Err(error),
-    };
+    let found = elb::by_name(aws, &[name.to_owned()]).await?.pop();
     Ok(found.and_then(|found| found.dns_name.as_deref().map(elb::dns_name)))
 }
 

@@ -59,6 +59,14 @@ pub fn api_load_balancer(cluster: &str) -> (ResourceId, String) {
     (id, names::load_balancer_in_aws(control_plane::API, cluster))
 }
 
+/// The names in AWS of the load balancers that kcl makes for `cluster`: the API's, and those of ingress controllers.
+pub fn load_balancers(cluster: &Cluster) -> Vec<String> {
+    let api = cluster.api.load_balancer.as_ref().map(|_| api_load_balancer(&cluster.name).1);
+    let ingress = cluster.ingress_controllers.iter();
+    let ingress = ingress.filter_map(|controller| ingress_load_balancer(&cluster.name, controller));
+    api.into_iter().chain(ingress).collect()
+}
+
 /// The name in AWS of the load balancer that leads to an ingress controller; `None` where kcl makes none for it.
 pub fn ingress_load_balancer(cluster: &str, controller: &IngressController) -> Option<String> {
     match controller.load_balancer.managed_by {

@@ -45,7 +45,7 @@ mod user_data;
 use kcl_engine::Wanted;
 use kcl_spec::cluster::Cluster;
 
-pub use addresses::{api_load_balancer, api_url, ingress_load_balancer, own_api_url};
+pub use addresses::{api_load_balancer, api_url, ingress_load_balancer, load_balancers, own_api_url};
 pub use control_plane::MAIN as MAIN_ETCD;
 pub use dns::kept_by_machines;
 pub use error::{ModelError, Warning};
