@@ -16,5 +16,15 @@ mod session;
 mod settings;
 
 fn main() -> std::process::ExitCode {
+    keep_memory_private();
     cli::run()
+}
+
+/// Keys of the cluster are in it: a crash leaves no core file, and on Linux no other process of the user reads it either.
+fn keep_memory_private() {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    // What the system does not let us do keeps nobody from working.
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) });
+    #[cfg(target_os = "linux")]
+    let _ = rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable);
 }

@@ -1,9 +1,11 @@
 //! Nothing that a run says, at its highest log level, holds anything secret: every private key and token that it
-//! made or was given is looked for in all that came out of it.
+//! made or was given is looked for in all that came out of it. Nor does a crash leave them on a disk.
 
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is wrong")]
 
 use std::collections::BTreeSet;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Child, Command, Stdio};
 
 use kcl_testkit::{Fault, Point, When, World, audit, example, http};
 
@@ -121,4 +123,44 @@ fn nothing_secret_is_said() {
         })
         .collect();
     assert!(found.is_empty(), "{found:#?}");
+}
+
+/// A process that crashes leaves no picture of its memory, where keys are: not even where core files are wanted.
+#[test]
+fn a_crash_leaves_no_core_file() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let world = World::with_bucket(KCL);
+    world.make_zone("karlaru.com");
+    let spec = example("karlaru.yaml").replace("karlaru-kcl-oidc", &format!("oidc-{}", world.aws.account()));
+    let path = world.spec(&spec);
+    // What this process may, those that it starts may.
+    let maximum = getrlimit(Resource::Core).maximum;
+    setrlimit(Resource::Core, Rlimit { current: maximum, maximum }).unwrap();
+    let abort = |mut child: Child| {
+        let id = child.id().to_string();
+        assert!(Command::new("kill").args(["-ABRT", &id]).status().unwrap().success());
+        child.wait().unwrap()
+    };
+    let folder = world.folder.path().join("cores");
+    std::fs::create_dir(&folder).unwrap();
+
+    let gate = world.aws.hold("autoscaling", "CreateAutoScalingGroup");
+    let mut command = world.command(&["create", "cluster", "-f", &path, "--yes"]);
+    let run = command.current_dir(&folder).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    assert!(gate.is_reached());
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", run.id())).unwrap();
+    let of_core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(of_core.split_whitespace().filter(|word| *word == "0").count(), 2, "{of_core}");
+    let ended = abort(run);
+    assert_eq!(ended.signal(), Some(6));
+    assert!(!ended.core_dumped());
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+    gate.open();
+
+    // Where this machine keeps core files at all, another program leaves one.
+    let pattern = std::fs::read_to_string("/proc/sys/kernel/core_pattern").unwrap();
+    if maximum.is_none() && !pattern.starts_with('|') {
+        let other = Command::new("sleep").arg("100").current_dir(&folder).spawn().unwrap();
+        assert!(abort(other).core_dumped(), "the machine keeps none, and the test says nothing");
+    }
 }
