@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind};
 
-/// The first pause; each next one is half as long again.
+/// The first pause at most; each next one is half as long again.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 /// No pause is longer: AWS' own waiters ask every 15 s, and nobody wants to wait that long for nothing.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// Pauses between tries, growing, until a limit is reached.
+/// Pauses between tries, growing, until a limit is reached. What began at the same moment, steps of one run or many runs,
+/// does not try again at the same moment.
 #[derive(Debug)]
 pub(crate) struct Pauses {
     next: Duration,
@@ -32,11 +33,18 @@ impl Pauses {
 
     /// The next pause; `None` when the time is used up.
     fn take(&mut self) -> Option<Duration> {
-        let pause = self.next.min(self.left);
+        let pause = apart(self.next).min(self.left);
         self.left -= pause;
         self.next = (self.next * 3 / 2).min(LONGEST_PAUSE);
         (!pause.is_zero()).then_some(pause)
     }
+}
+
+/// Anything between half of a pause and all of it.
+fn apart(pause: Duration) -> Duration {
+    // Without randomness, all of it.
+    let random = getrandom::u32().unwrap_or(u32::MAX);
+    pause.mul_f64(0.5 + 0.5 * f64::from(random) / f64::from(u32::MAX))
 }
 
 /// How long something just made may stay unknown to another part of AWS: IAM spreads a new role or profile
@@ -186,6 +194,22 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
+
+    #[test]
+    fn pauses_come_apart_and_last_as_long_as_they_may() {
+        let all = |limit| {
+            let mut pauses = Pauses::up_to(limit);
+            std::iter::from_fn(move || pauses.take()).collect::<Vec<_>>()
+        };
+        let (one, other) = (all(SLOW_RESOURCE), all(SLOW_RESOURCE));
+        assert_eq!(one.iter().sum::<Duration>(), SLOW_RESOURCE);
+        assert_ne!(one, other);
+        assert!(one.iter().all(|pause| *pause <= LONGEST_PAUSE));
+        let firsts = [one[0], other[0]];
+        assert!(firsts.iter().all(|pause| (FIRST_PAUSE / 2..=FIRST_PAUSE).contains(pause)), "{firsts:?}");
+        let grown = &one[12..one.len() - 1];
+        assert!(grown.iter().all(|pause| *pause >= LONGEST_PAUSE / 2), "{grown:?}");
+    }
 
     fn lost(code: Option<&str>) -> Error {
         let mut error = Error::new(ErrorKind::Ambiguous, "ec2:CreateVpc", "there was no answer");
