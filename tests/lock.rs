@@ -5,6 +5,7 @@
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
+use std::time::Duration;
 
 use kcl_testkit::{Call, Decision, Reply, Request, Response, World, example};
 
@@ -144,6 +145,44 @@ fn a_lock_that_was_left_behind_is_removed_by_hand() {
     assert!(refused.stderr.contains("it ends in the middle"), "{}", refused.stderr);
     world.kcl(&["unlock", "--force"]).expect(0);
     world.kcl(&["update", "-f", &path, "--yes"]).expect(0);
+}
+
+/// Nobody knows of a holder that was killed that it will never go on: the lock is its own until it would have run out, and
+/// then one of those who wait after the other has it.
+#[test]
+fn a_holder_that_was_killed_is_taken_over_after_its_lease() {
+    const LEASE: Duration = Duration::from_secs(10);
+    let world = World::with_bucket(KCL);
+    let path = world.spec(&example("minimal.yaml"));
+    world.kcl(&["create", "cluster", "-f", &path, "--yes"]).expect(0);
+    let update = |path: &str| {
+        let mut command = world.command(&["update", "-f", path, "--yes"]);
+        command.env("KCL_LOCK_LEASE", format!("{}s", LEASE.as_secs())).env("KCL_LOCK_TIMEOUT", "2m");
+        command
+    };
+    let gate = world.aws.hold("ec2", "DescribeVpcs");
+    let mut killed = start(update(&path));
+    assert!(gate.is_reached());
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    gate.open();
+    let is_lock = |call: &&Call| call.mutating && call.path.ends_with("/lock");
+    let renewed = world.aws.take_calls().iter().filter(is_lock).map(|call| call.begun).max();
+    let renewed = renewed.expect("it had the lock");
+
+    let changed = world.spec(&example("minimal.yaml").replace("role: Node", "role: Node\n  maxSize: 3"));
+    let waiting: Vec<Child> = (0..3).map(|_| start(update(&changed))).collect();
+    for run in waiting {
+        let (code, stderr) = finish(run);
+        assert_eq!(code, 0, "{stderr}");
+    }
+    let calls = world.aws.calls();
+    let cloud: Vec<_> = calls.iter().filter(|call| call.action == "DescribeVpcs").collect();
+    let first = cloud.iter().map(|call| call.begun).min().expect("they went on");
+    assert!(first >= renewed + LEASE, "after {:?}", first - renewed);
+    let updates = calls.iter().filter(|call| call.action == "UpdateAutoScalingGroup").count();
+    assert_eq!(updates, 1, "the others found it done");
+    world.kcl(&["update", "--detailed-exitcode"]).expect(0);
 }
 
 #[test]

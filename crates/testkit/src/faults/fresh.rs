@@ -33,8 +33,15 @@ const fn made(
 
 const ELB: &str = "elasticloadbalancing";
 
-const MADE: [Made; 15] = [
+const MADE: [Made; 17] = [
     made("ec2", "CreateVpc", "vpc/vpcId", "vpcId", "InvalidVpcID.NotFound"),
+    made(
+        "ec2",
+        "CreateDhcpOptions",
+        "dhcpOptions/dhcpOptionsId",
+        "dhcpOptionsId",
+        "InvalidDhcpOptionID.NotFound",
+    ),
     made("ec2", "CreateSubnet", "subnet/subnetId", "subnetId", "InvalidSubnetID.NotFound"),
     made(
         "ec2",
@@ -74,6 +81,13 @@ const MADE: [Made; 15] = [
         "CreateTargetGroupResult/TargetGroups/member/TargetGroupArn",
         "TargetGroupArn",
         "TargetGroupNotFound",
+    ),
+    made(
+        ELB,
+        "CreateListener",
+        "CreateListenerResult/Listeners/member/ListenerArn",
+        "ListenerArn",
+        "ListenerNotFound",
     ),
     made("iam", "CreateRole", "", "RoleName", "NoSuchEntity"),
     made("iam", "CreateInstanceProfile", "", "InstanceProfileName", "NoSuchEntity"),
@@ -183,7 +197,8 @@ fn items<'e>(element: &'e Element, name: &str, id: &str, found: &mut Vec<&'e Ele
 
 /// Whether the item is what the id names, and not something that refers to it: a route table has the VPC's id, too.
 fn owns(item: &Element, name: &str) -> bool {
-    const REFERENCES: [(&str, &[&str]); 4] = [
+    const REFERENCES: [(&str, &[&str]); 5] = [
+        ("dhcpOptionsId", &["vpcId"]),
         (
             "vpcId",
             &[

@@ -158,6 +158,11 @@ impl ApiProxy {
     }
 
     /// The requests since they were last taken, in the order in which they came.
+    pub fn calls(&self) -> Vec<Call> {
+        locked(&self.inner.calls).clone()
+    }
+
+    /// Likewise, and forgets them.
     pub fn take_calls(&self) -> Vec<Call> {
         std::mem::take(&mut *locked(&self.inner.calls))
     }

@@ -8,6 +8,7 @@ use crate::audit::Auditor;
 use crate::call::Call;
 use crate::error::Error;
 use crate::faults::{Fault, Point, When};
+use crate::kubernetes::free_port;
 
 use super::Extent;
 use super::ground::{Ground, SHORT_LEASE, Stage, command};
@@ -73,7 +74,7 @@ const MAKING: &[Stage] = &[Stage::Create, Stage::Update];
 /// Where something is taken away, or was there before.
 const REMOVING: &[Stage] = &[Stage::Update, Stage::Delete];
 
-const CASES: [Case; 20] = [
+const CASES: [Case; 19] = [
     case(Fault::Throttled, Scope::Once, &["RequestLimitExceeded", "Throttling", "SlowDown"]),
     case(Fault::ServerError(500), Scope::Once, SERVER),
     case(Fault::ServerError(502), Scope::Once, SERVER),
@@ -101,10 +102,18 @@ const CASES: [Case; 20] = [
     in_stages(Fault::ProfileUnknown { tries: 3 }, &[Stage::Create]),
     in_stages(Fault::RoleUnknown { tries: 3 }, MAKING),
     in_stages(Fault::InUse { tries: 4 }, REMOVING),
-    // kcl looks at balancers that are there, and waits for none that it makes.
-    in_stages(Fault::Provisioning { looks: 8 }, REMOVING),
     case(Fault::ClockSkew(Duration::from_mins(20)), Scope::All, &["clock"]),
 ];
+
+/// What keeps the API server from coming though each call succeeds, and what a run has to say of it that waits in vain.
+const WAITED_FOR: [(Fault, &str); 2] = [
+    (Fault::NoSpotCapacity, "machines run: Could not launch Spot Instances"),
+    (Fault::Provisioning { looks: u32::MAX }, " is provisioning"),
+];
+/// As kcl's arguments take it: longer than it takes to see that.
+const WAITED: &str = "5s";
+/// kcl's exit code where the API server cannot be reached.
+const UNREACHABLE: i32 = 4;
 
 /// What AWS says while something else is in the way.
 const IN_USE: [&str; 4] =
@@ -114,7 +123,40 @@ pub(super) fn plans(ground: &Ground, extent: Extent) -> Vec<Plan<'_>> {
     let of_case = |case: &'static Case| {
         case.stages.iter().map(move |stage| plan(ground, extent, *stage, case)).collect::<Vec<_>>()
     };
-    CASES.iter().flat_map(of_case).collect()
+    let waiting = WAITED_FOR.iter().flat_map(|(fault, cause)| {
+        MAKING.iter().map(move |stage| {
+            let name = format!("{fault}: {}", stage.name());
+            Plan::of_seeds(name, extent, move |auditor, seed| {
+                Ok(waiting(ground, *stage, *fault, cause, seed, auditor)?.into())
+            })
+        })
+    });
+    CASES.iter().flat_map(of_case).chain(waiting).collect()
+}
+
+/// A run that goes on to wait for the API server, where none answers.
+fn waiting(
+    ground: &Ground,
+    stage: Stage,
+    fault: Fault,
+    cause: &str,
+    seed: u64,
+    auditor: &mut Auditor,
+) -> Result<Fate, Error> {
+    let world = ground.world(stage)?;
+    let strikes = world.aws.inject(fault, When::Always, seed);
+    let mut run = command(&world, stage)?;
+    run.args(["--timeout", WAITED]).env_remove("KCL_SKIP_BOOTSTRAP");
+    run.env("KCL_API_SERVER", format!("https://127.0.0.1:{}", free_port()?));
+    let run = Running::start(run)?.wait()?;
+    let trouble = if strikes.count() == 0 {
+        Some(format!("the fault was missed: {}", run.end()))
+    } else if run.code != UNREACHABLE || !run.end().contains(cause) {
+        Some(format!("not the right cause: {}", run.end()))
+    } else {
+        ground.again(&world, stage, auditor)?
+    };
+    Ok(trouble.map_or(Fate::Stopped, |trouble| Fate::Failed(format!("seed {seed}: {trouble}"))))
 }
 
 fn plan<'g>(ground: &'g Ground, extent: Extent, stage: Stage, case: &'static Case) -> Plan<'g> {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::audit::Auditor;
 use crate::call::Call;
 use crate::error::Error;
-use crate::faults::{Moment, Point};
+use crate::faults::{Halt, Moment, Point};
 use crate::world::Run;
 
 use super::Extent;
@@ -54,10 +54,27 @@ fn interrupted(
     if !run.reaches(&halt)? {
         return ground.missed(&world, stage, &run.wait()?, point, auditor);
     }
+    let trouble = signalled(run, &halt, twice, point, || world.aws.calls())?;
+    if let Some(trouble) = trouble {
+        return Ok(Fate::Failed(format!("{point}: {trouble}")));
+    }
+    let trouble = ground.again(&world, stage, auditor)?;
+    Ok(trouble.map_or(Fate::Stopped, |trouble| Fate::Failed(format!("{point}: {trouble}"))))
+}
+
+/// Sends the signal to a run that waits for the answer to the call at `point`, which `halt` holds; what is wrong with how
+/// it ended, if anything is. `calls`: all of its calls so far.
+pub(super) fn signalled(
+    run: Running,
+    halt: &Halt,
+    twice: bool,
+    point: &Point,
+    calls: impl Fn() -> Vec<Call>,
+) -> Result<Option<String>, Error> {
     run.interrupt()?;
     thread::sleep(BETWEEN_SIGNALS);
     // What it does from here on, it does knowing.
-    let before = world.aws.calls().len();
+    let before = calls().len();
     let (ended, trouble) = if twice {
         run.interrupt()?;
         let begun = Instant::now();
@@ -68,15 +85,10 @@ fn interrupted(
     } else {
         halt.let_go();
         let ended = run.wait()?;
-        let trouble = finished(&world.aws.calls(), before, point, &ended);
+        let trouble = finished(&calls(), before, point, &ended);
         (ended, trouble)
     };
-    let trouble = trouble.or_else(|| unheard(&world.aws.calls(), before, &ended));
-    if let Some(trouble) = trouble {
-        return Ok(Fate::Failed(format!("{point}: {trouble}")));
-    }
-    let trouble = ground.again(&world, stage, auditor)?;
-    Ok(trouble.map_or(Fate::Stopped, |trouble| Fate::Failed(format!("{point}: {trouble}"))))
+    Ok(trouble.or_else(|| unheard(&calls(), before, &ended)))
 }
 
 /// What is wrong with how it ended after the second signal. Before there is a lock, the first one ends it.

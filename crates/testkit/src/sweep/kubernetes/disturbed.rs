@@ -7,6 +7,7 @@ use crate::faults::{Fault, Moment, Point, When};
 use crate::world::Run;
 
 use super::super::ground::SHORT_LEASE;
+use super::super::interrupt::signalled;
 use super::super::jobs::Told;
 use super::super::process::Running;
 use super::super::row::Fate;
@@ -34,6 +35,8 @@ pub(super) enum What {
     Restart,
     /// kcl is killed at one request, and the same command is run again.
     Kill(Moment),
+    /// Ctrl-C at one request: once, or twice.
+    Interrupt { twice: bool },
 }
 
 const fn case(what: What, causes: &'static [&'static str]) -> Case {
@@ -49,11 +52,13 @@ const STALL: Duration = Duration::from_secs(30);
 const LATE: Fault = Fault::Latency { least: Duration::from_millis(20), jitter: Duration::from_millis(180) };
 
 /// All of them; what takes longest comes first.
-pub(super) const CASES: [Case; 16] = [
+pub(super) const CASES: [Case; 18] = [
     case(What::Once(Fault::Stall(STALL)), LOST),
     case(What::Restart, LOST),
     case(What::Kill(Moment::BeforeForwarding), &[]),
     case(What::Kill(Moment::ResponseLost), &[]),
+    case(What::Interrupt { twice: false }, &[]),
+    case(What::Interrupt { twice: true }, &[]),
     case(What::All(LATE), &[]),
     case(What::Once(Fault::Throttled), &["Too many requests"]),
     case(What::Once(Fault::ServerError(500)), SERVER),
@@ -82,6 +87,8 @@ impl Case {
             What::Restart => "API server: started again".to_owned(),
             What::Kill(Moment::BeforeForwarding) => "API server: kcl killed before the call".to_owned(),
             What::Kill(Moment::ResponseLost) => "API server: kcl killed after the call".to_owned(),
+            What::Interrupt { twice: false } => "API server: Ctrl-C".to_owned(),
+            What::Interrupt { twice: true } => "API server: Ctrl-C twice".to_owned(),
         }
     }
 
@@ -123,6 +130,7 @@ impl Case {
             What::All(fault) => self.fault(bench, undisturbed, fault, When::Always, seed),
             What::Restart => self.restart(bench, undisturbed, at),
             What::Kill(moment) => kill(bench, undisturbed, at, moment),
+            What::Interrupt { twice } => interrupt(bench, undisturbed, at, twice),
         }?;
         for fate in &mut told.fates {
             if let Fate::Failed(why) = fate {
@@ -212,4 +220,22 @@ fn kill(bench: &Bench, undisturbed: &Undisturbed, point: &Point, moment: Moment)
     halt.cut();
     let trouble = bench.again(undisturbed)?;
     Ok(trouble.map_or(Fate::Converged, Fate::Failed).into())
+}
+
+fn interrupt(bench: &Bench, undisturbed: &Undisturbed, point: &Point, twice: bool) -> Result<Told, Error> {
+    let halt = bench.proxy.halt(point.clone(), Moment::BeforeForwarding);
+    let mut run = bench.command(undisturbed.work);
+    if twice {
+        // It does not give its lock back.
+        run.env("KCL_LOCK_LEASE", SHORT_LEASE);
+    }
+    let mut run = Running::start(run)?;
+    if !run.reaches(&halt)? {
+        return missed(bench, undisturbed, &run.wait()?);
+    }
+    let trouble = match signalled(run, &halt, twice, point, || bench.proxy.calls())? {
+        None => bench.again(undisturbed)?,
+        trouble => trouble,
+    };
+    Ok(trouble.map_or(Fate::Stopped, Fate::Failed).into())
 }
