@@ -188,8 +188,8 @@ impl Injection {
                 }
                 response
             }
-            Fault::Provisioning { looks } if call.is("elasticloadbalancing", "DescribeLoadBalancers") => {
-                self.provisioning(response, looks)
+            Fault::Provisioning if call.is("elasticloadbalancing", "DescribeLoadBalancers") => {
+                self.provisioning(response)
             }
             Fault::RoleUnknown { .. } if call.is("iam", "CreateRole") => {
                 locked(&self.state).roles.insert(call.param("RoleName").to_owned());
@@ -204,15 +204,12 @@ impl Injection {
         }
     }
 
-    fn provisioning(&self, response: Response, looks: u32) -> Response {
+    fn provisioning(&self, response: Response) -> Response {
         let text = response.text();
         let root = Element::parse(&text);
         let mut edits = Edits::of(&text);
         for balancer in root.all("DescribeLoadBalancersResult/LoadBalancers/member") {
-            let mut state = locked(&self.state);
-            let seen = state.tries.entry(balancer.value("LoadBalancerArn").to_owned()).or_insert(0);
-            *seen += 1;
-            if let Some(of_it) = balancer.get("State").filter(|_| *seen <= looks) {
+            if let Some(of_it) = balancer.get("State") {
                 edits.set_child(of_it, "Code", "provisioning");
                 self.strikes.tell();
             }

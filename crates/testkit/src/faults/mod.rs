@@ -111,11 +111,8 @@ pub enum Fault {
     },
     /// Somebody else was faster, each time that the API server tried to write the object.
     Conflict,
-    /// Load balancers are seen `provisioning` for so many looks.
-    Provisioning {
-        /// Looks at each.
-        looks: u32,
-    },
+    /// Load balancers stay in `provisioning`.
+    Provisioning,
     /// The market has no machine: groups stay empty, and only their scaling activities say why.
     NoSpotCapacity,
     /// The machine's clock differs from AWS' by so much: signatures are refused.
@@ -143,7 +140,7 @@ impl fmt::Display for Fault {
             Self::RoleUnknown { tries } => write!(f, "role unknown {tries} times"),
             Self::InUse { tries } => write!(f, "in use {tries} times"),
             Self::Conflict => f.write_str("conflict"),
-            Self::Provisioning { looks } => write!(f, "provisioning for {looks} looks"),
+            Self::Provisioning => f.write_str("load balancer provisioning"),
             Self::NoSpotCapacity => f.write_str("no spot capacity"),
             Self::ClockSkew(by) => write!(f, "clock off by {} min", by.as_secs() / 60),
         }
