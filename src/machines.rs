@@ -27,8 +27,8 @@ pub(crate) struct Machines<'a> {
     balancers: Vec<String>,
     since: Instant,
     seen: Mutex<BTreeMap<String, Status>>,
-    /// What AWS does not have yet, and why.
-    missing: Mutex<BTreeSet<String>>,
+    /// What AWS does not have yet, and why: machines, and load balancers.
+    missing: Mutex<[BTreeSet<String>; 2]>,
 }
 
 impl<'a> Machines<'a> {
@@ -57,16 +57,22 @@ impl<'a> Machines<'a> {
     async fn follow_counts(&self, tell: &impl Fn(&str)) -> Infallible {
         loop {
             let groups = health::groups(self.aws, self.cluster);
-            if let Ok((groups, balancers)) =
-                futures::future::try_join(groups, health::balancers(self.aws, &self.balancers)).await
-            {
-                let now: BTreeSet<_> = groups.iter().filter_map(shortage).chain(balancers).collect();
-                let mut missing = self.missing.lock().await;
-                for why in now.difference(&missing) {
+            let balancers = health::balancers(self.aws, &self.balancers);
+            let (groups, balancers) = futures::future::join(groups, balancers).await;
+            let now = [
+                groups.map(|groups| groups.iter().filter_map(shortage).collect()),
+                balancers.map(BTreeSet::from_iter),
+            ];
+            let mut missing = self.missing.lock().await;
+            for (known, now) in missing.iter_mut().zip(now) {
+                // What could not be looked at is as it was.
+                let Ok(now) = now else { continue };
+                for why in now.difference(known) {
                     tell(why);
                 }
-                *missing = now;
+                *known = now;
             }
+            drop(missing);
             tokio::time::sleep(BETWEEN_COUNTS).await;
         }
     }
@@ -95,7 +101,7 @@ impl<'a> Machines<'a> {
         let seen = self.seen.lock().await;
         let stopped = seen.values().filter(|status| status.state == State::Failed).map(line);
         let missing = self.missing.lock().await;
-        missing.iter().cloned().chain(stopped).collect()
+        missing.iter().flatten().cloned().chain(stopped).collect()
     }
 }
 

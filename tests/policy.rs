@@ -3,6 +3,7 @@
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a test stops at the first thing that is wrong")]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use kcl_testkit::{Call, Decision, Response, World, example, examples, http, run_without_cloud};
 use serde_json::{Value, json};
@@ -614,6 +615,15 @@ impl Life {
         let group = [("GroupName", "theirs"), ("GroupDescription", "theirs"), ("VpcId", vpc.as_str())];
         let group = self.make("ec2", "CreateSecurityGroup", &group, "groupId");
         self.kcl(&["delete", self.cluster, "--detailed-exitcode"], 2);
+        // Somebody hung something on a role after it was read.
+        let is_first = AtomicBool::new(true);
+        self.world.aws.before(move |call| {
+            if !(call.is("iam", "DeleteRole") && is_first.swap(false, Ordering::Relaxed)) {
+                return Decision::Forward;
+            }
+            let message = "Cannot delete entity, must detach all policies first.";
+            Decision::Respond(Response::error(call.protocol, 409, "DeleteConflict", message))
+        });
         let run = self.world.kcl(&["delete", self.cluster, "--yes"]).expect(1);
         assert!(run.stderr.contains("security group"), "{}", run.stderr);
         self.tamper("ec2", "DeleteSecurityGroup", &[("GroupId", &group)]);

@@ -12,7 +12,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
@@ -401,7 +401,10 @@ impl Inner {
                     own = Some(response);
                     break;
                 }
-                Decision::Drop => return Reply::Drop,
+                Decision::Drop => {
+                    self.finish(call, &Reply::Drop);
+                    return Reply::Drop;
+                }
             }
         }
         let response = match own {
@@ -411,6 +414,7 @@ impl Inner {
                 // What stands between passes on that the connection broke.
                 Err(error) => {
                     tracing::debug!(%error, "the API server did not answer");
+                    self.finish(call, &Reply::Drop);
                     return Reply::Drop;
                 }
             },
@@ -430,6 +434,7 @@ impl Inner {
         if let Reply::Send(response) | Reply::Cut(response) = reply {
             call.status = response.status.as_u16();
         }
+        call.ended = Some(Instant::now());
         let mut calls = locked(&self.calls);
         // Not there if the calls were taken while this one was under way.
         if let Some(slot) = calls.iter_mut().find(|other| other.number == call.number) {

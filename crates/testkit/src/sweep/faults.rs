@@ -19,7 +19,7 @@ use super::row::Fate;
 /// Longer than kcl waits for an answer.
 const STALL: Duration = Duration::from_secs(35);
 /// A run that can never succeed waits no longer than this before it says so.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A fault, and what a run that stops because of it has to say: one of these.
 struct Case {
@@ -273,7 +273,7 @@ fn repeated(calls: &[Call], undisturbed: &[Point]) -> Vec<String> {
 
 /// How long no call was under way between two moments. It is what kcl waited of its own will: how long the answers of a
 /// busy local AWS take does not count.
-fn idle(calls: &[Call], from: Instant, to: Instant) -> Duration {
+pub(super) fn idle(calls: &[Call], from: Instant, to: Instant) -> Duration {
     let mut spans: Vec<_> = calls.iter().map(|call| (call.begun.min(to), call.ended.unwrap_or(to))).collect();
     spans.sort_unstable();
     let (mut idle, mut at) = (Duration::ZERO, from);

@@ -6,6 +6,7 @@ use crate::error::Error;
 use crate::faults::{Fault, Moment, Point, When};
 use crate::world::Run;
 
+use super::super::faults::{PATIENCE, idle};
 use super::super::ground::SHORT_LEASE;
 use super::super::interrupt::signalled;
 use super::super::jobs::Told;
@@ -46,6 +47,8 @@ const fn case(what: What, causes: &'static [&'static str]) -> Case {
 const SERVER: &[&str] =
     &["the API server answered 50", "Internal error occurred", "currently unable", "Timeout"];
 const LOST: &[&str] = &["cannot be reached"];
+/// What kcl says while it waits for longer, as a new API server refuses its administrators for a moment.
+const YOUNG: &str = "nobody has given this user its rights yet";
 
 /// Shorter than kcl waits for an answer, and longer than it waits for a server to say that it is there.
 const STALL: Duration = Duration::from_secs(30);
@@ -150,9 +153,18 @@ impl Case {
     ) -> Result<Told, Error> {
         let strikes = bench.proxy.inject(fault, when, seed);
         let run = Running::start(bench.command(undisturbed.work))?.wait()?;
-        let took = strikes.first().map(|first| Instant::now().saturating_duration_since(first));
+        let (first, ended) = (strikes.first(), Instant::now());
+        let took = first.map(|first| ended.saturating_duration_since(first));
         if strikes.count() == 0 && run.code == 0 {
             return Ok(Fate::Missed.into());
+        }
+        if let (Some(first), false, true) = (first, run.code == 0, self.is_lasting()) {
+            let waited = idle(&bench.proxy.calls(), first, ended);
+            let said = run.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+            if waited > PATIENCE && !said.contains(YOUNG) {
+                let waited = format!("waited {:.1} s before it stopped: {}", waited.as_secs_f64(), run.end());
+                return Ok(after(Fate::Failed(waited), took));
+            }
         }
         self.judge(bench, undisturbed, &run, took)
     }
