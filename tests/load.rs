@@ -3,13 +3,15 @@
 #![expect(clippy::unwrap_used, reason = "a test stops at the first thing that is wrong")]
 #![expect(clippy::print_stderr, reason = "what is measured is told")]
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
-use std::sync::Arc;
+use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kcl_testkit::{Reply, World, example};
+use kcl_testkit::{Decision, Reply, Response, World, example};
 
 const KCL: &str = env!("CARGO_BIN_EXE_kcl");
 
@@ -42,7 +44,7 @@ fn cost(world: &World, args: &[&str], code: i32) -> Cost {
         Reply::Send(response)
     });
     let mut command = world.command(args);
-    command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+    command.stdout(Stdio::null()).stderr(Stdio::null());
     let begun = Instant::now();
     let mut child = command.spawn().unwrap();
     let status = format!("/proc/{}/status", child.id());
@@ -148,10 +150,10 @@ fn karlaru(world: &World) -> String {
     replaced(&example("karlaru.yaml"), "karlaru-kcl-oidc", &format!("oidc-{}", world.aws.account()))
 }
 
-/// The reference cluster with many instance groups and roles for pods.
-fn large(world: &World) -> String {
+/// The reference cluster with many more roles for pods.
+fn with_roles(world: &World, count: usize) -> String {
     let mut roles = String::new();
-    for number in 0..MANY_ROLES {
+    for number in 0..count {
         write!(
             roles,
             "      - name: account-{number}\n        namespace: default\n        aws:\n          inlinePolicy: |\n            \
@@ -160,7 +162,12 @@ fn large(world: &World) -> String {
         .unwrap();
     }
     let list = "    serviceAccountExternalPermissions:\n";
-    let mut spec = replaced(&karlaru(world), list, &format!("{list}{roles}"));
+    replaced(&karlaru(world), list, &format!("{list}{roles}"))
+}
+
+/// The reference cluster with many instance groups and roles for pods.
+fn large(world: &World) -> String {
+    let mut spec = with_roles(world, MANY_ROLES);
     let group = spec.split("---\n").find(|document| document.contains("name: nodes\n")).unwrap().to_owned();
     for number in 0..MANY_GROUPS {
         let another = replaced(&group, "name: nodes\n", &format!("name: nodes-{number}\n"));
@@ -199,4 +206,68 @@ fn a_large_cluster_takes_as_many_calls_to_see() {
         world.left().into_iter().filter(|left| !stays(left)).collect::<Vec<_>>(),
         Vec::<String>::new()
     );
+}
+
+/// Roles that are being made, and which of them IAM refused at first.
+#[derive(Default)]
+struct Making {
+    under_way: BTreeSet<String>,
+    seen: BTreeSet<String>,
+    /// How many were under way, as each further one began.
+    beside: Vec<usize>,
+}
+
+/// A service that says that there are too many calls is asked by half as many steps at a time.
+#[test]
+fn a_service_that_refuses_is_asked_less_at_a_time() {
+    /// Steps that ask IAM at a time, at first.
+    const WIDTH: usize = 6;
+    let create = |refused: bool| {
+        let world = World::with_bucket(KCL);
+        world.make_zone("karlaru.com");
+        let path = world.spec(&with_roles(&world, 5 * WIDTH));
+        let making = Arc::new(Mutex::new(Making::default()));
+        let begun = Arc::clone(&making);
+        world.aws.before(move |call| {
+            if !call.is("iam", "CreateRole") {
+                return Decision::Forward;
+            }
+            let mut making = begun.lock().unwrap();
+            making.under_way.insert(call.param("RoleName").to_owned());
+            let is_new = making.seen.insert(call.param("RoleName").to_owned());
+            if is_new && making.seen.len() > WIDTH {
+                let count = making.under_way.len();
+                making.beside.push(count);
+            }
+            if is_new && refused && making.seen.len() <= WIDTH {
+                return Decision::Respond(Response::error(call.protocol, 400, "Throttling", "Rate exceeded"));
+            }
+            Decision::Forward
+        });
+        let done = Arc::clone(&making);
+        world.aws.after(move |call, response| {
+            if call.is("iam", "PutRolePolicy") {
+                done.lock().unwrap().under_way.remove(call.param("RoleName"));
+            }
+            Reply::Send(response)
+        });
+        let gate = world.aws.hold("iam", "CreateRole");
+        let command = &["create", "cluster", "-f", &path, "--yes"];
+        let child = world.command(command).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        // All that may begin has begun.
+        assert!(gate.is_reached());
+        while gate.arrived() < WIDTH {
+            thread::yield_now();
+        }
+        gate.open();
+        assert!(child.wait_with_output().unwrap().status.success());
+        let making = making.lock().unwrap();
+        assert!(making.seen.len() > 5 * WIDTH && making.under_way.is_empty());
+        making.beside.clone()
+    };
+    let calm = create(false);
+    assert!(calm.iter().all(|count| *count <= WIDTH), "{calm:?}");
+    let refused = create(true);
+    assert!(refused[..3].iter().all(|count| *count <= WIDTH / 2), "{refused:?}");
+    eprintln!("beside: {calm:?}; refused: {refused:?}");
 }

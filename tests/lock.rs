@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, mpsc};
 use std::time::Duration;
 
-use kcl_testkit::{Call, Decision, Reply, Request, Response, World, example};
+use kcl_testkit::{Call, Decision, Moment, Point, Reply, Request, Response, World, example};
 
 const KCL: &str = env!("CARGO_BIN_EXE_kcl");
 const CLUSTER: &str = "minimal.example.com";
@@ -114,6 +114,27 @@ fn ctrl_c_gives_the_lock_back() {
         let unlock = state.kcl(&["unlock", CLUSTER]).expect(0);
         assert!(unlock.stderr.contains("nobody holds the lock"), "{}", unlock.stderr);
     }
+}
+
+/// Without the state store's bucket there is no lock: it is made before, and whoever stops then is told.
+#[test]
+fn ctrl_c_after_the_bucket_was_made_says_so() {
+    let world = World::with_bucket(KCL);
+    let path = world.spec(&example("minimal.yaml"));
+    // Looked at once for the plan, and once more under the lock.
+    let again = Point { service: "ec2".to_owned(), action: "DescribeVpcs".to_owned(), nth: 2 };
+    let halt = world.aws.halt(again, Moment::BeforeForwarding);
+    let run = start(world.command(&["create", "cluster", "-f", &path, "--yes"]));
+    assert!(halt.is_reached(Duration::from_mins(2)), "it is looked at again");
+    assert!(Command::new("kill").args(["-INT", &run.id().to_string()]).status().unwrap().success());
+    let (code, stderr) = finish(run);
+    assert_eq!(code, 1, "{stderr}");
+    let said = stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+    let bucket = world.bucket();
+    assert!(said.contains(&format!("stopped after the bucket {bucket} was made; nothing else")), "{stderr}");
+    assert_eq!(world.aws.count("s3", "CreateBucket"), 1);
+    world.aws.clear_rules();
+    world.kcl(&["create", "cluster", "-f", &path, "--yes"]).expect(0);
 }
 
 #[test]

@@ -18,8 +18,13 @@ pub(super) fn failure(report: &Report<Error>, plan: &Plan) -> CommandError {
     let mut error = CommandError::from(errors);
     error.messages = causes(&report.failures);
     let skipped: usize = report.failures.iter().map(|failure| failure.skipped.len()).sum();
+    // What runs when the user asks to stop may wait for what is not begun any more.
+    let stopped = match report.not_started.len() {
+        0 => String::new(),
+        left => format!("; stopped before {left} more were started"),
+    };
     error.messages.push(format!(
-        "{} of {} steps are done, {} failed, {skipped} were skipped because of that",
+        "{} of {} steps are done, {} failed, {skipped} were skipped because of that{stopped}",
         report.done,
         plan.steps.len(),
         report.failures.len()
@@ -82,6 +87,23 @@ mod tests {
     fn failed(action: Action, name: &str, message: &str) -> Failure<Error> {
         let error = Error::new(ErrorKind::Denied, "ec2:CreateX", message.to_owned());
         Failure { action, id: ResourceId::new("x", name), error, skipped: Vec::new() }
+    }
+
+    #[test]
+    fn what_was_not_begun_is_told_beside_what_failed() {
+        let told = |not_started: usize| {
+            let not_started = (0..not_started).map(|n| (Action::Delete, ResourceId::new("x", n.to_string())));
+            let report = Report {
+                done: 3,
+                failures: vec![failed(Action::Delete, "a", "still used")],
+                not_started: not_started.collect(),
+                attrs: std::collections::BTreeMap::new(),
+            };
+            failure(&report, &Plan::default()).messages.pop()
+        };
+        let counts = "3 of 0 steps are done, 1 failed, 0 were skipped because of that";
+        assert_eq!(told(0).as_deref(), Some(counts));
+        assert_eq!(told(2), Some(format!("{counts}; stopped before 2 more were started")));
     }
 
     #[test]

@@ -118,16 +118,21 @@ pub(super) async fn reconcile(
         }
         return Ok(Done::Pending);
     }
-    if let Some(bucket) = &shown.bucket {
-        make_bucket(&aws, &shown.plan, bucket, &name, printer).await?;
-    }
+    let new_bucket = match &shown.bucket {
+        Some(bucket) => make_bucket(&aws, &shown.plan, bucket, &name, printer).await?,
+        None => None,
+    };
+    let stopped = || stopped_after(new_bucket);
     let work = async |locked: &Locked| {
         locked.guard(&aws);
-        let prepared = locked.reading(Box::pin(prepare_again(input, &aws, mode, printer))).await?;
+        let preparing = Box::pin(prepare_again(input, &aws, mode, printer));
+        let prepared = locked.until_stopped(preparing, stopped).await?;
         if !shown.is_same(&prepared) {
             prepared.show(printer, &mode.run).await?;
             if !mode.run.yes {
-                let error = "the cloud or the spec changed after the plan was shown; nothing was changed";
+                let nothing = if new_bucket.is_some() { "nothing else" } else { "nothing" };
+                let error =
+                    format!("the cloud or the spec changed after the plan was shown; {nothing} was changed");
                 return Err(
                     CommandError::failed(error).hint("run the same command again: above is what it shows")
                 );
@@ -136,7 +141,18 @@ pub(super) async fn reconcile(
         prepared.check()?;
         Box::pin(prepared.apply(printer, mode, locked)).await
     };
-    take().await?.run(printer, work).await
+    match take().await {
+        Ok(locked) => locked.run(printer, work).await,
+        Err(LockError::Stopped) => Err(stopped()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The error where the user asked to stop before anything but the state store's bucket was made.
+fn stopped_after(bucket: Option<&NewBucket>) -> CommandError {
+    let Some(bucket) = bucket else { return stopped() };
+    let error = format!("stopped after the bucket {} was made; nothing else was changed", bucket.name);
+    CommandError::failed(error).hint("run the same command again: it goes on from here")
 }
 
 /// `input` with all its Kubernetes objects, where they are wanted.
@@ -244,25 +260,21 @@ async fn check_new_zones(aws: &Aws, cluster: &Cluster, plan: &Plan) -> Result<()
 }
 
 /// Makes the state store's bucket, which the plan showed: there is no lock without it, and nothing else is made
-/// without the lock.
-async fn make_bucket(
+/// without the lock. Gives it back where there was something to do.
+async fn make_bucket<'b>(
     aws: &Aws,
     plan: &Plan,
-    bucket: &NewBucket,
+    bucket: &'b NewBucket,
     cluster: &str,
     printer: &Printer,
-) -> Result<(), CommandError> {
+) -> Result<Option<&'b NewBucket>, CommandError> {
     let plan = plan.part(|step| is_bucket(step, bucket));
     if plan.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let interrupts = Interrupts::listen();
     apply(aws, &plan, cluster, printer, interrupts.asked()).await?;
-    if interrupts.are_asked() {
-        let error = format!("stopped after the bucket {} was made; nothing else was changed", bucket.name);
-        return Err(CommandError::failed(error).hint("run the same command again: it goes on from here"));
-    }
-    Ok(())
+    if interrupts.are_asked() { Err(stopped_after(Some(bucket))) } else { Ok(Some(bucket)) }
 }
 
 fn is_bucket(step: &Step, bucket: &NewBucket) -> bool {

@@ -1,6 +1,7 @@
 //! Ctrl-C at a call: once, and everything that is under way is finished; twice, and kcl is gone. Either way the
 //! next run goes on.
 
+use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -106,11 +107,11 @@ fn finished(calls: &[Call], before: usize, held: &Point, ended: &Run) -> Option<
     }
     match ended.code {
         BY_SIGNAL => None,
-        // The last step was under way, and may take more calls like the one that was held; giving the lock back is no
-        // change.
+        // The last step was under way, and may take more calls: like the one that was held, or of the same thing. Giving
+        // the lock back is no change.
         0 => {
             let says_so = ended.stderr.contains("stopping");
-            let is_of_step = |call: &Call| says_so && call.is(&held.service, &held.action);
+            let is_of_step = |call: &Call| says_so && is_of_step(calls, held, call);
             let mut after = calls.iter().skip(before).filter(|call| call.mutating && !is_of_step(call));
             let change = after.find(|call| !call.path.ends_with("/lock"))?;
             Some(format!("{} was begun after the signal, and it went on to the end", change.name()))
@@ -123,6 +124,28 @@ fn finished(calls: &[Call], before: usize, held: &Point, ended: &Run) -> Option<
         _ if ended.stderr.contains("stopped") => None,
         _ => Some(format!("it does not say that it was stopped: {}", ended.end())),
     }
+}
+
+/// Whether a call is of the step whose call was held: like that one, or about the same thing.
+fn is_of_step(calls: &[Call], held: &Point, call: &Call) -> bool {
+    if call.is(&held.service, &held.action) {
+        return true;
+    }
+    let mut like_it = calls.iter().filter(|call| call.is(&held.service, &held.action));
+    let Some(held) = like_it.nth(held.nth.saturating_sub(1)).filter(|held| held.service == call.service)
+    else {
+        return false;
+    };
+    // A group is called `AutoScalingGroupName` by one call and `ResourceId` by another.
+    let things = |call: &Call| {
+        let of_things = |name: &str| ["Name", "Id", "Arn", "Url"].iter().any(|end| name.ends_with(end));
+        let things = call.params.iter().filter(|(name, _)| of_things(name.as_str()));
+        things.map(|(_, value)| value.clone()).collect::<BTreeSet<_>>()
+    };
+    // Objects that were listed.
+    let prefix = held.params.get("prefix").filter(|prefix| !prefix.is_empty());
+    prefix.is_some_and(|prefix| call.path.contains(prefix.as_str()))
+        || !things(held).is_disjoint(&things(call))
 }
 
 /// Ended by the signal itself, as if nobody listened, although something had been changed by then.
@@ -144,7 +167,8 @@ mod tests {
         let run = |code, stderr: &str| Run { code, stdout: String::new(), stderr: stderr.to_owned() };
         let calls =
             [call("DescribeVpcs", false, "/"), call("CreateVpc", true, "/"), call("CreateSubnet", true, "/")];
-        let held = |at: usize| Point::of(&calls[at..=at]).remove(0);
+        let held_of = |calls: &[Call]| Point::of(calls).remove(0);
+        let held = |at: usize| held_of(&calls[at..=at]);
         let finished = |calls: &[Call], before, at, run: &Run| super::finished(calls, before, &held(at), run);
         assert!(finished(&calls, 2, 1, &run(0, "applied")).is_some());
         assert!(finished(&calls, 3, 1, &run(0, "applied")).is_none());
@@ -153,6 +177,16 @@ mod tests {
         assert!(finished(&calls, 2, 2, &run(0, stopping)).is_none(), "the last one was finished");
         assert!(finished(&calls, 2, 1, &run(1, "error: stopped after 1 of 2 steps")).is_none());
         assert!(finished(&calls, 2, 1, &run(1, "error: something else")).is_some());
+        let of_group = |action: &str, name: &str, group: &str| Call {
+            params: [(name.to_owned(), group.to_owned())].into_iter().collect(),
+            ..call(action, true, "/")
+        };
+        let follows = |group| {
+            let hook = of_group("PutLifecycleHook", "AutoScalingGroupName", "a");
+            [hook, of_group("CreateOrUpdateTags", "Tags.member.1.ResourceId", group)]
+        };
+        assert!(super::finished(&follows("a"), 1, &held_of(&follows("a")), &run(0, stopping)).is_none());
+        assert!(super::finished(&follows("b"), 1, &held_of(&follows("b")), &run(0, stopping)).is_some());
         let unlocked = [call("DeleteObject", true, "/bucket/k8s.karlaru.com/lock")];
         assert!(finished(&unlocked, 0, 1, &run(0, "applied")).is_none());
         assert!(unheard(&calls, 1, &run(BY_SIGNAL, "")).is_none());
