@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
@@ -21,6 +22,9 @@ use crate::kind::Service;
 /// How often a call is tried that was refused, so that at one refused in five hardly any run meets its end: 0.2^8 for each
 /// of its calls.
 pub(crate) const ATTEMPTS: u32 = 8;
+/// The longest pause between two of them: all together take less than what a lock has left when its renewal begins, so
+/// that one that is refused again and again leaves time for another.
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
 /// How often, by service.
 #[derive(Clone, Debug, Default)]
@@ -64,7 +68,9 @@ impl Intercept for Listener {
             // Whoever tries by itself has told the SDK to try once.
             let retries = config.load::<RetryConfig>().filter(|retries| retries.max_attempts() > 1).cloned();
             if let Some(retries) = retries {
-                config.interceptor_state().store_put(retries.with_max_attempts(ATTEMPTS));
+                config
+                    .interceptor_state()
+                    .store_put(retries.with_max_attempts(ATTEMPTS).with_max_backoff(LONGEST_PAUSE));
             }
         }
         Ok(())
@@ -83,8 +89,6 @@ fn is_refusal(response: &HttpResponse) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use aws_sdk_ec2::config::Builder;
     use kcl_testkit::{Decision, Fault, Point, Response, When};
 

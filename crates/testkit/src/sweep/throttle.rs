@@ -47,8 +47,10 @@ fn throttled(
     let told = |fate| Ok(Told { fates: vec![fate], measured });
     let failed = |why: String| told(Fate::Failed(format!("seed {seed}: {why}")));
     if run.code != 0 {
-        let said = ["RequestLimitExceeded", "Throttling", "SlowDown"];
-        if limit.is_some() || !said.iter().any(|code| run.stderr.contains(code)) {
+        // Who cannot renew the lock for all the refusals stops before anybody else may have it.
+        let said = ["RequestLimitExceeded", "Throttling", "SlowDown", "could not be renewed in time"];
+        let stderr = run.stderr.split_whitespace().collect::<Vec<_>>().join(" ");
+        if limit.is_some() || !said.iter().any(|code| stderr.contains(code)) {
             return failed(run.end());
         }
         let trouble = ground.again(&world, stage, auditor)?;
