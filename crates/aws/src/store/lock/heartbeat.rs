@@ -124,8 +124,10 @@ impl Keeper {
     async fn renew(&mut self) -> Result<(), Lost> {
         loop {
             let clock = Arc::clone(&self.clock);
-            // A machine that slept past the end still gets one try: if nobody took the lease, nobody can have.
-            let patience = self.left().max(self.duration / 3);
+            // No try takes the time of the next one. A machine that slept past the end still gets one: if nobody
+            // took the lease, nobody can have.
+            let (left, third) = (self.left(), self.duration / 3);
+            let patience = if left.is_zero() { third } else { left.min(third) };
             let error = tokio::select! {
                 biased;
                 outcome = self.renew_once() => match outcome {

@@ -2,7 +2,7 @@
 
 use std::future::pending;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
 use futures::future::{BoxFuture, join_all};
@@ -65,15 +65,33 @@ enum Way {
     Undeletable,
 }
 
-/// Another store with a failing.
+/// A store that may have a failing.
 #[derive(Debug)]
 struct Odd {
     store: FileStore,
+    /// How many calls are under way, of all stores of the directory.
+    busy: Arc<AtomicUsize>,
     way: Way,
     /// It answers no write any more.
     broken: AtomicBool,
     /// It does what it is told, and its answer never comes.
     silent: AtomicBool,
+}
+
+/// A call that is under way.
+struct Call<'a>(&'a AtomicUsize);
+
+impl<'a> Call<'a> {
+    fn new(busy: &'a AtomicUsize) -> Self {
+        busy.fetch_add(1, Ordering::SeqCst);
+        Self(busy)
+    }
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Store for Odd {
@@ -83,6 +101,7 @@ impl Store for Odd {
 
     fn get<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<Option<Object>, Error>> {
         Box::pin(async move {
+            let _call = Call::new(&self.busy);
             let object = self.store.get(key).await?;
             let age = |object: &Object| if self.way == Way::Ageless { None } else { object.age };
             Ok(object.map(|object| Object { age: age(&object), ..object }))
@@ -100,7 +119,9 @@ impl Store for Odd {
                 return Err(Error::new(ErrorKind::Ambiguous, "s3:PutObject", "the answer was lost"));
             }
             let condition = if self.way == Way::Careless { Condition::Always } else { condition };
+            let call = Call::new(&self.busy);
             let result = self.store.try_put(key, body, condition).await;
+            drop(call);
             if self.silent.load(Ordering::Relaxed) {
                 std::future::pending::<()>().await;
             }
@@ -110,6 +131,7 @@ impl Store for Odd {
 
     fn delete<'a>(&'a self, key: &'a str, version: Option<Version>) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async move {
+            let _call = Call::new(&self.busy);
             match self.way {
                 Way::Undeletable if version.is_some() => {
                     Err(Error::new(ErrorKind::Unsupported, "s3:DeleteObject", "not implemented"))
@@ -142,26 +164,44 @@ impl Store for Odd {
 }
 
 /// A directory as a store.
-struct Directory(TempDir);
+struct Directory {
+    folder: TempDir,
+    busy: Arc<AtomicUsize>,
+}
 
 impl Directory {
     fn new() -> Self {
-        Self(tempfile::tempdir().expect("there is a folder"))
+        Self { folder: tempfile::tempdir().expect("there is a folder"), busy: Arc::default() }
     }
 
     /// As another process opens it.
     fn open(&self) -> Arc<dyn Store> {
-        Arc::new(FileStore::new(self.0.path().to_owned()))
+        self.odd(Way::Sound)
     }
 
     fn odd(&self, way: Way) -> Arc<Odd> {
-        let store = FileStore::new(self.0.path().to_owned());
-        Arc::new(Odd { store, way, broken: AtomicBool::new(false), silent: AtomicBool::new(false) })
+        Arc::new(Odd {
+            store: FileStore::new(self.folder.path().to_owned()),
+            busy: Arc::clone(&self.busy),
+            way,
+            broken: AtomicBool::new(false),
+            silent: AtomicBool::new(false),
+        })
+    }
+
+    /// Moves the clock once everybody waits for it: a disk takes no time by this clock, however slow it is.
+    async fn pass(&self, clock: &TestClock, time: Duration) {
+        let mut calm = 0;
+        while calm < 100 {
+            tokio::task::yield_now().await;
+            calm = if self.busy.load(Ordering::SeqCst) == 0 { calm + 1 } else { 0 };
+        }
+        clock.advance(time);
     }
 
     /// The lock was written an hour ago.
     fn age(&self) {
-        let path = self.0.path().join(lock_key(CLUSTER));
+        let path = self.folder.path().join(lock_key(CLUSTER));
         let file = std::fs::File::options().write(true).open(path).expect("there is a lock");
         file.set_modified(SystemTime::now() - Duration::from_hours(1)).expect("its time is set");
     }
@@ -299,7 +339,7 @@ async fn whoever_finds_it_taken_is_told() {
     let (directory, clock) = (Directory::new(), TestClock::new());
     let lock = take(directory.open(), 7, &clock).await.expect("it is free");
     let error = take(directory.open(), 8, &clock).await.expect_err("it is taken");
-    let path = directory.0.path().display();
+    let path = directory.folder.path().display();
     assert_eq!(
         error.to_string(),
         format!(
@@ -317,7 +357,7 @@ async fn a_heartbeat_extends_it() {
     let store = directory.open();
     let lock = take(directory.open(), 1, &clock).await.expect("it is free");
     for beat in 1..=5 {
-        clock.advance(Duration::from_secs(20));
+        directory.pass(&clock, Duration::from_secs(20)).await;
         let lease = until(store.as_ref(), &clock, |lease| lease.sequence == beat).await;
         assert_eq!(lease.expires, clock.now() + Duration::from_mins(1));
         assert_eq!((lease.id, lease.acquired), (lock.lease().id.clone(), lock.lease().acquired));
@@ -334,7 +374,7 @@ async fn its_holder_is_told_that_it_was_broken() {
     let (_, version, expired) = held(look(store.as_ref(), &clock).await);
     assert!(!expired);
     break_lock(store.as_ref(), CLUSTER, version.clone()).await.expect("it is removed");
-    clock.advance(Duration::from_secs(20));
+    directory.pass(&clock, Duration::from_secs(20)).await;
     assert!(matches!(lock.lost().await, Lost::Broken));
     assert!(matches!(lock.release().await, Err(LockError::Lost { lost: Lost::Broken, .. })));
     // What was seen is not what is there.
@@ -350,7 +390,7 @@ async fn its_holder_is_told_that_it_was_taken_over() {
     let lock = take(directory.open(), 1, &clock).await.expect("it is free");
     directory.age();
     let other = take(directory.open(), 2, &clock).await.expect("it has run out");
-    clock.advance(Duration::from_secs(20));
+    directory.pass(&clock, Duration::from_secs(20)).await;
     let Lost::TakenOver(lease) = lock.lost().await else { panic!("it was taken over") };
     assert_eq!(lease.id, other.lease().id);
     assert!(matches!(lock.release().await, Err(LockError::Lost { .. })));
@@ -371,10 +411,7 @@ async fn it_is_lost_when_the_store_is_gone_for_too_long() {
         tokio::select! {
             biased;
             lost = &mut lost => break lost,
-            () = async { for _ in 0..100 { tokio::task::yield_now().await; } } => {
-                clock.advance(Duration::from_secs(1));
-                passed += 1;
-            }
+            () = directory.pass(&clock, Duration::from_secs(1)) => passed += 1,
         }
     };
     assert!(matches!(lost, Lost::Expired(_)), "{lost:?}");
@@ -386,7 +423,7 @@ async fn a_machine_that_slept_keeps_what_nobody_took() {
     let (directory, clock) = (Directory::new(), TestClock::new());
     let store = directory.open();
     let lock = take(directory.open(), 1, &clock).await.expect("it is free");
-    clock.advance(Duration::from_hours(1));
+    directory.pass(&clock, Duration::from_hours(1)).await;
     until(store.as_ref(), &clock, |lease| lease.sequence == 1).await;
     lock.release().await.expect("it is still ours");
 }
@@ -397,10 +434,28 @@ async fn a_renewal_under_way_does_not_outlive_it() {
     let store = directory.odd(Way::Sound);
     let lock = take(store.clone(), 1, &clock).await.expect("it is free");
     store.silent.store(true, Ordering::Relaxed);
-    clock.advance(Duration::from_secs(20));
+    directory.pass(&clock, Duration::from_secs(20)).await;
     until(store.as_ref(), &clock, |lease| lease.sequence == 1).await;
     lock.release().await.expect("it is released");
     is_free(store.as_ref()).await;
+}
+
+#[tokio::test]
+async fn a_renewal_without_an_answer_leaves_time_for_another() {
+    let (directory, clock) = (Directory::new(), TestClock::new());
+    let store = directory.odd(Way::Sound);
+    let lock = take(store.clone(), 1, &clock).await.expect("it is free");
+    store.silent.store(true, Ordering::Relaxed);
+    directory.pass(&clock, Duration::from_secs(20)).await;
+    directory.pass(&clock, Duration::from_secs(1)).await;
+    assert_eq!(held(look(store.as_ref(), &clock).await).0.sequence, 1, "it was written");
+    store.silent.store(false, Ordering::Relaxed);
+    for _ in 21..59 {
+        directory.pass(&clock, Duration::from_secs(1)).await;
+    }
+    let (lease, ..) = held(look(store.as_ref(), &clock).await);
+    assert_eq!((lease.sequence, lock.fence().is_closed()), (2, false));
+    lock.release().await.expect("it is still ours");
 }
 
 #[tokio::test]
@@ -427,7 +482,7 @@ async fn waiting_for_it() {
     });
     told.wait_for(|told| *told == 1).await.expect("it waits");
     lock.release().await.expect("it is released");
-    clock.advance(Duration::from_secs(3));
+    directory.pass(&clock, Duration::from_secs(3)).await;
     let lock = waiter.await.expect("no panic").expect("it is free");
     lock.release().await.expect("it is released");
 }
@@ -466,8 +521,7 @@ async fn nobody_waits_for_ever() {
         Lock::acquire(store, CLUSTER, holder(2), &options, time, |_| {}, pending()).await
     });
     while !waiter.is_finished() {
-        clock.advance(Duration::from_millis(100));
-        tokio::task::yield_now().await;
+        directory.pass(&clock, Duration::from_millis(100)).await;
     }
     assert!(matches!(waiter.await.expect("no panic"), Err(LockError::Taken { .. })));
     lock.release().await.expect("it is released");
@@ -490,8 +544,7 @@ async fn where_no_age_is_told_a_waiter_watches() {
     let mut passed = Duration::ZERO;
     while !waiter.is_finished() {
         passed = clock.elapsed().saturating_sub(since);
-        clock.advance(Duration::from_millis(100));
-        tokio::time::sleep(Duration::from_millis(1)).await;
+        directory.pass(&clock, Duration::from_millis(100)).await;
     }
     assert!(passed > Duration::from_secs(70), "after {passed:?}");
     waiter.await.expect("no panic").expect("it has run out").release().await.expect("it is released");
