@@ -62,14 +62,17 @@ pub struct TargetHealth {
 
 /// Reads it. `balancers`: the names in AWS of its load balancers.
 pub async fn health(aws: &Aws, cluster: &str, balancers: &[String]) -> Result<Health, Error> {
-    let (groups, balancers) =
-        Box::pin(try_join(scaling_groups(aws, cluster), self::balancers(aws, balancers))).await?;
-    let mut arns: Vec<&str> =
-        groups.iter().flat_map(AutoScalingGroup::target_group_arns).map(String::as_str).collect();
-    arns.sort_unstable();
-    arns.dedup();
-    let target_groups = try_join_all(arns.into_iter().map(|arn| target_group(aws, arn)));
-    let (groups, mut target_groups) = Box::pin(try_join(judged(aws, &groups), target_groups)).await?;
+    let machines = async {
+        let groups = scaling_groups(aws, cluster).await?;
+        let mut arns: Vec<&str> =
+            groups.iter().flat_map(AutoScalingGroup::target_group_arns).map(String::as_str).collect();
+        arns.sort_unstable();
+        arns.dedup();
+        let target_groups = try_join_all(arns.into_iter().map(|arn| target_group(aws, arn)));
+        try_join(judged(aws, &groups), target_groups).await
+    };
+    let ((groups, mut target_groups), balancers) =
+        Box::pin(try_join(machines, self::balancers(aws, balancers))).await?;
     target_groups.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(Health { groups, balancers, target_groups })
 }
