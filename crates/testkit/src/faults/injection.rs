@@ -105,7 +105,7 @@ impl Injection {
 
     /// Whether it makes machines, after somebody has made an instance profile.
     fn takes_new_profile(&self, call: &Call) -> bool {
-        takes_profile(call) && locked(&self.state).profile.is_some()
+        makes_machines(call) && locked(&self.state).profile.is_some()
     }
 
     fn answer(&self, response: Response) -> Decision {
@@ -151,6 +151,9 @@ impl Injection {
             Fault::RoleUnknown { tries } if self.takes_new_role(call) && self.tries(call, tries) => {
                 let message = format!("The role with name {} cannot be found.", call.param("RoleName"));
                 self.answer(Response::error(call.protocol, 404, "NoSuchEntity", &message))
+            }
+            Fault::RoleUnassumed { tries } if makes_machines(call) && self.tries(call, tries) => {
+                self.answer(words::unassumed(call))
             }
             Fault::InUse { tries } if is_held(call) && self.tries(call, tries) => {
                 self.answer(words::in_use(call))
@@ -278,7 +281,7 @@ impl Disturbance for Injection {
 }
 
 /// Calls that name an instance profile, themselves or by a launch template.
-fn takes_profile(call: &Call) -> bool {
+fn makes_machines(call: &Call) -> bool {
     matches!(
         (call.service.as_str(), call.action.as_str()),
         ("autoscaling", "CreateAutoScalingGroup" | "UpdateAutoScalingGroup") | ("ec2", "RunInstances")

@@ -104,6 +104,12 @@ pub enum Fault {
         /// How many tries of each call.
         tries: u32,
     },
+    /// Auto Scaling is not authorized to assume its own role yet, the first times: AWS makes that role with an
+    /// account's first group.
+    RoleUnassumed {
+        /// How many tries of each call.
+        tries: u32,
+    },
     /// Deleting is refused for a while: something still uses it.
     InUse {
         /// How many tries of each call.
@@ -138,6 +144,7 @@ impl fmt::Display for Fault {
             Self::NotUsableYet { uses } => write!(f, "not usable for 1 to {uses} calls"),
             Self::ProfileUnknown { tries } => write!(f, "profile unknown {tries} times"),
             Self::RoleUnknown { tries } => write!(f, "role unknown {tries} times"),
+            Self::RoleUnassumed { tries } => write!(f, "role not assumed {tries} times"),
             Self::InUse { tries } => write!(f, "in use {tries} times"),
             Self::Conflict => f.write_str("conflict"),
             Self::Provisioning => f.write_str("load balancer provisioning"),

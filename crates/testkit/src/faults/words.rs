@@ -85,6 +85,14 @@ pub(super) fn refused(call: &Call) -> Response {
     Response::error(call.protocol, 400, code, "This value of a parameter is not taken")
 }
 
+/// Auto Scaling's own role is so new that it cannot be used.
+pub(super) fn unassumed(call: &Call) -> Response {
+    let message = "Access denied when attempting to assume role arn:aws:iam::123456789012:role/aws-service-role/\
+                   autoscaling.amazonaws.com/AWSServiceRoleForAutoScaling. Validating load balancer \
+                   configuration failed.";
+    Response::error(call.protocol, 400, "ValidationError", message)
+}
+
 /// Somebody else changed it between reading and writing.
 pub(super) fn conflict(call: &Call) -> Response {
     kubernetes::conflict(call)

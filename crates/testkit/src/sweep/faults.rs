@@ -74,7 +74,7 @@ const MAKING: &[Stage] = &[Stage::Create, Stage::Update];
 /// Where something is taken away, or was there before.
 const REMOVING: &[Stage] = &[Stage::Update, Stage::Delete];
 
-const CASES: [Case; 19] = [
+const CASES: [Case; 20] = [
     case(Fault::Throttled, Scope::Once, &["RequestLimitExceeded", "Throttling", "SlowDown"]),
     case(Fault::ServerError(500), Scope::Once, SERVER),
     case(Fault::ServerError(502), Scope::Once, SERVER),
@@ -101,6 +101,7 @@ const CASES: [Case; 19] = [
     // The update makes none.
     in_stages(Fault::ProfileUnknown { tries: 3 }, &[Stage::Create]),
     in_stages(Fault::RoleUnknown { tries: 3 }, MAKING),
+    in_stages(Fault::RoleUnassumed { tries: 3 }, MAKING),
     in_stages(Fault::InUse { tries: 4 }, REMOVING),
     case(Fault::ClockSkew(Duration::from_mins(20)), Scope::All, &["clock"]),
 ];
