@@ -103,7 +103,7 @@ impl Injection {
         is_use && locked(&self.state).roles.contains(call.param("RoleName"))
     }
 
-    /// Whether it makes machines, after somebody has made an instance profile.
+    /// Whether it is of a group, after somebody has made an instance profile.
     fn takes_new_profile(&self, call: &Call) -> bool {
         makes_machines(call) && locked(&self.state).profile.is_some()
     }
@@ -280,12 +280,9 @@ impl Disturbance for Injection {
     }
 }
 
-/// Calls that name an instance profile, themselves or by a launch template.
+/// Calls that say of what a group makes machines: nothing else of kcl's makes any.
 fn makes_machines(call: &Call) -> bool {
-    matches!(
-        (call.service.as_str(), call.action.as_str()),
-        ("autoscaling", "CreateAutoScalingGroup" | "UpdateAutoScalingGroup") | ("ec2", "RunInstances")
-    )
+    ["CreateAutoScalingGroup", "UpdateAutoScalingGroup"].iter().any(|action| call.is("autoscaling", action))
 }
 
 /// Calls that AWS refuses as long as something uses their target.
