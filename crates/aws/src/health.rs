@@ -196,6 +196,9 @@ fn name_of(arn: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use kcl_engine::Ref;
+    use kcl_model::resource;
+
     use super::*;
     use crate::testing::{self, CLUSTER, World};
 
@@ -213,6 +216,26 @@ mod tests {
         assert_eq!((group.running.len(), &group.problem), (1, &None));
         let other = super::health(&world.aws, "other.example.com", &[]).await.expect("it is read");
         assert_eq!(other, Health::default());
+    }
+
+    #[tokio::test]
+    async fn targets_are_asked_for_beside_load_balancers() {
+        let world = World::start().await;
+        let (name, mut wanted) = (format!("nodes.{CLUSTER}"), testing::network("a"));
+        testing::add(&mut wanted, testing::TARGET_GROUP, &testing::target_group());
+        testing::add(&mut wanted, &name, &testing::launch_template(&name));
+        let target_groups = [Ref::to("target-group", testing::TARGET_GROUP, "arn")].into_iter().collect();
+        let group = resource::AutoScalingGroup { target_groups, ..testing::auto_scaling_group(&name) };
+        testing::add(&mut wanted, &name, &group);
+        world.reach(&wanted).await;
+        let service = "elasticloadbalancing";
+        let [balancers, targets] =
+            ["DescribeLoadBalancers", "DescribeTargetHealth"].map(|action| world.local.hold(service, action));
+        let both = tokio::task::spawn_blocking(move || balancers.is_reached() && targets.is_reached());
+        let names = ["api".to_owned()];
+        let (health, both) = futures::join!(health(&world.aws, CLUSTER, &names), both);
+        assert!(both.expect("no panic"), "one waits for the other");
+        assert_eq!(health.expect("it is read").target_groups.len(), 1);
     }
 
     #[test]
